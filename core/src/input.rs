@@ -1,0 +1,226 @@
+//! Everything that can happen to a member: one closed enum per machine.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use quorate_proto::etcdserverpb as pb;
+use quorate_proto::peer::{Answer, Ask};
+use quorate_proto::raftpb;
+
+use crate::ids::{BarrierId, LogIndex, MemberId, RequestId, StreamId, Term, Token};
+use crate::storage::{Entry, SnapshotMark, StateRead};
+
+/// What happens to the [`Replica`](crate::Replica).
+#[derive(Clone, Debug)]
+pub enum ReplicaInput {
+    /// `State` wants an entry in the log.
+    Propose {
+        /// Found again in `data` when the entry is applied, and in a refusal before that.
+        id: RequestId,
+        /// An encoded `InternalRaftRequest`.
+        data: Bytes,
+    },
+    /// `State` wants to know how far it must have applied for reads to be current.
+    Barrier {
+        /// Comes back with the answer.
+        context: BarrierId,
+    },
+    /// A peer's message.
+    Peer {
+        /// Who the transport says it is from.
+        from: MemberId,
+        /// Untrusted.
+        message: raftpb::Message,
+    },
+    /// The batch of that number, and all before it, are on disk.
+    Persisted {
+        /// The batch's number.
+        number: u64,
+    },
+    /// `State` has applied up to here (in memory).
+    Applied {
+        /// Last applied entry.
+        index: LogIndex,
+    },
+    /// The store durably holds everything up to the mark: the log may be cut behind it.
+    Synced {
+        /// The durable point.
+        mark: SnapshotMark,
+    },
+    /// An image was pinned, on [`TakeSnapshot`](crate::ReplicaOutput::TakeSnapshot).
+    SnapshotTaken {
+        /// What the image covers.
+        mark: SnapshotMark,
+    },
+    /// How sending an image ended.
+    SnapshotSent {
+        /// The receiver.
+        to: MemberId,
+        /// Whether it has all of it.
+        delivered: bool,
+    },
+    /// Messages to that member are being lost.
+    Unreachable {
+        /// The member.
+        to: MemberId,
+    },
+    /// Hand leadership over: to that member, or to whoever is furthest. Ignored by non-leaders.
+    TransferLeader {
+        /// The successor, if it matters who.
+        to: Option<MemberId>,
+    },
+}
+
+/// Raft's view of the group, for those who must know who leads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Role {
+    /// The current term.
+    pub term: Term,
+    /// The leader of that term, if known.
+    pub leader: Option<MemberId>,
+    /// Whether that is this member.
+    pub is_leader: bool,
+}
+
+/// What happens to [`State`](crate::State).
+#[derive(Clone)]
+pub enum StateInput {
+    /// A client's call that changes something, or that only the leader can answer.
+    Request {
+        /// Comes back with the answer.
+        token: Token,
+        /// Untrusted.
+        request: Request,
+    },
+    /// A client's linearizable read: answered with a [`View`](crate::View) once it is current.
+    Read {
+        /// Comes back with the view.
+        token: Token,
+    },
+    /// The client of a request or read is gone; no answer is wanted.
+    Forget {
+        /// The abandoned call.
+        token: Token,
+    },
+    /// A client opened a watch stream.
+    StreamOpened {
+        /// A number never used before in this run.
+        stream: StreamId,
+        /// The fragment threshold: frames the client can take, in encoded bytes.
+        frame_bytes_max: usize,
+    },
+    /// A message on a watch stream.
+    StreamMessage {
+        /// The stream.
+        stream: StreamId,
+        /// Untrusted.
+        message: pb::WatchRequest,
+    },
+    /// The shell has passed frames on and can take more.
+    StreamReady {
+        /// The stream.
+        stream: StreamId,
+        /// Frames passed on since the last such input.
+        frames: usize,
+    },
+    /// The stream is gone.
+    StreamClosed {
+        /// The stream.
+        stream: StreamId,
+    },
+    /// Entries a quorum has, in order, each exactly once in one run.
+    Committed {
+        /// The entries.
+        entries: Vec<Entry>,
+    },
+    /// A barrier's answer: reads asked for before it are current once `index` is applied.
+    BarrierReached {
+        /// The barrier.
+        context: BarrierId,
+        /// The read index.
+        index: LogIndex,
+    },
+    /// A barrier that will not be answered: the leader changed or is unknown.
+    BarrierLost {
+        /// The barrier.
+        context: BarrierId,
+    },
+    /// Raft would not take a proposal.
+    ProposalDropped {
+        /// The proposal.
+        id: RequestId,
+    },
+    /// Leadership or term changed.
+    Role(Role),
+    /// How far the log is known to be committed; for status and back-pressure.
+    CommitIndex {
+        /// The commit index.
+        index: LogIndex,
+    },
+    /// The store has executed batches up to `index` and shows them in `image`.
+    Stored {
+        /// Applied index of the last batch in the image.
+        index: LogIndex,
+        /// What is stored now.
+        image: Arc<dyn StateRead>,
+    },
+    /// All that was stored up to the mark will survive a crash.
+    Synced {
+        /// The durable point.
+        index: LogIndex,
+    },
+    /// The store's content was replaced by a leader's image.
+    Installed {
+        /// What is stored now.
+        image: Arc<dyn StateRead>,
+    },
+    /// `Replica` needs an image for a member that fell behind.
+    TakeSnapshot,
+    /// Another member asks something only the leader knows.
+    Ask {
+        /// Who asks.
+        from: MemberId,
+        /// Untrusted.
+        ask: Ask,
+    },
+    /// The answer to such a question of ours.
+    Answer {
+        /// Who answers.
+        from: MemberId,
+        /// Untrusted.
+        answer: Answer,
+    },
+    /// Wall-clock time, for what is stamped with it. Informative: nothing is decided by it.
+    DbSize {
+        /// Bytes the store occupies.
+        allocated: u64,
+        /// Bytes of it that hold data.
+        in_use: u64,
+    },
+}
+
+/// Calls that go through the core's loop. Reads of keys do not: they run against a view.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Request {
+    /// `KV.Put`
+    Put(pb::PutRequest),
+    /// `KV.DeleteRange`
+    DeleteRange(pb::DeleteRangeRequest),
+    /// `KV.Txn`, unless it only reads
+    Txn(pb::TxnRequest),
+    /// `KV.Compact`
+    Compact(pb::CompactionRequest),
+    /// `Lease.LeaseGrant`
+    LeaseGrant(pb::LeaseGrantRequest),
+    /// `Lease.LeaseRevoke`
+    LeaseRevoke(pb::LeaseRevokeRequest),
+    /// One message of `Lease.LeaseKeepAlive`
+    LeaseKeepAlive(pb::LeaseKeepAliveRequest),
+    /// `Lease.LeaseTimeToLive`
+    LeaseTimeToLive(pb::LeaseTimeToLiveRequest),
+    /// `Lease.LeaseLeases`
+    LeaseLeases(pb::LeaseLeasesRequest),
+    /// `Maintenance.Alarm`
+    Alarm(pb::AlarmRequest),
+}

@@ -1,0 +1,24 @@
+//! Quorate's pure core.
+#![no_std]
+
+extern crate alloc;
+
+pub mod config;
+pub mod draw;
+pub mod error;
+pub mod event;
+pub mod ids;
+pub mod input;
+pub mod limits;
+pub mod mvcc;
+pub mod output;
+pub mod peer;
+pub mod stage;
+pub mod storage;
+pub mod time;
+pub mod view;
+
+pub use config::Config;
+pub use input::{ReplicaInput, Request, Role, StateInput};
+pub use output::{ReplicaOutput, Response, StateOutput};
+pub use view::View;

@@ -1,0 +1,28 @@
+//! Bounds that no configuration moves: every queue and every step of work has one.
+
+/// Requests waiting for their entries to be applied; more are refused.
+pub const PENDING_REQUESTS_MAX: usize = 65_536;
+/// Reads waiting for barriers; more are refused.
+pub const PENDING_READS_MAX: usize = 262_144;
+/// Committed entries not yet applied at which proposals are refused.
+pub const APPLY_GAP_MAX: u64 = 5_000;
+/// Bytes of committed entries handed to `State` and not yet applied; raft waits above it.
+pub const APPLY_BYTES_MAX: u64 = 32 << 20;
+/// Bytes of entries in one append message.
+pub const APPEND_BYTES_MAX: u64 = 1 << 20;
+/// Append messages in flight to one member.
+pub const APPENDS_IN_FLIGHT_MAX: usize = 512;
+/// Proposed and uncommitted bytes at which the leader drops proposals.
+pub const UNCOMMITTED_BYTES_MAX: u64 = 1 << 30;
+/// Watch responses a stream may hold before its watchers turn to catching up.
+pub const STREAM_FRAMES_MAX: usize = 128;
+/// Distinct revisions in one catch-up response.
+pub const CATCH_UP_REVISIONS_MAX: usize = 1_000;
+/// Records read in one slice of catching up.
+pub const CATCH_UP_RECORDS_MAX: usize = 1_000;
+/// Keys visited in one slice of a compaction.
+pub const COMPACT_KEYS_MAX: usize = 1_000;
+/// Leases revoked for expiry in one pass of 500 ms.
+pub const REVOKES_PER_PASS_MAX: usize = 500;
+/// Largest TTL of a lease in seconds.
+pub const LEASE_TTL_MAX: i64 = 9_000_000_000;

@@ -1,0 +1,30 @@
+//! What members say to each other.
+
+pub use quorate_proto::peer::{PeerMessage, peer_message::Message};
+pub use quorate_proto::raftpb;
+
+/// A message's class: one ordered stream each, so that urgent ones never queue behind bulky ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// Votes, heartbeats, their answers, read barriers, leadership transfer.
+    Urgent,
+    /// Appends, their answers, forwarded proposals.
+    Bulk,
+    /// Announcements of an image; the shell streams the image with them.
+    Snapshot,
+}
+
+impl Class {
+    /// The class of a message.
+    pub fn of(message: &Message) -> Self {
+        use raftpb::MessageType as Kind;
+        match message {
+            Message::Ask(_) | Message::Answer(_) => Self::Urgent,
+            Message::Raft(raft) => match raft.r#type() {
+                Kind::MsgSnap => Self::Snapshot,
+                Kind::MsgApp | Kind::MsgAppResp | Kind::MsgProp => Self::Bulk,
+                _ => Self::Urgent,
+            },
+        }
+    }
+}
