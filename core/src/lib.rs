@@ -10,6 +10,7 @@ pub mod event;
 pub mod ids;
 pub mod input;
 pub mod limits;
+pub mod machine;
 pub mod mvcc;
 pub mod output;
 pub mod peer;
@@ -20,5 +21,6 @@ pub mod view;
 
 pub use config::Config;
 pub use input::{ReplicaInput, Request, Role, StateInput};
+pub use machine::Machine;
 pub use output::{ReplicaOutput, Response, StateOutput};
 pub use view::View;

@@ -13,8 +13,8 @@ use quorate_proto::raftpb;
 use crate::error::{Misbehaviour, Refusal, StorageFault};
 use crate::ids::{BarrierId, LogIndex, MemberId, RequestId, Revision, StreamId, Term, Token};
 use crate::input::Role;
-use crate::view::View;
 use crate::storage::{Entry, HardState, SnapshotMark, StateRead, Write};
+use crate::view::View;
 
 /// What the [`Replica`](crate::Replica) wants done.
 #[derive(Clone, Debug, PartialEq)]
