@@ -1,0 +1,109 @@
+//! The `meta` table: how far the store has come, and with whom.
+//!
+//! Answers to: etcd v3.7.1 `server/storage/schema/cindex.go`, `confstate.go`
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use quorate_proto::raftpb::ConfState;
+use serde::{Deserialize, Serialize};
+
+use crate::error::StorageFault;
+use crate::ids::{LogIndex, Term};
+use crate::storage::{SnapshotMark, StateRead, Table, Write};
+
+const INDEX: &[u8] = b"consistent_index";
+const TERM: &[u8] = b"term";
+const CONF_STATE: &[u8] = b"confState";
+/// Ours alone: no tool of etcd's looks for it.
+const DIGEST: &[u8] = b"quorate.digest";
+
+/// What travels in every batch: the applied position and the digest of the state there.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Progress {
+    /// Position, term and configuration.
+    pub(crate) mark: SnapshotMark,
+    /// Digest of everything applied up to there.
+    pub(crate) digest: u64,
+}
+
+/// etcd's JSON form of a configuration.
+#[derive(Deserialize, Serialize)]
+struct ConfStateJson {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    voters: Vec<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    learners: Vec<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    voters_outgoing: Vec<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    learners_next: Vec<u64>,
+    #[serde(default)]
+    auto_leave: bool,
+}
+
+impl Progress {
+    /// Rows of position, term and digest; the configuration only when `with_conf_state`.
+    pub(crate) fn encode(&self, with_conf_state: bool, writes: &mut Vec<Write>) {
+        let row = |key: &'static [u8], value: Bytes| Write {
+            table: Table::Meta,
+            key: Bytes::from_static(key),
+            value: Some(value),
+        };
+        let number = |number: u64| Bytes::copy_from_slice(&number.to_be_bytes());
+        writes.push(row(INDEX, number(self.mark.index.get())));
+        writes.push(row(TERM, number(self.mark.term.get())));
+        writes.push(row(DIGEST, number(self.digest)));
+        if with_conf_state {
+            writes.push(row(CONF_STATE, encode_conf_state(&self.mark.conf_state)));
+        }
+    }
+
+    /// Reads what `encode` wrote; a fresh store is at the very beginning.
+    pub(crate) fn load(image: &dyn StateRead) -> Result<Self, StorageFault> {
+        let number = |key: &[u8]| -> Result<u64, StorageFault> {
+            let Some(value) = image.get(Table::Meta, key)? else { return Ok(0) };
+            let bytes: [u8; 8] = value.as_ref().try_into().map_err(|_| {
+                let name = alloc::string::String::from_utf8_lossy(key);
+                StorageFault::new(format!("meta row {name} has {} bytes, not 8", value.len()))
+            })?;
+            Ok(u64::from_be_bytes(bytes))
+        };
+        let conf_state = match image.get(Table::Meta, CONF_STATE)? {
+            Some(json) => load_conf_state(&json)?,
+            None => ConfState::default(),
+        };
+        Ok(Self {
+            mark: SnapshotMark {
+                index: LogIndex(number(INDEX)?),
+                term: Term(number(TERM)?),
+                conf_state,
+            },
+            digest: number(DIGEST)?,
+        })
+    }
+}
+
+fn encode_conf_state(state: &ConfState) -> Bytes {
+    let json = ConfStateJson {
+        voters: state.voters.clone(),
+        learners: state.learners.clone(),
+        voters_outgoing: state.voters_outgoing.clone(),
+        learners_next: state.learners_next.clone(),
+        auto_leave: state.auto_leave,
+    };
+    Bytes::from(serde_json::to_vec(&json).expect("numbers and a flag always have a JSON form"))
+}
+
+fn load_conf_state(json: &[u8]) -> Result<ConfState, StorageFault> {
+    let state: ConfStateJson = serde_json::from_slice(json)
+        .map_err(|e| StorageFault::new(format!("meta row confState is not its JSON: {e}")))?;
+    Ok(ConfState {
+        voters: state.voters,
+        learners: state.learners,
+        voters_outgoing: state.voters_outgoing,
+        learners_next: state.learners_next,
+        auto_leave: state.auto_leave,
+    })
+}

@@ -1,0 +1,130 @@
+//! What leaves when the outputs are drained: one barrier, one batch, one view.
+
+use alloc::sync::Arc;
+
+use super::{Shipped, State};
+use crate::limits::COMPACT_KEYS_MAX;
+use crate::output::{Batch, Note, Response, StateOutput};
+use crate::time::Duration;
+use crate::view::{Facts, View};
+
+/// Time between two slices of a compaction, for everybody else.
+const COMPACT_PAUSE: Duration = Duration::from_millis(10);
+
+impl State {
+    /// Turns everything fed since the last drain into outputs.
+    pub(super) fn settle(&mut self) {
+        self.ship();
+        if self.is_catching_up {
+            self.try_to(|this| {
+                this.is_catching_up = this.hub.step(&this.ledgers.kv.view())?;
+                Ok(())
+            });
+        }
+        while let Some((stream, frame)) = self.hub.poll_frame() {
+            self.outputs.push_back(StateOutput::Stream { stream, frame });
+        }
+        if core::mem::take(&mut self.draft.has_new_view) {
+            self.publish();
+        }
+        self.release_readers();
+        if self.role.leader.is_some() {
+            while let Some(context) = self.lane.poll_barrier(self.now) {
+                self.outputs.push_back(StateOutput::Barrier { context });
+            }
+        }
+        self.send_questions();
+    }
+
+    /// One batch for all that was applied; the applied index inside it.
+    fn ship(&mut self) {
+        let has_applied = core::mem::take(&mut self.draft.has_applied);
+        if !has_applied && self.draft.writes.is_empty() {
+            return;
+        }
+        let mut writes = core::mem::take(&mut self.draft.writes);
+        let has_new_conf_state = core::mem::take(&mut self.draft.has_new_conf_state);
+        let progress = &self.ledgers.progress;
+        progress.encode(has_new_conf_state, &mut writes);
+        let index = progress.mark.index;
+        let digest = progress.digest;
+        let is_sync_due = self.draft.entries_since_sync >= self.config.snapshot_count
+            || self.draft.bytes_since_sync >= self.config.log_bytes_max / 2;
+        if is_sync_due {
+            self.draft.entries_since_sync = 0;
+            self.draft.bytes_since_sync = 0;
+        }
+        let sync = is_sync_due.then(|| progress.mark.clone());
+        let revision = self.ledgers.kv.revision();
+        self.shipped.push_back(Shipped { index, revision, sync });
+        let batch = Batch { epoch: self.epoch, index, writes, sync: is_sync_due };
+        self.outputs.push_back(StateOutput::Store(batch));
+        if has_applied {
+            self.draft.has_new_view = true;
+            self.outputs.push_back(StateOutput::Applied { index, digest });
+        }
+    }
+
+    fn publish(&mut self) {
+        let old = &self.view.facts;
+        let members = self.ledgers.members.list();
+        let alarms = self.ledgers.alarms.list();
+        let version = self.ledgers.members.version();
+        let is_published = self.ledgers.members.has_published(
+            self.config.member,
+            &self.config.name,
+            &self.config.client_urls,
+        );
+        let facts = Facts {
+            member: self.config.member,
+            cluster: self.config.cluster,
+            applied: self.ledgers.progress.mark.index,
+            committed: self.committed,
+            role: self.role,
+            members: if *old.members == *members { Arc::clone(&old.members) } else { members },
+            alarms: if *old.alarms == *alarms { Arc::clone(&old.alarms) } else { alarms },
+            cluster_version: if *old.cluster_version == *version {
+                Arc::clone(&old.cluster_version)
+            } else {
+                Arc::from(version)
+            },
+            is_published,
+            db_size: self.db_size.0,
+            db_size_in_use: self.db_size.1,
+            pending: self.pending.len(),
+            leases: self.ledgers.leases.len(),
+            watchers: self.hub.watchers(),
+            streams: self.hub.streams(),
+        };
+        if is_published && !old.is_published {
+            self.note(Note::Published);
+        }
+        self.view = View::new(self.ledgers.kv.view(), facts);
+        self.outputs.push_back(StateOutput::Publish(self.view.clone()));
+    }
+
+    /// One slice of the compaction under way.
+    pub(super) fn on_compaction(&mut self) -> Result<(), crate::error::StorageFault> {
+        self.compact_at = None;
+        let Some(slice) = self.ledgers.kv.compact_slice(COMPACT_KEYS_MAX)? else {
+            self.is_compacting = false;
+            return Ok(());
+        };
+        self.draft.writes.extend(slice.writes);
+        self.draft.has_new_view = true;
+        self.is_compacting = !slice.finished;
+        if !slice.finished {
+            self.compact_at = Some(self.now + COMPACT_PAUSE);
+            return Ok(());
+        }
+        let revision = self.ledgers.kv.compacted();
+        self.note(Note::CompactionFinished { revision });
+        let header = self.header();
+        for token in core::mem::take(&mut self.physical) {
+            let mut response = Response::Compact(Default::default());
+            response.set_header(header);
+            self.respond(token, Ok(response));
+        }
+        Ok(())
+    }
+}
