@@ -42,7 +42,7 @@ use crate::storage::{SnapshotMark, StateRead, Write};
 use crate::time::{Time, Wake};
 use crate::upkeep::announce::Announcer;
 use crate::upkeep::autocompact::AutoCompactor;
-use crate::view::View;
+use crate::view::{Facts, View};
 use crate::watch::Hub;
 
 /// Who waits in the read lane.
@@ -81,6 +81,8 @@ pub struct State {
     /// The image behind the newest batch that is stored.
     image: Arc<dyn StateRead>,
     view: View,
+    /// What views share and entries seldom change.
+    facts: Facts,
     /// Rows and position to leave with the next drain.
     draft: Draft,
     shipped: VecDeque<Shipped>,
@@ -102,6 +104,7 @@ struct Draft {
     has_applied: bool,
     has_new_conf_state: bool,
     has_new_view: bool,
+    has_new_facts: bool,
     /// Entries and bytes applied since the store was last asked to sync.
     entries_since_sync: u64,
     bytes_since_sync: u64,
@@ -122,7 +125,8 @@ impl State {
             now,
             role: Role::default(),
             committed: ledgers.progress.mark.index,
-            view: View::new(ledgers.kv.view(), crate::view::Facts::default()),
+            view: View::new(ledgers.kv.view(), Facts::default()),
+            facts: Facts::default(),
             hub,
             pending: Pending::new(config),
             lane: Lane::new(patience),
@@ -143,6 +147,7 @@ impl State {
             ledgers,
         };
         this.draft.has_new_view = true;
+        this.draft.has_new_facts = true;
         this.compact_at = this.is_compacting.then_some(now);
         Ok(this)
     }
@@ -215,7 +220,7 @@ impl State {
         self.epoch += 1;
         self.shipped.clear();
         self.image = image;
-        self.draft = Draft { has_new_view: true, ..Draft::default() };
+        self.draft = Draft { has_new_view: true, has_new_facts: true, ..Draft::default() };
         self.is_compacting = self.ledgers.kv.is_compacting();
         self.compact_at = self.is_compacting.then_some(self.now);
         self.hub.on_installed(&self.ledgers.kv.view())?;

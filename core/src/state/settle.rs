@@ -66,41 +66,43 @@ impl State {
     }
 
     fn publish(&mut self) {
-        let old = &self.view.facts;
-        let members = self.ledgers.members.list();
-        let alarms = self.ledgers.alarms.list();
-        let version = self.ledgers.members.version();
-        let is_published = self.ledgers.members.has_published(
-            self.config.member,
-            &self.config.name,
-            &self.config.client_urls,
-        );
+        if core::mem::take(&mut self.draft.has_new_facts) {
+            self.refresh_facts();
+        }
         let facts = Facts {
-            member: self.config.member,
-            cluster: self.config.cluster,
             applied: self.ledgers.progress.mark.index,
             committed: self.committed,
             role: self.role,
-            members: if *old.members == *members { Arc::clone(&old.members) } else { members },
-            alarms: if *old.alarms == *alarms { Arc::clone(&old.alarms) } else { alarms },
-            cluster_version: if *old.cluster_version == *version {
-                Arc::clone(&old.cluster_version)
-            } else {
-                Arc::from(version)
-            },
-            is_published,
             db_size: self.db_size.0,
             db_size_in_use: self.db_size.1,
             pending: self.pending.len(),
             leases: self.ledgers.leases.len(),
             watchers: self.hub.watchers(),
             streams: self.hub.streams(),
+            ..self.facts.clone()
         };
-        if is_published && !old.is_published {
-            self.note(Note::Published);
-        }
         self.view = View::new(self.ledgers.kv.view(), facts);
         self.outputs.push_back(StateOutput::Publish(self.view.clone()));
+    }
+
+    /// Copies what changes rarely out of its ledgers, so that publishing a view shares it.
+    fn refresh_facts(&mut self) {
+        let (config, members) = (&self.config, &self.ledgers.members);
+        let is_published =
+            members.has_published(config.member, &config.name, &config.client_urls);
+        let was_published = self.facts.is_published;
+        self.facts = Facts {
+            member: config.member,
+            cluster: config.cluster,
+            members: members.list(),
+            alarms: self.ledgers.alarms.list(),
+            cluster_version: Arc::from(members.version()),
+            is_published,
+            ..Facts::default()
+        };
+        if is_published && !was_published {
+            self.note(Note::Published);
+        }
     }
 
     /// One slice of the compaction under way.

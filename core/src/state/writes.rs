@@ -120,6 +120,7 @@ impl State {
         draft.bytes_since_sync += entry.data.len() as u64;
         draft.writes.extend(outcome.writes);
         if outcome.has_new_facts {
+            draft.has_new_facts = true;
             self.announcer.on_facts();
         }
         if let Some(note) = outcome.note {
