@@ -285,11 +285,46 @@ impl Driver {
             self.step_read(message);
             return Ok(());
         }
+        if has_change(&message) {
+            self.propose_changes(message);
+            return Ok(());
+        }
         match self.call(|node| node.step(message)) {
             Err(::raft::Error::StepPeerNotFound) => Err(Misbehaviour::Stranger),
             // A forwarded proposal was not taken; its member will give up waiting.
             _ => Ok(()),
         }
+    }
+
+    /// Takes proposals with changes of the group, as their leader. The crate would do so by
+    /// decoding them, and it knows fewer kinds than etcd; its rules are kept: one change at a
+    /// time, and a joint group is left before anything else. A change that breaks them becomes an
+    /// empty entry.
+    fn propose_changes(&mut self, mut message: eraftpb::Message) {
+        let raft = &mut self.node.raft;
+        if raft.lead_transferee.is_some() {
+            return;
+        }
+        let is_joint = !raft.prs().conf().to_conf_state().voters_outgoing.is_empty();
+        let mut entries = message.take_entries().into_vec();
+        let next = raft.raft_log.last_index() + 1;
+        for (entry, index) in entries.iter_mut().zip(next..) {
+            if entry.get_entry_type() == eraftpb::EntryType::EntryNormal {
+                continue;
+            }
+            let change = confchange::parse_change(&export_entry(entry));
+            let leaves = change.is_some_and(|change| change.leave_joint());
+            if raft.has_pending_conf() || is_joint != leaves {
+                *entry = eraftpb::Entry::default();
+            } else {
+                raft.pending_conf_index = index;
+            }
+        }
+        self.call(|node| {
+            if node.raft.append_entry(&mut entries) {
+                node.raft.bcast_append();
+            }
+        });
     }
 
     fn standing(&self, from: MemberId, may_campaign: bool) -> Standing {
@@ -518,6 +553,12 @@ impl Driver {
         }
         was_member && !is_member(&self.node)
     }
+}
+
+fn has_change(message: &eraftpb::Message) -> bool {
+    let is_change =
+        |entry: &eraftpb::Entry| entry.get_entry_type() != eraftpb::EntryType::EntryNormal;
+    message.get_msg_type() == MessageType::MsgPropose && message.get_entries().iter().any(is_change)
 }
 
 /// How much of the log stays behind the durable point.
