@@ -9,6 +9,7 @@ pub mod error;
 pub mod event;
 pub mod ids;
 pub mod input;
+pub mod lease;
 pub mod limits;
 pub mod machine;
 pub mod mvcc;
@@ -18,6 +19,7 @@ pub mod stage;
 pub mod storage;
 pub mod time;
 pub mod view;
+pub mod watch;
 
 pub use config::Config;
 pub use input::{ReplicaInput, Request, Role, StateInput};
