@@ -5,6 +5,7 @@ extern crate alloc;
 
 pub mod config;
 pub mod draw;
+pub mod encode;
 pub mod error;
 pub mod event;
 pub mod ids;
