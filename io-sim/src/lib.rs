@@ -1,1 +1,3 @@
-//! The world.
+//! The simulated shell of Quorate: the same core in a seeded, faulty world.
+
+pub mod world;
