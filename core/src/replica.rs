@@ -15,7 +15,7 @@ use quorate_proto::raftpb::{self, MessageType};
 
 use crate::config::Config;
 use crate::error::StorageFault;
-use crate::ids::{BarrierId, LogIndex, MemberId, RequestId};
+use crate::ids::{BarrierId, LogIndex, MemberId, RequestId, Term};
 use crate::input::{ReplicaInput, Role};
 use crate::limits;
 use crate::machine::Machine;
@@ -36,7 +36,7 @@ pub struct Replica {
     node: Driver,
     disk: Disk,
     barriers: Barriers,
-    proposals: Vec<(RequestId, Bytes)>,
+    proposals: Vec<Proposal>,
     backlog: Backlog,
     snapshot: LogIndex,
     stored: LogIndex,
@@ -46,6 +46,13 @@ pub struct Replica {
     is_removed: bool,
     is_halted: bool,
     outputs: VecDeque<ReplicaOutput>,
+}
+
+/// An entry that waits for the next drain.
+struct Proposal {
+    id: RequestId,
+    data: Bytes,
+    only_in: Option<Term>,
 }
 
 /// Committed entries handed out and not yet applied.
@@ -111,7 +118,9 @@ impl Replica {
 
     fn route(&mut self, input: ReplicaInput) -> Result<(), StorageFault> {
         match input {
-            ReplicaInput::Propose { id, data } => self.proposals.push((id, data)),
+            ReplicaInput::Propose { id, data, only_in } => {
+                self.proposals.push(Proposal { id, data, only_in });
+            }
             ReplicaInput::Barrier { context } => self.handle_barrier(context),
             ReplicaInput::Peer { from, message } => self.handle_peer(from, message),
             ReplicaInput::Persisted { number } => self.handle_persisted(number)?,
@@ -271,13 +280,17 @@ impl Replica {
         if self.proposals.is_empty() {
             return;
         }
-        let data = self.proposals.iter().map(|(_, data)| data.clone());
-        if self.node.propose(data) {
-            self.proposals.clear();
-            return;
+        let role = self.node.role();
+        let may_go = |p: &Proposal| {
+            p.only_in.is_none_or(|term| role.is_leader && role.term == term)
+        };
+        let (wanted, mut refused): (Vec<_>, Vec<_>) =
+            self.proposals.drain(..).partition(may_go);
+        if !wanted.is_empty() && !self.node.propose(wanted.iter().map(|p| p.data.clone())) {
+            refused.extend(wanted);
         }
-        let refused = self.proposals.drain(..);
-        self.outputs.extend(refused.map(|(id, _)| ReplicaOutput::ProposalDropped { id }));
+        let dropped = refused.into_iter().map(|p| ReplicaOutput::ProposalDropped { id: p.id });
+        self.outputs.extend(dropped);
     }
 
     /// Whether `State` has enough to apply for now.

@@ -43,7 +43,7 @@ use crate::time::{Time, Wake};
 use crate::upkeep::announce::Announcer;
 use crate::upkeep::autocompact::AutoCompactor;
 use crate::view::{Facts, View};
-use crate::watch::Hub;
+use crate::watch::{self, Hub};
 
 /// Who waits in the read lane.
 #[derive(Debug)]
@@ -76,6 +76,8 @@ pub struct State {
     pending: Pending,
     lane: Lane<Reader>,
     asking: Asking,
+    /// Renewals that wait for an entry to be applied, each until its deadline.
+    parked: Vec<(Time, Reader)>,
     announcer: Announcer,
     compactor: AutoCompactor,
     /// The image behind the newest batch that is stored.
@@ -92,7 +94,6 @@ pub struct State {
     physical: Vec<Token>,
     is_compacting: bool,
     compact_at: Option<Time>,
-    is_catching_up: bool,
     is_halted: bool,
     outputs: VecDeque<StateOutput>,
 }
@@ -119,7 +120,13 @@ impl State {
     ) -> Result<Self, StorageFault> {
         let ledgers = Ledgers::open(config, Arc::clone(&image))?;
         let patience = config.request_timeout();
-        let hub = Hub::new(config);
+        let hub = Hub::new(watch::Setup {
+            cluster: config.cluster,
+            member: config.member,
+            seed: config.seed,
+            progress_interval: config.watch_progress_interval,
+            revision: ledgers.kv.revision(),
+        });
         let mut this = Self {
             config: config.clone(),
             now,
@@ -131,6 +138,7 @@ impl State {
             pending: Pending::new(config),
             lane: Lane::new(patience),
             asking: Asking::new(patience, config.boot),
+            parked: Vec::new(),
             announcer: Announcer::default(),
             compactor: AutoCompactor::new(config.auto_compaction, now),
             image,
@@ -141,7 +149,6 @@ impl State {
             physical: Vec::new(),
             is_compacting: ledgers.kv.is_compacting(),
             compact_at: None,
-            is_catching_up: false,
             is_halted: false,
             outputs: VecDeque::new(),
             ledgers,
@@ -189,7 +196,10 @@ impl State {
     fn advance(&mut self, now: Time) {
         let gap = now.since(self.now);
         self.now = self.now.max(now);
-        if self.role.is_leader && gap > self.config.election_timeout && self.ledgers.leases.len() > 0 {
+        if self.role.is_leader
+            && gap > self.config.election_timeout
+            && !self.ledgers.leases.is_empty()
+        {
             self.ledgers.leases.promote(self.now, self.config.election_timeout);
         }
     }
@@ -223,8 +233,7 @@ impl State {
         self.draft = Draft { has_new_view: true, has_new_facts: true, ..Draft::default() };
         self.is_compacting = self.ledgers.kv.is_compacting();
         self.compact_at = self.is_compacting.then_some(self.now);
-        self.hub.on_installed(&self.ledgers.kv.view())?;
-        self.is_catching_up = true;
+        self.hub.on_installed(&self.ledgers.kv.view());
         self.announcer.on_facts();
         let index = self.ledgers.progress.mark.index;
         self.committed = self.committed.max(index);
@@ -280,15 +289,11 @@ impl Machine for State {
             StateInput::StreamOpened { stream, frame_bytes_max } => {
                 self.hub.open(stream, frame_bytes_max);
             }
-            StateInput::StreamMessage { stream, message } => self.try_to(|this| {
-                let view = this.ledgers.kv.view();
-                this.hub.handle_message(this.now, stream, message, &view)?;
-                this.is_catching_up = true;
-                Ok(())
-            }),
+            StateInput::StreamMessage { stream, message } => {
+                self.hub.handle_message(self.now, stream, message);
+            }
             StateInput::StreamReady { stream, frames } => {
-                self.hub.handle_ready(stream, frames);
-                self.is_catching_up = true;
+                self.hub.handle_ready(self.now, stream, frames);
             }
             StateInput::StreamClosed { stream } => self.hub.close(stream),
             StateInput::Committed { entries } => self.handle_committed(entries),
@@ -321,7 +326,6 @@ impl Machine for State {
             self.try_to(Self::on_compaction);
         }
         self.hub.handle_timeout(self.now);
-        self.is_catching_up = true;
     }
 
     fn poll_output(&mut self) -> Option<StateOutput> {
@@ -335,7 +339,8 @@ impl Machine for State {
         if self.is_halted {
             return None;
         }
-        let catch_up = self.is_catching_up.then_some(Wake { at: self.now, timer: "watch catch-up" });
+        let has_work = self.hub.has_work();
+        let catch_up = has_work.then_some(Wake { at: self.now, timer: "watch catch-up" });
         let compact = self.compact_at.map(|at| Wake { at, timer: "compaction" });
         let leader = self.role.is_leader;
         let wakes = [
@@ -344,6 +349,7 @@ impl Machine for State {
             self.pending.poll_timeout(),
             self.lane.poll_timeout(),
             self.asking.poll_timeout(),
+            self.parked.first().map(|(at, _)| Wake { at: *at, timer: "renewal" }),
             self.announcer.poll_timeout(),
             self.compactor.poll_timeout().filter(|_| leader),
             self.ledgers.leases.poll_timeout().filter(|_| leader),

@@ -7,10 +7,10 @@ use quorate_proto::mvccpb::event::EventType;
 
 use super::{Ledgers, Outcome};
 use crate::error::{Refusal, StorageFault};
-use crate::event::{Changes, KeyRange};
+use crate::event::{Changes, KeyRange, ReadError};
 use crate::ids::{LeaseId, MemberId, Revision};
-use crate::lease::Book;
-use crate::mvcc::{self, Writer};
+use crate::lease::{Book, Revocation};
+use crate::mvcc::Writer;
 use crate::output::{Note, Response};
 use crate::storage::Write;
 use crate::time::Time;
@@ -92,13 +92,13 @@ impl Ledgers {
     /// Runs `work` as one mutation of the key store and carries its effects to the leases.
     fn write(
         &mut self,
-        work: impl FnOnce(&mut Writer<'_>, &Book) -> Result<Response, mvcc::ReadError>,
+        work: impl FnOnce(&mut Writer<'_>, &Book) -> Result<Response, ReadError>,
     ) -> Result<Outcome, StorageFault> {
         let mut writer = self.kv.writer();
         let result = match work(&mut writer, &self.leases) {
             Ok(response) => Ok(response),
-            Err(mvcc::ReadError::Refused(refusal)) => Err(refusal),
-            Err(mvcc::ReadError::Fault(fault)) => return Err(fault),
+            Err(ReadError::Refused(refusal)) => Err(refusal),
+            Err(ReadError::Fault(fault)) => return Err(fault),
         };
         let done = writer.finish();
         if let Some(changes) = &done.changes {
@@ -116,7 +116,8 @@ impl Ledgers {
         for event in changes.events.iter() {
             let Some(kv) = &event.kv else { continue };
             if event.r#type() == EventType::Put && kv.lease != 0 {
-                self.leases.attach(LeaseId(kv.lease), kv.key.clone());
+                // The put was refused if there is no such lease.
+                let _ = self.leases.attach(LeaseId(kv.lease), &kv.key);
             } else {
                 self.leases.detach(&kv.key);
             }
@@ -133,10 +134,10 @@ impl Ledgers {
 
     fn grant(&mut self, now: Time, request: &pb::LeaseGrantRequest) -> Outcome {
         let (result, writes) = match self.leases.grant(LeaseId(request.id), request.ttl, now) {
-            Ok((ttl, write)) => {
-                let id = request.id;
+            Ok(grant) => {
+                let (id, ttl) = (grant.id.get(), grant.ttl);
                 let response = pb::LeaseGrantResponse { id, ttl, ..Default::default() };
-                (Ok(Response::LeaseGrant(response)), alloc::vec![write])
+                (Ok(Response::LeaseGrant(response)), alloc::vec![grant.write])
             }
             Err(refusal) => (Err(refusal), Vec::new()),
         };
@@ -144,8 +145,8 @@ impl Ledgers {
     }
 
     fn revoke(&mut self, request: &pb::LeaseRevokeRequest) -> Result<Outcome, StorageFault> {
-        let (keys, row) = match self.leases.revoke(LeaseId(request.id)) {
-            Ok(revoked) => revoked,
+        let Revocation { keys, write } = match self.leases.revoke(LeaseId(request.id)) {
+            Ok(revocation) => revocation,
             Err(refusal) => {
                 return Ok(Outcome { result: Some(Err(refusal)), ..Outcome::default() });
             }
@@ -156,7 +157,7 @@ impl Ledgers {
             }
             Ok(Response::LeaseRevoke(pb::LeaseRevokeResponse::default()))
         })?;
-        outcome.writes.push(row);
+        outcome.writes.push(write);
         Ok(outcome)
     }
 

@@ -25,7 +25,9 @@ mod dispatch;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::ControlFlow;
 
+use bytes::Bytes;
 use prost::Message;
 use quorate_proto::etcdserverpb::InternalRaftRequest;
 use quorate_proto::raftpb::{ConfChange, ConfChangeV2};
@@ -40,7 +42,7 @@ use crate::membership::{Members, apply_to_conf_state};
 use crate::mvcc::Mvcc;
 use crate::output::{Note, Response};
 use crate::schema::Progress;
-use crate::storage::{Entry, EntryKind, StateRead, Write};
+use crate::storage::{Entry, EntryKind, StateRead, Table, Write};
 use crate::time::Time;
 
 /// Everything entries change.
@@ -77,13 +79,14 @@ impl Ledgers {
         config: &Config,
         image: Arc<dyn StateRead>,
     ) -> Result<Self, StorageFault> {
-        let mut leases = Book::open(image.as_ref(), config.lease_ttl_min())?;
+        let mut leases = open_leases(config, image.as_ref())?;
         let members = Members::load(image.as_ref())?;
         let alarms = Alarms::load(image.as_ref())?;
         let progress = Progress::load(image.as_ref())?;
         let kv = Mvcc::open(image)?;
         for (key, lease) in kv.attachments()? {
-            leases.attach(lease, key);
+            // A key may name a lease that ended before leases were kept: it belongs to none.
+            let _ = leases.attach(lease, &key);
         }
         Ok(Self { kv, leases, members, alarms, progress })
     }
@@ -163,6 +166,16 @@ impl Ledgers {
         let has_new_facts = !writes.is_empty();
         Outcome { writes, has_new_conf_state: true, has_new_facts, ..Outcome::default() }
     }
+}
+
+/// Reads the `lease` table.
+fn open_leases(config: &Config, image: &dyn StateRead) -> Result<Book, StorageFault> {
+    let mut rows = Vec::new();
+    image.scan(Table::Lease, &[], &[], &mut |key, value| {
+        rows.push((Bytes::copy_from_slice(key), value.clone()));
+        ControlFlow::Continue(())
+    })?;
+    Book::open(rows, config.lease_ttl_min(), config.request_timeout())
 }
 
 /// The digest after `writes`, chained on the digest before them.

@@ -1,5 +1,7 @@
 //! Reads and questions: whatever must first be sure of being current.
 
+use alloc::vec::Vec;
+
 use quorate_proto::etcdserverpb as pb;
 use quorate_proto::leasepb;
 use quorate_proto::peer::{
@@ -10,6 +12,8 @@ use super::{Reader, State};
 use crate::error::Refusal;
 use crate::ids::{LeaseId, MemberId, Token};
 use crate::input::Request;
+use crate::lease::Renewal;
+use crate::limits::PENDING_REQUESTS_MAX;
 use crate::output::{Response, StateOutput};
 
 impl State {
@@ -27,20 +31,50 @@ impl State {
     pub(super) fn release_readers(&mut self) {
         while let Some(readers) = self.lane.poll_current(self.ledgers.progress.mark.index) {
             for reader in readers {
-                match reader {
-                    Reader::Client(token) => {
-                        let result = Ok(self.view.clone());
-                        self.outputs.push_back(StateOutput::ReadReady { token, result });
-                    }
-                    Reader::Local(token, question) => {
-                        let outcome = self.consider(&question);
-                        self.respond_to_question(token, outcome);
-                    }
-                    Reader::Remote(from, id, question) => {
-                        let outcome = self.consider(&question);
-                        self.send_answer(from, id, outcome);
-                    }
-                }
+                self.release(reader);
+            }
+        }
+    }
+
+    fn release(&mut self, reader: Reader) {
+        let question = match &reader {
+            Reader::Client(token) => {
+                let (token, result) = (*token, Ok(self.view.clone()));
+                return self.outputs.push_back(StateOutput::ReadReady { token, result });
+            }
+            Reader::Local(_, question) | Reader::Remote(_, _, question) => *question,
+        };
+        match self.consider(&question) {
+            Some(outcome) => self.reply(reader, outcome),
+            None => self.park(reader),
+        }
+    }
+
+    fn reply(&mut self, reader: Reader, outcome: Outcome) {
+        match reader {
+            Reader::Client(_) => {}
+            Reader::Local(token, _) => self.respond_to_question(token, outcome),
+            Reader::Remote(from, id, _) => self.send_answer(from, id, outcome),
+        }
+    }
+
+    /// Lets a renewal wait for the next entries: the lease's revoke, or a cleared checkpoint.
+    fn park(&mut self, reader: Reader) {
+        if self.parked.len() >= PENDING_REQUESTS_MAX {
+            return self.refuse_reader(reader, Refusal::RequestTooManyRequests);
+        }
+        self.parked.push((self.now + self.config.request_timeout(), reader));
+    }
+
+    /// Entries were applied: some of those who wait for them may have their answer.
+    pub(super) fn reconsider_parked(&mut self) {
+        for (deadline, reader) in core::mem::take(&mut self.parked) {
+            let (Reader::Local(_, question) | Reader::Remote(_, _, question)) = &reader else {
+                continue;
+            };
+            match self.look_up(question) {
+                Some(outcome) => self.reply(reader, outcome),
+                None => self.parked.push((deadline, reader)),
             }
         }
     }
@@ -59,6 +93,10 @@ impl State {
             for reader in readers {
                 self.refuse_reader(reader, Refusal::Timeout);
             }
+        }
+        let late = self.parked.iter().take_while(|(deadline, _)| *deadline <= self.now).count();
+        for (_, reader) in self.parked.drain(..late).collect::<Vec<_>>() {
+            self.refuse_reader(reader, Refusal::Timeout);
         }
         while let Some(token) = self.asking.poll_late(self.now) {
             let refusal =
@@ -92,10 +130,11 @@ impl State {
         if !self.role.is_leader {
             return self.asking.insert(self.now, token, question);
         }
-        match self.consider_at_once(&question) {
-            Some(outcome) => self.respond_to_question(token, outcome),
-            None => self.lane.enter(self.now, Reader::Local(token, question))?,
+        let reader = Reader::Local(token, question);
+        if self.needs_barrier(&question) {
+            return self.lane.enter(self.now, reader);
         }
+        self.release(reader);
         Ok(())
     }
 
@@ -122,64 +161,68 @@ impl State {
             // The asker asks again, of whoever leads then.
             return;
         }
-        match self.consider_at_once(&question) {
-            Some(outcome) => self.send_answer(from, ask.id, outcome),
-            None => {
-                let reader = Reader::Remote(from, ask.id, question);
-                if self.lane.enter(self.now, reader).is_err() {
-                    let refused = Refusal::RequestTooManyRequests.name().into();
-                    self.send_answer(from, ask.id, Outcome::Refused(refused));
-                }
-            }
+        let reader = Reader::Remote(from, ask.id, question);
+        if !self.needs_barrier(&question) {
+            self.release(reader);
+        } else if self.lane.enter(self.now, reader).is_err() {
+            let refused = Refusal::RequestTooManyRequests.name().into();
+            self.send_answer(from, ask.id, Outcome::Refused(refused));
         }
     }
 
     /// A renewal of a lease this leader knows needs no barrier: should it be deposed already, its
     /// successor has granted every lease its full time anew.
-    fn consider_at_once(&mut self, question: &Question) -> Option<Outcome> {
+    fn needs_barrier(&self, question: &Question) -> bool {
         match question {
-            Question::KeepAlive(renewal) if self.ledgers.leases.exists(LeaseId(renewal.id)) => {
-                Some(self.consider(question))
-            }
-            _ => None,
+            Question::KeepAlive(renewal) => !self.ledgers.leases.exists(LeaseId(renewal.id)),
+            Question::Lease(_) => true,
         }
     }
 
-    /// Answers a question from the book, which is current by now.
-    fn consider(&mut self, question: &Question) -> Outcome {
-        if !self.role.is_leader {
-            return Outcome::Refused(Refusal::LeaderChanged.name().into());
+    /// Answers a question from the book, or sets in motion what the answer waits for.
+    fn consider(&mut self, question: &Question) -> Option<Outcome> {
+        if let Question::KeepAlive(renewal) = question
+            && let Ok(Renewal::ClearFirst) =
+                self.ledgers.leases.renew(LeaseId(renewal.id), self.now)
+        {
+            let clear = pb::LeaseCheckpoint { id: renewal.id, remaining_ttl: 0 };
+            self.propose_checkpoints(alloc::vec![clear]);
+            return None;
         }
-        match question {
+        self.look_up(question)
+    }
+
+    /// Answers a question from the book; nothing if the answer waits for an entry.
+    fn look_up(&mut self, question: &Question) -> Option<Outcome> {
+        let outcome = match question {
             Question::KeepAlive(renewal) => {
+                let id = LeaseId(renewal.id);
+                let ttl = match self.ledgers.leases.renew(id, self.now) {
+                    Ok(Renewal::Renewed { ttl }) => ttl,
+                    Ok(Renewal::ClearFirst | Renewal::Expired) => return None,
+                    Err(Refusal::LeaseNotFound) => 0,
+                    Err(refusal) => return Some(Outcome::Refused(refusal.name().into())),
+                };
                 let header = Some(self.header());
-                let ttl = self.ledgers.leases.renew(LeaseId(renewal.id), self.now).unwrap_or(0);
                 Outcome::KeepAlive(pb::LeaseKeepAliveResponse { header, id: renewal.id, ttl })
             }
             Question::Lease(request) => {
                 let ask = request.lease_time_to_live_request.unwrap_or_default();
-                Outcome::Lease(leasepb::LeaseInternalResponse {
-                    lease_time_to_live_response: Some(self.time_to_live(&ask)),
-                })
+                match self.ledgers.leases.time_to_live(LeaseId(ask.id), self.now, ask.keys) {
+                    Ok(found) => Outcome::Lease(leasepb::LeaseInternalResponse {
+                        lease_time_to_live_response: Some(pb::LeaseTimeToLiveResponse {
+                            header: Some(self.header()),
+                            id: ask.id,
+                            ttl: found.ttl,
+                            granted_ttl: found.granted,
+                            keys: found.keys,
+                        }),
+                    }),
+                    Err(refusal) => Outcome::Refused(refusal.name().into()),
+                }
             }
-        }
-    }
-
-    fn time_to_live(&self, ask: &pb::LeaseTimeToLiveRequest) -> pb::LeaseTimeToLiveResponse {
-        let id = LeaseId(ask.id);
-        let mut response = pb::LeaseTimeToLiveResponse {
-            header: Some(self.header()),
-            id: ask.id,
-            ttl: -1,
-            ..pb::LeaseTimeToLiveResponse::default()
         };
-        let Some(granted_ttl) = self.ledgers.leases.granted_ttl(id) else { return response };
-        response.granted_ttl = granted_ttl;
-        response.ttl = self.ledgers.leases.remaining(id, self.now).unwrap_or(granted_ttl);
-        if ask.keys {
-            response.keys = self.ledgers.leases.keys(id);
-        }
-        response
+        Some(outcome)
     }
 
     fn send_answer(&mut self, to: MemberId, id: u64, outcome: Outcome) {

@@ -15,11 +15,8 @@ impl State {
     /// Turns everything fed since the last drain into outputs.
     pub(super) fn settle(&mut self) {
         self.ship();
-        if self.is_catching_up {
-            self.try_to(|this| {
-                this.is_catching_up = this.hub.step(&this.ledgers.kv.view())?;
-                Ok(())
-            });
+        if self.hub.has_work() {
+            self.try_to(|this| this.hub.step(&this.ledgers.kv.view()).map(|_| ()));
         }
         while let Some((stream, frame)) = self.hub.poll_frame() {
             self.outputs.push_back(StateOutput::Stream { stream, frame });
@@ -61,6 +58,7 @@ impl State {
         self.outputs.push_back(StateOutput::Store(batch));
         if has_applied {
             self.draft.has_new_view = true;
+            self.reconsider_parked();
             self.outputs.push_back(StateOutput::Applied { index, digest });
         }
     }
@@ -78,7 +76,7 @@ impl State {
             pending: self.pending.len(),
             leases: self.ledgers.leases.len(),
             watchers: self.hub.watchers(),
-            streams: self.hub.streams(),
+            streams: self.hub.counts().streams,
             ..self.facts.clone()
         };
         self.view = View::new(self.ledgers.kv.view(), facts);

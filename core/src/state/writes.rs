@@ -44,8 +44,8 @@ impl State {
                 return self.admit_question(token, request);
             }
             Request::LeaseLeases(_) => {
-                let leases = self.ledgers.leases.list(self.now);
-                let leases = leases.into_iter().map(|id| pb::LeaseStatus { id: id.get() });
+                let leases = self.ledgers.leases.list().into_iter();
+                let leases = leases.map(|id| pb::LeaseStatus { id: id.get() });
                 let response = pb::LeaseLeasesResponse {
                     header: Some(self.header()),
                     leases: leases.collect(),
@@ -79,7 +79,9 @@ impl State {
     }
 
     /// Hands an entry to the replica and notes who waits for it.
-    fn propose(&mut self, envelope: InternalRaftRequest, waiter: Waiter) -> Result<(), Refusal> {
+    pub(super) fn propose(
+        &mut self,
+        envelope: InternalRaftRequest, waiter: Waiter) -> Result<(), Refusal> {
         let id = self.pending.next_id();
         let data = admit::encode(id, envelope, &self.config)?;
         self.pending.insert(self.now, id, waiter)?;
@@ -130,7 +132,6 @@ impl State {
         if is_compaction {
             self.is_compacting = true;
             self.compact_at = Some(self.now);
-            self.hub.on_compacted(self.ledgers.kv.compacted());
         }
         // The answer first: whoever made a change may know of it before those who watch.
         if let (Some(id), Some(result)) = (outcome.id, outcome.result) {
@@ -197,6 +198,10 @@ impl State {
                 self.ledgers.leases.on_revoke_failed(lease, self.now);
             }
         }
+        let checkpoints = self.ledgers.leases.checkpoints_due(self.now);
+        if !checkpoints.is_empty() {
+            self.propose_checkpoints(checkpoints);
+        }
         let kv = &self.ledgers.kv;
         if let Some(target) = self.compactor.poll(self.now, kv.revision(), kv.compacted()) {
             let compaction = pb::CompactionRequest { revision: target.get(), physical: false };
@@ -206,6 +211,16 @@ impl State {
             };
             let _ = self.propose(envelope, Waiter::Upkeep);
         }
+    }
+
+    /// Lost checkpoints are made again when they are next due.
+    pub(super) fn propose_checkpoints(&mut self, checkpoints: Vec<pb::LeaseCheckpoint>) {
+        let request = pb::LeaseCheckpointRequest { checkpoints };
+        let envelope = InternalRaftRequest {
+            lease_checkpoint: Some(request.into()),
+            ..InternalRaftRequest::default()
+        };
+        let _ = self.propose(envelope, Waiter::Upkeep);
     }
 
     pub(super) fn enter_lane(&mut self, reader: Reader) {
