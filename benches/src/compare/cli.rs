@@ -119,6 +119,6 @@ mod tests {
     fn workloads_are_chosen_by_prefix() {
         let args = Args::parse_from(["compare", "--workloads", "put,get/64"]);
         let names: Vec<String> = args.chosen_workloads().iter().map(Workload::name).collect();
-        assert_eq!(names, ["put/1", "put/64", "put/512", "get/64"]);
+        assert_eq!(names, ["get/64", "put/1", "put/64", "put/512"]);
     }
 }
