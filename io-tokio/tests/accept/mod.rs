@@ -11,8 +11,10 @@
 //! - Only children started here are ever signalled, and none outlives its test.
 #![allow(dead_code, reason = "each test binary compiles this room for itself and uses a part")]
 
+pub(crate) mod api;
 pub(crate) mod ctl;
 pub(crate) mod history;
+pub(crate) mod load;
 pub(crate) mod wal;
 
 use std::env;
