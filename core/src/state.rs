@@ -233,7 +233,7 @@ impl State {
         self.draft = Draft { has_new_view: true, has_new_facts: true, ..Draft::default() };
         self.is_compacting = self.ledgers.kv.is_compacting();
         self.compact_at = self.is_compacting.then_some(self.now);
-        self.hub.on_installed(&self.ledgers.kv.view());
+        self.hub.on_installed(self.ledgers.kv.now());
         self.announcer.on_facts();
         let index = self.ledgers.progress.mark.index;
         self.committed = self.committed.max(index);

@@ -29,21 +29,24 @@ use core::ops::ControlFlow;
 
 use bytes::Bytes;
 use prost::Message;
-use quorate_proto::etcdserverpb::InternalRaftRequest;
+use quorate_proto::etcdserverpb::{InternalRaftRequest, RangeRequest};
 use quorate_proto::raftpb::{ConfChange, ConfChangeV2};
 
 use crate::alarm::Alarms;
 use crate::config::Config;
 use crate::error::{Refusal, StorageFault};
-use crate::event::Changes;
-use crate::ids::RequestId;
+use crate::event::{Changes, ReadError};
+use crate::ids::{LeaseId, RequestId};
 use crate::lease::Book;
 use crate::membership::{Members, apply_to_conf_state};
-use crate::mvcc::Mvcc;
+use crate::mvcc::{KvView, Mvcc};
 use crate::output::{Note, Response};
 use crate::schema::Progress;
 use crate::storage::{Entry, EntryKind, StateRead, Table, Write};
 use crate::time::Time;
+
+/// Keys read at a time when leases get their keys back.
+const ATTACH_PAGE: i64 = 1_000;
 
 /// Everything entries change.
 pub(crate) struct Ledgers {
@@ -84,9 +87,8 @@ impl Ledgers {
         let alarms = Alarms::load(image.as_ref())?;
         let progress = Progress::load(image.as_ref())?;
         let kv = Mvcc::open(image)?;
-        for (key, lease) in kv.attachments()? {
-            // A key may name a lease that ended before leases were kept: it belongs to none.
-            let _ = leases.attach(lease, &key);
+        if !leases.is_empty() {
+            attach_keys(&mut leases, kv.now())?;
         }
         Ok(Self { kv, leases, members, alarms, progress })
     }
@@ -176,6 +178,32 @@ fn open_leases(config: &Config, image: &dyn StateRead) -> Result<Book, StorageFa
         ControlFlow::Continue(())
     })?;
     Book::open(rows, config.lease_ttl_min(), config.request_timeout())
+}
+
+/// Hangs the live keys on their leases again.
+fn attach_keys(leases: &mut Book, kv: &KvView) -> Result<(), StorageFault> {
+    let mut from = Bytes::from_static(&[0]);
+    loop {
+        let page = RangeRequest {
+            key: from.clone(),
+            range_end: Bytes::from_static(&[0]),
+            limit: ATTACH_PAGE,
+            ..RangeRequest::default()
+        };
+        let found = match kv.range(&page) {
+            Ok(found) => found,
+            Err(ReadError::Fault(fault)) => return Err(fault),
+            Err(ReadError::Refused(refusal)) => {
+                return Err(StorageFault::new(alloc::format!("reading leases' keys: {refusal:?}")));
+            }
+        };
+        for kv in found.kvs.iter().filter(|kv| kv.lease != 0) {
+            // A record may name a lease that was lost to a restore: the key belongs to none then.
+            let _ = leases.attach(LeaseId(kv.lease), &kv.key);
+        }
+        let Some(last) = found.kvs.last().filter(|_| found.more) else { return Ok(()) };
+        from = Bytes::from([last.key.as_ref(), &[0]].concat());
+    }
 }
 
 /// The digest after `writes`, chained on the digest before them.

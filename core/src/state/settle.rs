@@ -16,7 +16,7 @@ impl State {
     pub(super) fn settle(&mut self) {
         self.ship();
         if self.hub.has_work() {
-            self.try_to(|this| this.hub.step(&this.ledgers.kv.view()).map(|_| ()));
+            self.try_to(|this| this.hub.step(this.ledgers.kv.now()).map(|_| ()));
         }
         while let Some((stream, frame)) = self.hub.poll_frame() {
             self.outputs.push_back(StateOutput::Stream { stream, frame });

@@ -138,7 +138,7 @@ impl State {
             self.answer(id, result);
         }
         if let Some(changes) = outcome.changes {
-            self.try_to(|this| this.hub.on_applied(&changes, &this.ledgers.kv.view()));
+            self.try_to(|this| this.hub.on_applied(&changes, this.ledgers.kv.now()));
         }
     }
 
