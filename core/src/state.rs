@@ -63,6 +63,8 @@ struct Shipped {
     revision: Revision,
     /// The mark to report once the batch is durable.
     sync: Option<SnapshotMark>,
+    /// The compaction whose last row it removes.
+    finished: Option<Revision>,
 }
 
 /// The machine. See the module.
@@ -90,9 +92,8 @@ pub struct State {
     shipped: VecDeque<Shipped>,
     epoch: u64,
     db_size: (u64, u64),
-    /// Clients that wait for the physical end of the compaction under way.
-    physical: Vec<Token>,
-    is_compacting: bool,
+    /// Clients that wait for the physical end of a compaction.
+    physical: Vec<(Revision, Token)>,
     compact_at: Option<Time>,
     is_halted: bool,
     outputs: VecDeque<StateOutput>,
@@ -106,6 +107,7 @@ struct Draft {
     has_new_conf_state: bool,
     has_new_view: bool,
     has_new_facts: bool,
+    finished: Option<Revision>,
     /// Entries and bytes applied since the store was last asked to sync.
     entries_since_sync: u64,
     bytes_since_sync: u64,
@@ -147,7 +149,6 @@ impl State {
             epoch: 0,
             db_size: (0, 0),
             physical: Vec::new(),
-            is_compacting: ledgers.kv.is_compacting(),
             compact_at: None,
             is_halted: false,
             outputs: VecDeque::new(),
@@ -155,7 +156,7 @@ impl State {
         };
         this.draft.has_new_view = true;
         this.draft.has_new_facts = true;
-        this.compact_at = this.is_compacting.then_some(now);
+        this.compact_at = this.ledgers.kv.is_compacting().then_some(now);
         Ok(this)
     }
 
@@ -231,8 +232,7 @@ impl State {
         self.shipped.clear();
         self.image = image;
         self.draft = Draft { has_new_view: true, has_new_facts: true, ..Draft::default() };
-        self.is_compacting = self.ledgers.kv.is_compacting();
-        self.compact_at = self.is_compacting.then_some(self.now);
+        self.compact_at = self.ledgers.kv.is_compacting().then_some(self.now);
         self.hub.on_installed(self.ledgers.kv.now());
         self.announcer.on_facts();
         let index = self.ledgers.progress.mark.index;
@@ -244,17 +244,22 @@ impl State {
     }
 
     fn handle_stored(&mut self, index: LogIndex, image: Arc<dyn StateRead>) {
-        let mut revision = None;
-        while self.shipped.front().is_some_and(|s| s.index <= index && s.sync.is_none()) {
-            revision = self.shipped.pop_front().map(|s| s.revision);
-        }
-        for shipped in self.shipped.iter().take_while(|s| s.index <= index) {
+        let covered = self.shipped.iter_mut().take_while(|s| s.index <= index);
+        let (mut revision, mut finished) = (None, None);
+        for shipped in covered {
             revision = Some(shipped.revision);
+            finished = shipped.finished.take().or(finished);
+        }
+        while self.shipped.front().is_some_and(|s| s.index <= index && s.sync.is_none()) {
+            self.shipped.pop_front();
         }
         if let Some(revision) = revision {
             self.image = Arc::clone(&image);
             self.ledgers.kv.on_stored(revision, image);
             self.draft.has_new_view = true;
+        }
+        if let Some(finished) = finished {
+            self.release_physical(finished);
         }
     }
 

@@ -1,4 +1,4 @@
-//! The `meta` table: how far the store has come, and with whom.
+//! How far the store has come, and with whom: the rows of `meta` that travel in every batch.
 //!
 //! Answers to: etcd v3.7.1 `server/storage/schema/cindex.go`, `confstate.go`
 
@@ -9,15 +9,13 @@ use bytes::Bytes;
 use quorate_proto::raftpb::ConfState;
 use serde::{Deserialize, Serialize};
 
+use super::meta;
 use crate::error::StorageFault;
 use crate::ids::{LogIndex, Term};
 use crate::storage::{SnapshotMark, StateRead, Table, Write};
 
-const INDEX: &[u8] = b"consistent_index";
-const TERM: &[u8] = b"term";
-const CONF_STATE: &[u8] = b"confState";
 /// Ours alone: no tool of etcd's looks for it.
-const DIGEST: &[u8] = b"quorate.digest";
+const DIGEST: &str = "quorate.digest";
 
 /// What travels in every batch: the applied position and the digest of the state there.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -46,38 +44,31 @@ struct ConfStateJson {
 impl Progress {
     /// Rows of position, term and digest; the configuration only when `with_conf_state`.
     pub(crate) fn encode(&self, with_conf_state: bool, writes: &mut Vec<Write>) {
-        let row = |key: &'static [u8], value: Bytes| Write {
+        let row = |name: &'static str, value: Bytes| Write {
             table: Table::Meta,
-            key: Bytes::from_static(key),
+            key: Bytes::from_static(name.as_bytes()),
             value: Some(value),
         };
-        let number = |number: u64| Bytes::copy_from_slice(&number.to_be_bytes());
-        writes.push(row(INDEX, number(self.mark.index.get())));
-        writes.push(row(TERM, number(self.mark.term.get())));
-        writes.push(row(DIGEST, number(self.digest)));
+        let number = |name, number| row(name, meta::encode_number(number));
+        writes.push(number(meta::CONSISTENT_INDEX, self.mark.index.get()));
+        writes.push(number(meta::TERM, self.mark.term.get()));
+        writes.push(number(DIGEST, self.digest));
         if with_conf_state {
-            writes.push(row(CONF_STATE, encode_conf_state(&self.mark.conf_state)));
+            writes.push(row(meta::CONF_STATE, encode_conf_state(&self.mark.conf_state)));
         }
     }
 
     /// Reads what `encode` wrote; a fresh store is at the very beginning.
     pub(crate) fn load(image: &dyn StateRead) -> Result<Self, StorageFault> {
-        let number = |key: &[u8]| -> Result<u64, StorageFault> {
-            let Some(value) = image.get(Table::Meta, key)? else { return Ok(0) };
-            let bytes: [u8; 8] = value.as_ref().try_into().map_err(|_| {
-                let name = alloc::string::String::from_utf8_lossy(key);
-                StorageFault::new(format!("meta row {name} has {} bytes, not 8", value.len()))
-            })?;
-            Ok(u64::from_be_bytes(bytes))
-        };
-        let conf_state = match image.get(Table::Meta, CONF_STATE)? {
+        let number = |name| Ok(meta::load_number(image, name)?.unwrap_or(0));
+        let conf_state = match image.get(Table::Meta, meta::CONF_STATE.as_bytes())? {
             Some(json) => load_conf_state(&json)?,
             None => ConfState::default(),
         };
         Ok(Self {
             mark: SnapshotMark {
-                index: LogIndex(number(INDEX)?),
-                term: Term(number(TERM)?),
+                index: LogIndex(number(meta::CONSISTENT_INDEX)?),
+                term: Term(number(meta::TERM)?),
                 conf_state,
             },
             digest: number(DIGEST)?,

@@ -2,7 +2,11 @@
 
 use alloc::sync::Arc;
 
+use quorate_proto::etcdserverpb as pb;
+
 use super::{Shipped, State};
+use crate::error::StorageFault;
+use crate::ids::Revision;
 use crate::limits::COMPACT_KEYS_MAX;
 use crate::output::{Batch, Note, Response, StateOutput};
 use crate::time::Duration;
@@ -53,7 +57,8 @@ impl State {
         }
         let sync = is_sync_due.then(|| progress.mark.clone());
         let revision = self.ledgers.kv.revision();
-        self.shipped.push_back(Shipped { index, revision, sync });
+        let finished = self.draft.finished.take();
+        self.shipped.push_back(Shipped { index, revision, sync, finished });
         let batch = Batch { epoch: self.epoch, index, writes, sync: is_sync_due };
         self.outputs.push_back(StateOutput::Store(batch));
         if has_applied {
@@ -104,27 +109,32 @@ impl State {
     }
 
     /// One slice of the compaction under way.
-    pub(super) fn on_compaction(&mut self) -> Result<(), crate::error::StorageFault> {
+    pub(super) fn on_compaction(&mut self) -> Result<(), StorageFault> {
         self.compact_at = None;
-        let Some(slice) = self.ledgers.kv.compact_slice(COMPACT_KEYS_MAX)? else {
-            self.is_compacting = false;
-            return Ok(());
-        };
+        let Some(slice) = self.ledgers.kv.compact_slice(COMPACT_KEYS_MAX)? else { return Ok(()) };
         self.draft.writes.extend(slice.writes);
         self.draft.has_new_view = true;
-        self.is_compacting = !slice.finished;
-        if !slice.finished {
-            self.compact_at = Some(self.now + COMPACT_PAUSE);
-            return Ok(());
+        if let Some(revision) = slice.finished {
+            self.draft.finished = Some(revision);
+            self.note(Note::CompactionFinished { revision });
         }
-        let revision = self.ledgers.kv.compacted();
-        self.note(Note::CompactionFinished { revision });
+        if self.ledgers.kv.is_compacting() {
+            self.compact_at = Some(self.now + COMPACT_PAUSE);
+        }
+        Ok(())
+    }
+
+    /// A compaction's last row is gone from the store: answers those who waited for that.
+    pub(super) fn release_physical(&mut self, finished: Revision) {
         let header = self.header();
-        for token in core::mem::take(&mut self.physical) {
-            let mut response = Response::Compact(Default::default());
+        for (revision, token) in core::mem::take(&mut self.physical) {
+            if revision > finished {
+                self.physical.push((revision, token));
+                continue;
+            }
+            let mut response = Response::Compact(pb::CompactionResponse::default());
             response.set_header(header);
             self.respond(token, Ok(response));
         }
-        Ok(())
     }
 }

@@ -130,8 +130,7 @@ impl State {
         }
         let is_compaction = matches!(outcome.result, Some(Ok(Response::Compact(_))));
         if is_compaction {
-            self.is_compacting = true;
-            self.compact_at = Some(self.now);
+            self.compact_at.get_or_insert(self.now);
         }
         // The answer first: whoever made a change may know of it before those who watch.
         if let (Some(id), Some(result)) = (outcome.id, outcome.result) {
@@ -150,7 +149,9 @@ impl State {
         }
         match waiter {
             Waiter::Client(token) => self.respond(token, result),
-            Waiter::Physical(token) if result.is_ok() => self.physical.push(token),
+            Waiter::Physical(token) if result.is_ok() => {
+                self.physical.push((self.ledgers.kv.compacted(), token));
+            }
             Waiter::Physical(token) => self.respond(token, result),
             Waiter::Expiry(_) | Waiter::Upkeep => {}
         }
