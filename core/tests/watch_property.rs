@@ -3,7 +3,7 @@
 //!
 //! The model is the list of everything that ever happened. A watch is owed the events of that list
 //! that its range, start and filters select; a client checks every frame against that on arrival.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod watch_history;
 

@@ -12,8 +12,8 @@
 //! | `step` | one slice of catching up |
 //! | `after MS` | time passes; timers fire |
 //! | `repeat N COMMAND` | prints how many frames came instead of the frames |
-//! | `counts` | what the hub holds |
-#![allow(missing_docs)]
+//! | `counts`, `wake`, `reads` | what the hub holds; its timer; how often history was read |
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod transcript;
 mod watch_history;
@@ -141,6 +141,7 @@ impl World {
                 self.hub.handle_timeout(self.now);
             }
             "wake" => return vec![format!("{:?}", self.hub.poll_timeout())],
+            "reads" => return vec![format!("{} times", self.memory.reads.get())],
             "counts" => return vec![format!("{:?}", self.hub.counts())],
             _ => panic!("unknown command {command}"),
         }

@@ -1,5 +1,7 @@
 //! A key store in a few lines: all records in one list, searched from end to end.
 
+use std::cell::Cell;
+
 use bytes::Bytes;
 use quorate_core::error::{Refusal, StorageFault};
 use quorate_core::event::{Changes, History, KeyRange, ReadError, Span};
@@ -16,13 +18,21 @@ pub(crate) struct Memory {
     records: Vec<Event>,
     revision: i64,
     compacted: i64,
+    /// How often history was read.
+    pub(crate) reads: Cell<usize>,
     /// Whether every read fails.
     pub(crate) is_broken: bool,
 }
 
 impl Memory {
     pub(crate) fn new() -> Self {
-        Self { records: Vec::new(), revision: 1, compacted: -1, is_broken: false }
+        Self {
+            records: Vec::new(),
+            revision: 1,
+            compacted: -1,
+            reads: Cell::new(0),
+            is_broken: false,
+        }
     }
 
     /// Applies changes as the next revision. Deletes of keys that do not exist change nothing;
@@ -107,6 +117,7 @@ impl History for Memory {
         visit: &mut dyn FnMut(Revision, Event),
     ) -> Result<Revision, ReadError> {
         self.check_readable(span.from.get())?;
+        self.reads.set(self.reads.get() + 1);
         let (mut seen, mut last) = (0, 0);
         for record in &self.records {
             let kv = record.kv.as_ref().unwrap();
