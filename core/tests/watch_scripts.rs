@@ -3,16 +3,19 @@
 //! | command | meaning |
 //! |---|---|
 //! | `open S [BYTES]` | a stream, its fragment threshold |
-//! | `watch S KEY [END] [OPTIONS]` | `from=N id=N prev notify fragment noput nodelete`; `..` is an open end, `""` an empty key |
-//! | `refuse S REASON`, `cancel S ID`, `ask S`, `nothing S`, `close S` | the client's other messages |
-//! | `apply a=1 -b` | one revision: puts and deletes |
-//! | `miss a=1` | the same, in an image of which the hub hears only when it is installed |
-//! | `install`, `compact N`, `term N`, `break` | an image; a compaction; a term; a broken disk |
-//! | `stall S`, `ready S N`, `flow S` | the shell keeps frames; returns N of credit; keeps none |
-//! | `step` | one slice of catching up |
+//! | `watch S KEY [END] [OPTION]...` | a create request; `..` is an open end, `""` an empty key |
+//! | `cancel S ID`, `ask S`, `nothing S` | cancel, progress and empty requests |
+//! | `refuse S REASON`, `close S` | the door refused a create; the client left |
+//! | `apply a=1 -b` | one revision: puts and deletes; `a=*9` puts nine bytes |
+//! | `miss a=1`, `install` | changes the hub hears of only by an image; the image |
+//! | `compact N`, `term N`, `break` | a compaction; a term; a broken disk |
+//! | `stall S`, `ready S N`, `flow S` | the shell keeps frames; passes N on; passes all on again |
+//! | `step` | one step of catching up |
 //! | `after MS` | time passes; timers fire |
 //! | `repeat N COMMAND` | prints how many frames came instead of the frames |
 //! | `counts`, `wake`, `reads` | what the hub holds; its timer; how often history was read |
+//!
+//! Options: `from=N id=N filter=N prev notify fragment noput nodelete`.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod transcript;
