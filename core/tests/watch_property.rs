@@ -142,6 +142,11 @@ impl World {
         self.lot(one_in) == 0
     }
 
+    /// Whether watches ask for fragments in this world.
+    fn cuts(&self) -> bool {
+        !self.seed.is_multiple_of(2)
+    }
+
     fn revision(&self) -> i64 {
         self.memory.revision().get()
     }
@@ -199,7 +204,7 @@ impl World {
             filters: if self.chance(5) { vec![self.lot(2) as i32] } else { Vec::new() },
             prev_kv: self.chance(2),
             watch_id: if self.chance(3) { 1 + self.lot(6) as i64 } else { 0 },
-            fragment: self.chance(2),
+            fragment: self.cuts() && self.chance(2),
         };
         let client = self.clients.get_mut(&stream).unwrap();
         client.asked.push_back(request.clone());
@@ -275,6 +280,8 @@ impl World {
     }
 
     fn receive(&mut self) {
+        let frames_max = STREAMS as usize * STREAM_FRAMES_MAX;
+        assert!(self.cuts() || self.hub.counts().frames <= frames_max, "more frames than credit");
         while let Some((stream, frame)) = self.hub.poll_frame() {
             let client = self.clients.get_mut(&stream).unwrap();
             client.held += 1;

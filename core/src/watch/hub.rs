@@ -180,7 +180,7 @@ impl Hub {
         if open.is_ended {
             return;
         }
-        if open.has_room() && open.messages.is_empty() {
+        if open.has_room() {
             self.carry_out(now, stream, message);
         } else if open.messages.len() < STREAM_MESSAGES_MAX {
             open.messages.push_back(message);
