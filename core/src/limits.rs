@@ -23,10 +23,12 @@ pub const RECENT_REVISIONS_MAX: usize = 1_000;
 /// Bytes of keys and values those may hold.
 pub const RECENT_BYTES_MAX: usize = 4 << 20;
 /// Bytes of keys and values one slice of catching up aims at.
-pub const CATCH_UP_BYTES_MAX: usize = 4 << 20;
+pub const CATCH_UP_BYTES_MAX: usize = 1 << 20;
+/// Slices of history kept for other watchers that are behind by about as much.
+pub const CATCH_UP_WINDOWS_MAX: usize = 8;
 /// Distinct revisions in one catch-up response.
 pub const CATCH_UP_REVISIONS_MAX: usize = 1_000;
-/// Records read in one slice of catching up.
+/// Records looked at in one step of catching up, before the slice begun is finished.
 pub const CATCH_UP_RECORDS_MAX: usize = 1_000;
 /// Keys visited in one slice of a compaction.
 pub const COMPACT_KEYS_MAX: usize = 1_000;

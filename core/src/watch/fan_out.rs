@@ -73,6 +73,7 @@ impl Hub {
         let missed = self.revision.next();
         self.revision = history.revision();
         self.recent.clear();
+        self.windows.clear();
         let mut late = Vec::new();
         for (slot, watcher) in self.watchers.iter_mut() {
             if watcher.place == Place::Synced {

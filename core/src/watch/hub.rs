@@ -7,12 +7,12 @@ use bytes::Bytes;
 use quorate_proto::etcdserverpb::watch_request::RequestUnion;
 use quorate_proto::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse};
 
-use super::catch_up::Pace;
 use super::frame::{self, Letterhead};
 use super::index::Index;
 use super::recent::Recent;
 use super::stream::{Message, Stream};
 use super::watcher::{Place, Slot, Slots, Wants, Watcher};
+use super::window::Windows;
 use crate::event::KeyRange;
 use crate::ids::{ClusterId, MemberId, Revision, StreamId, Term, WatchId};
 use crate::limits::{STREAM_FRAMES_MAX, STREAM_MESSAGES_MAX};
@@ -42,7 +42,7 @@ pub struct Setup {
 }
 
 /// How much the hub holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counts {
     /// Open streams.
     pub streams: usize,
@@ -67,7 +67,9 @@ pub struct Hub {
     /// The synced ones.
     pub(super) synced: Index,
     pub(super) recent: Recent,
-    pub(super) pace: Pace,
+    pub(super) windows: Windows,
+    /// How many watchers stand in their stream's line for catching up.
+    pub(super) behind: usize,
     /// Streams with frames to take.
     ready: VecDeque<StreamId>,
     /// Streams with watchers to catch up and room for what they find.
@@ -91,7 +93,8 @@ impl Hub {
             watchers: Slots::default(),
             synced: Index::default(),
             recent: Recent::default(),
-            pace: Pace::default(),
+            windows: Windows::default(),
+            behind: 0,
             ready: VecDeque::new(),
             running: VecDeque::new(),
             ticks: BTreeSet::new(),
@@ -164,13 +167,12 @@ impl Hub {
 
     /// Everything counted, at a cost that grows with the number of streams.
     pub fn counts(&self) -> Counts {
-        let start =
-            Counts { streams: self.streams.len(), watchers: self.watchers(), ..Counts::default() };
-        self.streams.values().fold(start, |counts, stream| Counts {
-            behind: counts.behind + stream.behind.len(),
-            frames: counts.frames + stream.frames.len(),
-            ..counts
-        })
+        Counts {
+            streams: self.streams.len(),
+            watchers: self.watchers(),
+            behind: self.behind,
+            frames: self.streams.values().map(|stream| stream.frames.len()).sum(),
+        }
     }
 
     fn handle(&mut self, now: Time, stream: StreamId, message: Message) {
@@ -178,7 +180,7 @@ impl Hub {
         if open.is_ended {
             return;
         }
-        if open.has_room() && open.messages.is_empty() {
+        if open.has_room() {
             self.carry_out(now, stream, message);
         } else if open.messages.len() < STREAM_MESSAGES_MAX {
             open.messages.push_back(message);
@@ -306,6 +308,7 @@ impl Hub {
             Place::Synced => stream.synced -= 1,
             Place::Behind(turn) => {
                 stream.behind.remove(&turn);
+                self.behind -= 1;
             }
             Place::Canceled => {}
         }
@@ -324,6 +327,7 @@ impl Hub {
         }
         watcher.next = next;
         watcher.place = Place::Behind(stream.queue(slot));
+        self.behind += 1;
         self.list_running(id);
     }
 

@@ -18,7 +18,9 @@
 //! ranges, so that a change costs as much as the watchers it concerns, however many there are. A
 //! watcher that is *behind* remembers one number, the first revision it has not been shown, and
 //! catches up in slices, in turns with all others, apart from the path of new changes: who lags
-//! delays nobody else. A *canceled* one fell behind a compaction and only holds its id.
+//! delays nobody else. The newest revisions are kept in memory, and so are the few slices of
+//! history read last: a thousand watchers that are behind by about as much cost one reading of
+//! history, not a thousand. A *canceled* one fell behind a compaction and only holds its id.
 //!
 //! Credit: the shell holds at most [`STREAM_FRAMES_MAX`](crate::limits::STREAM_FRAMES_MAX) frames
 //! of a stream and returns credit as it passes them on. Every frame costs credit, answers too.
@@ -58,5 +60,6 @@ mod progress;
 mod recent;
 mod stream;
 mod watcher;
+mod window;
 
 pub use hub::{Counts, Hub, Setup};

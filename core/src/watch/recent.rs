@@ -2,10 +2,11 @@
 //! catch up from here without touching the store, and all share the same events.
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use quorate_proto::mvccpb::Event;
 
-use crate::event::{Changes, KeyRange, Span};
+use crate::event::{Changes, KeyRange};
 use crate::ids::Revision;
 use crate::limits::{RECENT_BYTES_MAX, RECENT_REVISIONS_MAX};
 
@@ -19,6 +20,11 @@ pub(super) struct Recent {
 /// Bytes of keys and values in an event.
 pub(super) fn event_bytes(event: &Event) -> usize {
     event.kv.as_ref().map_or(0, |kv| kv.key.len() + kv.value.len())
+}
+
+/// Whether an event is about one of `keys`.
+pub(super) fn touches(event: &Event, keys: &KeyRange) -> bool {
+    event.kv.as_ref().is_some_and(|kv| keys.contains(&kv.key))
 }
 
 fn changes_bytes(changes: &Changes) -> usize {
@@ -47,26 +53,17 @@ impl Recent {
         self.changes.front().is_some_and(|oldest| oldest.revision <= from)
     }
 
-    /// As [`History::changes`](crate::event::History::changes); also counts the records.
-    pub(super) fn changes(
-        &self,
-        span: Span,
-        keys: &KeyRange,
-        visit: &mut dyn FnMut(Revision, Event),
-    ) -> (Revision, usize) {
-        let mut records = 0;
-        let first = self.changes.partition_point(|changes| changes.revision < span.from);
-        for changes in self.changes.range(first..) {
-            if changes.revision > span.until || records >= span.records_max {
-                return (changes.revision, records);
-            }
-            records += changes.events.len();
-            for event in changes.events.iter() {
-                if event.kv.as_ref().is_some_and(|kv| keys.contains(&kv.key)) {
-                    visit(changes.revision, event.clone());
-                }
-            }
-        }
-        (span.until.next(), records)
+    /// The events from `from` on that touch `keys`; the revision after the newest; how many
+    /// records were looked at.
+    pub(super) fn select(&self, from: Revision, keys: &KeyRange) -> (Vec<Event>, Revision, usize) {
+        let first = self.changes.partition_point(|changes| changes.revision < from);
+        let rest = || self.changes.range(first..);
+        let records = rest().map(|changes| changes.events.len()).sum();
+        let events = rest()
+            .flat_map(|changes| changes.events.iter())
+            .filter(|event| touches(event, keys))
+            .cloned();
+        let newest = self.changes.back().map_or(from, |newest| newest.revision.next());
+        (events.collect(), newest, records)
     }
 }

@@ -19,7 +19,7 @@ pub(super) struct Stream {
     pub(super) credit: usize,
     /// Frames made and not taken yet.
     pub(super) frames: VecDeque<WatchResponse>,
-    /// What arrived while there was no room for answers.
+    /// What arrived while there was no room for answers; none is left when there is room.
     pub(super) messages: VecDeque<Message>,
     /// Every watch whose id is in use.
     pub(super) ids: BTreeMap<WatchId, Slot>,
