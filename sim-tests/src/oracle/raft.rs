@@ -173,7 +173,7 @@ impl Raft {
                 known.1.is_none() || term_before.is_none() || known.1 == term_before;
             if known.0 != *entry || !is_same_before {
                 return Err(format!(
-                    "entry {index} of term {term} on {member} differs from another's"
+                    "entry {index} of term {term} on member {member} differs from another's"
                 ));
             }
             before = Some(entry);

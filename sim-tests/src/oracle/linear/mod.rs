@@ -71,6 +71,13 @@ pub fn check(history: &History) -> Result<(), Violation> {
 
 /// What is wrong with an operation whatever the others did.
 fn check_alone(operation: &Operation) -> Result<(), String> {
+    if let Some(returned) = operation.returned.filter(|at| *at < operation.called) {
+        let called = operation.called;
+        return Err(format!(
+            "{} returned at {returned}, before its call at {called}",
+            name(operation)
+        ));
+    }
     let shape = check_shape(&operation.call, Settings::default().txn_ops_max);
     match (&operation.outcome, shape) {
         (Outcome::Ok(reply), Ok(())) if !agree::is_reply_to(&operation.call, reply) => {

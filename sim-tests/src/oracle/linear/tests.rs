@@ -176,6 +176,16 @@ fn one_revision_has_one_maker() {
 }
 
 #[test]
+fn returning_before_the_call_is_found() {
+    let mut history = sample().with_log();
+    history.operations[0].returned = Some(9);
+    assert_eq!(
+        said(&history),
+        "operation 0 (Put by client 0 on member 1) returned at 9, before its call at 10"
+    );
+}
+
+#[test]
 fn refusals_must_have_been_right_at_some_state() {
     let future =
         Call::Range(pb::RangeRequest { key: "a".into(), revision: 3, ..Default::default() });
@@ -283,12 +293,7 @@ fn random(seed: u64, is_corrupt: bool) -> Right {
 fn spoil(right: &mut Right, lot: impl Fn(u64) -> u64) {
     let count = right.operations.len() as u64;
     let victim = &mut right.operations[draw_below(count, lot(1)) as usize];
-    let shift = 100 + draw_below(300, lot(2));
     match (draw_below(3, lot(3)), &mut victim.outcome) {
-        (0, _) => {
-            victim.called += shift;
-            victim.returned = victim.returned.map(|at| at + shift);
-        }
         (1, Outcome::Ok(reply)) => {
             if let Some(header) = reply.header_mut() {
                 header.revision += 1;
@@ -299,7 +304,11 @@ fn spoil(right: &mut Right, lot: impl Fn(u64) -> u64) {
             reply.count = 0;
         }
         (_, Outcome::Ok(Reply::Put(reply))) => reply.prev_kv = None,
-        _ => victim.called += shift,
+        _ => {
+            let shift = 100 + draw_below(300, lot(2));
+            victim.called += shift;
+            victim.returned = victim.returned.map(|at| at + shift);
+        }
     }
 }
 
