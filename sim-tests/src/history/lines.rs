@@ -138,9 +138,8 @@ fn watched_line(watched: &Watched) -> Line {
 pub fn read(from: impl BufRead) -> Result<History, BadLine> {
     let mut history = History::default();
     let (mut log, mut changes) = (Vec::new(), Vec::new());
-    let mut number = 0;
-    for text in from.lines() {
-        number += 1;
+    for (before, text) in from.lines().enumerate() {
+        let number = before + 1;
         let bad = |why: String| BadLine { number, why };
         let text = text.map_err(|fault| bad(fault.to_string()))?;
         let line = serde_json::from_str(&text).map_err(|fault| bad(fault.to_string()))?;

@@ -1,5 +1,7 @@
 //! `KV.Range`.
 
+use std::cmp::Reverse;
+
 use bytes::Bytes;
 use quorate_core::error::Refusal;
 use quorate_proto::etcdserverpb::{
@@ -120,7 +122,7 @@ fn sort(range: &pb::RangeRequest, kvs: &mut [KeyValue]) {
     let target = range.sort_target();
     match range.sort_order() {
         SortOrder::Descend => {
-            kvs.sort_by(|a, b| sort_key(target, b).cmp(&sort_key(target, a)));
+            kvs.sort_by_key(|kv| Reverse(sort_key(target, kv)));
         }
         SortOrder::None | SortOrder::Ascend if target == SortTarget::Key => {}
         SortOrder::None | SortOrder::Ascend => kvs.sort_by_key(|kv| sort_key(target, kv)),

@@ -48,7 +48,8 @@ impl Agreement {
         let (first, other) = *self.digests.entry(index).or_insert((digest, member));
         if first != digest {
             return Err(format!(
-                "at entry {index} member {member} has digest {digest:016x}, {other} had {first:016x}"
+                "at entry {index} member {member} has digest {digest:016x}, \
+                 {other} had {first:016x}"
             ));
         }
         Ok(())

@@ -5,6 +5,8 @@
 //!                                     ...  every client is served at least once
 //!   Finished: all of the quorum at the same entry with the same digest
 //! ```
+//!
+//! That open watches caught up is asked of [`watch`](super::watch) at the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -76,10 +78,9 @@ impl Liveness {
                 self.asking.insert(*client);
                 self.late_calls.insert(*call);
             }
-            Seen::Returned { client, call, outcome } if self.late_calls.remove(call) => {
-                if !matches!(outcome, Outcome::Unknown) {
-                    self.served.insert(*client);
-                }
+            Seen::Returned { client, call, outcome } => {
+                let is_late = self.late_calls.remove(call);
+                self.served.extend((is_late && *outcome != Outcome::Unknown).then_some(*client));
             }
             _ => {}
         }

@@ -74,7 +74,9 @@ impl Observer for Oracles {
         self.bounds.observe(at, seen)?;
         self.liveness.observe(at, seen)?;
         if matches!(seen, Seen::Finished { .. }) {
-            return check_history(&self.recorder.history());
+            let history = self.recorder.history();
+            linear::check(&history)?;
+            return watch::check_caught_up(&history);
         }
         Ok(())
     }

@@ -98,7 +98,7 @@ pub const BUGS: &[Bug] = &[
         name: "revision-differs-after-restart",
         from: "the rest: revision reused after a restart",
         breaks: "two writes share a revision",
-        place: "core/src/mvcc/store.rs: open takes the last live key's revision, not the last record's",
+        place: "core/src/mvcc/store.rs: open takes the newest live key's revision",
         oracle: "agreement",
     },
     Bug {
