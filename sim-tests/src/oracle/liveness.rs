@@ -1,0 +1,164 @@
+//! Once faults are over inside a quorum, the cluster works again (oracle 9, second half).
+//!
+//! ```text
+//!   Healed ---- 10 election timeouts ----> one leader, known to all of the quorum
+//!                                     ...  every client is served at least once
+//!   Finished: all of the quorum at the same entry with the same digest
+//! ```
+//!
+//! That open watches caught up is asked of [`watch`](super::watch) at the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quorate_core::Role;
+use quorate_core::ids::MemberId;
+use quorate_core::time::{Duration, Time};
+use quorate_io_sim::world::observe::{
+    CallId, ClientId, Observer, Outcome, Seen, Verdict, Violation,
+};
+
+const NAME: &str = "liveness";
+
+/// How fast the cluster under test is.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Its election timeout.
+    pub election_timeout: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { election_timeout: Duration::from_secs(1) }
+    }
+}
+
+/// The oracle. See the module.
+#[derive(Debug, Default)]
+pub struct Liveness {
+    pace: Pace,
+    roles: BTreeMap<MemberId, Role>,
+    applied: BTreeMap<MemberId, (u64, u64)>,
+    healed: Option<Healed>,
+    /// Clients that called after the cluster had to work, and those that were answered.
+    asking: BTreeSet<ClientId>,
+    served: BTreeSet<ClientId>,
+    /// Calls made after that instant.
+    late_calls: BTreeSet<CallId>,
+}
+
+#[derive(Debug)]
+struct Healed {
+    quorum: Vec<MemberId>,
+    deadline: Time,
+    is_led: bool,
+}
+
+impl Liveness {
+    /// An oracle for a cluster of that pace.
+    pub fn new(pace: Pace) -> Self {
+        Self { pace, ..Self::default() }
+    }
+
+    fn note(&mut self, at: Time, seen: &Seen) {
+        match seen {
+            Seen::Role { member, role } => {
+                self.roles.insert(*member, *role);
+            }
+            Seen::Stopped { member, .. } => {
+                self.roles.remove(member);
+            }
+            Seen::Applied { member, index, digest } => {
+                self.applied.insert(*member, (index.0, *digest));
+            }
+            Seen::Healed { quorum } => {
+                let deadline = at + self.pace.election_timeout * 10;
+                self.healed = Some(Healed { quorum: quorum.clone(), deadline, is_led: false });
+            }
+            Seen::Called { client, call, .. } if self.is_due(at) => {
+                self.asking.insert(*client);
+                self.late_calls.insert(*call);
+            }
+            Seen::Returned { client, call, outcome } => {
+                let is_late = self.late_calls.remove(call);
+                self.served.extend((is_late && *outcome != Outcome::Unknown).then_some(*client));
+            }
+            _ => {}
+        }
+    }
+
+    fn is_due(&self, at: Time) -> bool {
+        self.healed.as_ref().is_some_and(|healed| at > healed.deadline)
+    }
+
+    /// The leader all of the quorum follow in one term, if there is one.
+    fn leader(&self, quorum: &[MemberId]) -> Option<MemberId> {
+        let first = self.roles.get(quorum.first()?)?;
+        let leader = first.leader?;
+        let follows = |member: &MemberId| {
+            let role = self.roles.get(member);
+            role.is_some_and(|role| role.leader == Some(leader) && role.term == first.term)
+        };
+        quorum.iter().all(follows).then_some(leader)
+    }
+
+    /// Remembers the first instant of one leader; objects when the deadline passes without one.
+    fn check_leader(&mut self, at: Time) -> Result<(), String> {
+        let Some(healed) = &self.healed else { return Ok(()) };
+        if healed.is_led {
+            return Ok(());
+        }
+        let is_led = self.leader(&healed.quorum).is_some();
+        if !is_led && at > healed.deadline {
+            let views: Vec<String> = healed.quorum.iter().map(|id| self.view_of(*id)).collect();
+            return Err(format!(
+                "no leader 10 election timeouts after healing: {}",
+                views.join(", ")
+            ));
+        }
+        if let Some(healed) = &mut self.healed {
+            healed.is_led = is_led;
+        }
+        Ok(())
+    }
+
+    fn view_of(&self, member: MemberId) -> String {
+        match self.roles.get(&member) {
+            Some(Role { term, leader: Some(leader), .. }) => {
+                format!("{member} follows {leader} in term {term}")
+            }
+            Some(Role { term, leader: None, .. }) => format!("{member} has none in term {term}"),
+            None => format!("{member} is silent"),
+        }
+    }
+
+    fn check_end(&self, quorum: &[MemberId]) -> Result<(), String> {
+        if let Some(client) = self.asking.difference(&self.served).next() {
+            return Err(format!("client {} was never served after healing", client.0));
+        }
+        let states: Vec<_> = quorum.iter().map(|id| (id, self.applied.get(id))).collect();
+        match states.windows(2).find(|pair| pair[0].1 != pair[1].1) {
+            Some(pair) => {
+                let told = |(id, state): (&MemberId, Option<&(u64, u64)>)| match state {
+                    Some((index, digest)) => format!("{id} at {index} with {digest:016x}"),
+                    None => format!("{id} nowhere"),
+                };
+                Err(format!("members differ at the end: {}, {}", told(pair[0]), told(pair[1])))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Observer for Liveness {
+    fn observe(&mut self, at: Time, seen: &Seen) -> Result<(), Violation> {
+        self.note(at, seen);
+        let judged = match seen {
+            Seen::Finished { quorum } => self.check_end(quorum),
+            _ => self.check_leader(at),
+        };
+        judged.map_err(|what| Violation { verdict: Verdict::Liveness, oracle: NAME, what })
+    }
+}
+
+#[cfg(test)]
+mod tests;
