@@ -91,6 +91,11 @@ impl Pace {
         std::mem::take(&mut self.failing)
     }
 
+    /// Whether nothing begun completes.
+    pub fn is_hung(&self) -> bool {
+        self.hung
+    }
+
     /// A new disk, or at least a new cable: all faults are over.
     pub fn heal(&mut self) {
         (self.slow_percent, self.stalled_until) = (100, 0);

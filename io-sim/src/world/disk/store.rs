@@ -103,14 +103,16 @@ impl Store {
         self.syncing = None;
     }
 
-    /// Power is gone: what was synced is left, and some prefix of what came after.
-    pub fn crash(&mut self, luck: &mut Luck) {
+    /// Power is gone: what was synced is left, and some prefix of what came after; or an image
+    /// that was installed at the last moment.
+    pub fn crash(&mut self, luck: &mut Luck, installed: Option<Content>) {
         let epoch = self.epoch;
         let after = self.unsynced.drain(..).chain(self.queue.drain(..));
         let after: Vec<_> = after.filter(|batch| batch.epoch == epoch).collect();
         for batch in &after[..kept(after.len(), luck)] {
             self.durable.apply(&batch.writes);
         }
+        self.durable = installed.unwrap_or_else(|| std::mem::take(&mut self.durable));
         self.content = self.durable.clone();
         (self.epoch, self.executing, self.syncing) = (0, 0, None);
     }
@@ -162,7 +164,7 @@ mod tests {
             store.complete();
             assert_eq!(store.complete_sync(), Some(LogIndex(2)));
             store.push(batch(4, false));
-            store.crash(&mut Luck::new(seed, Purpose::Disk, 0));
+            store.crash(&mut Luck::new(seed, Purpose::Disk, 0), None);
             seen.insert(value(&store.image()));
         }
         assert_eq!(seen, BTreeSet::from([2, 3, 4]));

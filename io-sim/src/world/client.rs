@@ -1,0 +1,385 @@
+//! Clients: they call, they watch, they keep leases alive, and they give up.
+//!
+//! ```text
+//!   worker   does its errands one by one, the last worker up to eight at once
+//!   watcher  follows some keys on a stream, and goes on elsewhere after a loss
+//!   keeper   keeps one lease alive
+//! ```
+//!
+//! Invariants: a call has one outcome; a retry is a new call with a new value; a watcher asks
+//! for the revision after the last one it has seen completely.
+
+mod request;
+mod watcher;
+mod worker;
+
+use std::collections::BTreeMap;
+
+use quorate_core::event::ReadError;
+use quorate_core::ids::{StreamId, Token};
+use quorate_core::{StateInput, View};
+use quorate_proto::etcdserverpb as pb;
+
+use super::describe::Describe;
+use super::driver::{Event, MILLISECOND, SECOND, World};
+use super::luck::{Luck, Purpose};
+use super::network::{Fate, Place};
+use super::node::Build;
+use super::observe::{CallId, ClientId, Observer, Operation, Outcome, Seen, Stop};
+use super::plan::{Shape, Weather};
+use super::queue::Class;
+pub(super) use watcher::Watcher;
+pub(super) use worker::{Keeper, Worker};
+
+/// Encoded bytes of a frame a client takes.
+const FRAME_BYTES_MAX: usize = 1_500_000;
+
+/// From a client to a member.
+pub(super) enum Upward {
+    /// A call.
+    Call(CallId, Operation),
+    /// A new watch stream.
+    Open(StreamId),
+    /// A message on a stream.
+    Watch(StreamId, pb::WatchRequest),
+    /// The end of a stream.
+    Close(StreamId),
+}
+
+/// From a member to a client.
+pub(super) enum Downward {
+    /// How a call ended.
+    Answer(CallId, Outcome),
+    /// A watch frame.
+    Frame { stream: StreamId, frame: pb::WatchResponse },
+    /// A stream broke.
+    Broken(StreamId),
+}
+
+/// A call without an outcome.
+pub(super) struct OpenCall {
+    pub(super) client: usize,
+    pub(super) node: usize,
+    /// Where the answer goes: what the client was doing.
+    pub(super) purpose: Purposed,
+    /// A range waits here for its view.
+    range: Option<pb::RangeRequest>,
+}
+
+/// What a call is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purposed {
+    /// An errand of the plan, and how often it was tried before.
+    Errand(usize, u32),
+    /// The last put on a key, after healing.
+    Bell(u64),
+    /// A keeper's lease.
+    Lease,
+}
+
+/// A watch stream that is open as far as its client knows.
+pub(super) struct Stream {
+    client: usize,
+    node: usize,
+    /// A frame was lost: nothing more may arrive.
+    is_broken: bool,
+}
+
+/// All clients. Numbers: workers, then watchers, then keepers.
+pub(super) struct Clients {
+    pub(super) workers: Vec<Worker>,
+    pub(super) watchers: Vec<Watcher>,
+    pub(super) keepers: Vec<Keeper>,
+    pub(super) luck: Vec<Luck>,
+    pub(super) calls: BTreeMap<CallId, OpenCall>,
+    pub(super) streams: BTreeMap<StreamId, Stream>,
+    pub(super) last_call: u64,
+    last_stream: u64,
+    pub(super) slow_credit: u64,
+    /// Calls that got an answer.
+    pub(super) answered: u64,
+    /// The revisions of the last puts, by key.
+    pub(super) bells: BTreeMap<u64, i64>,
+}
+
+impl Clients {
+    pub(super) fn new(seed: u64, shape: &Shape, weather: &Weather) -> Self {
+        let (workers, watchers) = (shape.workers as usize, shape.watchers as usize);
+        let keepers = shape.keepers as usize;
+        let total = workers + watchers + keepers;
+        let mut luck: Vec<_> =
+            (0..total).map(|n| Luck::new(seed, Purpose::Choice, n as u64)).collect();
+        let nodes = shape.nodes;
+        let watchers = luck[workers..workers + watchers]
+            .iter_mut()
+            .map(|luck| Watcher::new(luck, shape.keys, nodes))
+            .collect();
+        Self {
+            workers: (0..workers).map(|n| Worker::new(n, shape)).collect(),
+            watchers,
+            keepers: (0..keepers).map(|n| Keeper::new(n, shape)).collect(),
+            luck,
+            calls: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            last_call: 0,
+            last_stream: 0,
+            slow_credit: weather.credit_ms * MILLISECOND,
+            answered: 0,
+            bells: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.luck.len()
+    }
+
+    /// Clients that act without errands.
+    pub(super) fn restless(&self) -> std::ops::Range<usize> {
+        self.workers.len()..self.luck.len()
+    }
+
+    fn watcher_of(&self, client: usize) -> Option<usize> {
+        let number = client.checked_sub(self.workers.len())?;
+        (number < self.watchers.len()).then_some(number)
+    }
+
+    fn keeper_of(&self, client: usize) -> Option<usize> {
+        client.checked_sub(self.workers.len() + self.watchers.len())
+    }
+}
+
+impl<B: Build, O: Observer> World<B, O> {
+    pub(super) fn wake_client(&mut self, client: usize) {
+        if let Some(watcher) = self.clients.watcher_of(client) {
+            self.wake_watcher(client, watcher);
+        } else if let Some(keeper) = self.clients.keeper_of(client) {
+            self.wake_keeper(client, keeper);
+        } else {
+            self.go_on(client);
+        }
+    }
+
+    /// Sends a call on its way.
+    pub(super) fn call(
+        &mut self,
+        client: usize,
+        node: usize,
+        purpose: Purposed,
+        operation: Operation,
+    ) {
+        let call = CallId(self.clients.last_call);
+        let range = match &operation {
+            Operation::Range(range) => Some(range.clone()),
+            Operation::Request(_) => None,
+        };
+        self.clients.calls.insert(call, OpenCall { client, node, purpose, range });
+        self.note(None, || format!("c{client} #{} {}", call.0, operation.describe()));
+        let seen = Seen::Called {
+            client: ClientId(client as u32),
+            call,
+            member: self.nodes[node].id(),
+            operation: operation.clone(),
+        };
+        self.tell(&seen);
+        let patience = *self.clients.luck[client].pick(&[SECOND, 3 * SECOND, 8 * SECOND]);
+        let at = self.now() + patience;
+        self.queue.push(at, Class::Client, Event::GiveUp(call.0));
+        self.send_up(client, node, Upward::Call(call, operation));
+    }
+
+    /// The number of the call that is made next.
+    pub(super) fn next_call(&mut self) -> u64 {
+        self.clients.last_call += 1;
+        self.clients.last_call
+    }
+
+    pub(super) fn give_up(&mut self, call: u64) {
+        self.conclude(CallId(call), Outcome::Unknown);
+    }
+
+    /// A call has its outcome, unless it had one before.
+    pub(super) fn conclude(&mut self, call: CallId, outcome: Outcome) {
+        let Some(open) = self.clients.calls.remove(&call) else { return };
+        let client = open.client;
+        self.note(None, || format!("c{client} #{} = {}", call.0, outcome.describe()));
+        self.clients.answered += u64::from(outcome != Outcome::Unknown);
+        let seen =
+            Seen::Returned { client: ClientId(client as u32), call, outcome: outcome.clone() };
+        self.tell(&seen);
+        match open.purpose {
+            Purposed::Lease => self.lease_concluded(client, &outcome),
+            purpose => self.worker_concluded(client, open.node, purpose, &outcome),
+        }
+    }
+
+    fn send_up(&mut self, client: usize, node: usize, message: Upward) {
+        let (a, b) = (Place::Client(client), Place::Member(node));
+        if let Fate::Arrives { at, connection, .. } = self.network.send(self.now(), a, b, 1) {
+            let event = Event::Up(client, node, connection, message);
+            self.queue.push(at, Class::Network, event);
+        }
+    }
+
+    fn send_down(&mut self, node: usize, client: usize, message: Downward) -> bool {
+        let (a, b) = (Place::Member(node), Place::Client(client));
+        let Fate::Arrives { at, connection, .. } = self.network.send(self.now(), a, b, 1) else {
+            return false;
+        };
+        let event = Event::Down(node, client, connection, message);
+        self.queue.push(at, Class::Network, event);
+        true
+    }
+
+    pub(super) fn arrive_up(&mut self, client: usize, node: usize, over: u32, message: Upward) {
+        let (a, b) = (Place::Client(client), Place::Member(node));
+        if !self.network.arrive(a, b, over) {
+            return;
+        }
+        if !self.nodes[node].is_up() {
+            return self.refuse_connection(node, client, &message);
+        }
+        match message {
+            Upward::Call(call, Operation::Range(range)) => self.take_range(node, call, &range),
+            Upward::Call(call, Operation::Request(request)) => {
+                self.nodes[node].unproposed.push((call, request.clone()));
+                let token = Token(call.0);
+                self.to_state(node, StateInput::Request { token, request });
+            }
+            Upward::Open(stream) => {
+                let frame_bytes_max = FRAME_BYTES_MAX;
+                self.to_state(node, StateInput::StreamOpened { stream, frame_bytes_max });
+            }
+            Upward::Watch(stream, message) => {
+                self.to_state(node, StateInput::StreamMessage { stream, message });
+            }
+            Upward::Close(stream) => self.to_state(node, StateInput::StreamClosed { stream }),
+        }
+    }
+
+    fn refuse_connection(&mut self, node: usize, client: usize, message: &Upward) {
+        match message {
+            Upward::Call(call, _) => {
+                self.send_down(node, client, Downward::Answer(*call, Outcome::Unknown));
+            }
+            Upward::Open(stream) | Upward::Watch(stream, _) => self.break_stream(*stream),
+            Upward::Close(_) => {}
+        }
+    }
+
+    /// A serializable read needs no barrier: the newest view will do.
+    fn take_range(&mut self, node: usize, call: CallId, range: &pb::RangeRequest) {
+        if !range.serializable {
+            return self.to_state(node, StateInput::Read { token: Token(call.0) });
+        }
+        if let Some(view) = self.nodes[node].view.clone() {
+            self.read(node, call, &view);
+        }
+    }
+
+    pub(super) fn read(&mut self, node: usize, call: CallId, view: &View) {
+        let Some(range) = self.clients.calls.get(&call).and_then(|open| open.range.as_ref()) else {
+            return;
+        };
+        let outcome = match self.build.range(view, range) {
+            Ok(response) => Outcome::Range(response),
+            Err(ReadError::Refused(refusal)) => Outcome::Refused(refusal),
+            Err(ReadError::Fault(fault)) => {
+                return self.crash(node, u64::MAX, Stop::Halt(fault.what));
+            }
+        };
+        self.answer(node, call, outcome);
+    }
+
+    /// Sends an answer on its way, if anyone still waits for it.
+    pub(super) fn answer(&mut self, node: usize, call: CallId, outcome: Outcome) {
+        if let Some(open) = self.clients.calls.get(&call) {
+            let client = open.client;
+            self.send_down(node, client, Downward::Answer(call, outcome));
+        }
+    }
+
+    /// Sends a frame on its way. A lost frame ends the stream: order is all it has.
+    pub(super) fn pass_on(&mut self, node: usize, stream: StreamId, message: Downward) {
+        let Some(open) = self.clients.streams.get(&stream) else { return };
+        let (client, is_broken) = (open.client, open.is_broken);
+        self.owe_credit(node, client, stream);
+        if !is_broken && !self.send_down(node, client, message) {
+            self.break_stream(stream);
+        }
+    }
+
+    fn owe_credit(&mut self, node: usize, client: usize, stream: StreamId) {
+        let watcher = self.clients.watcher_of(client).map(|n| &self.clients.watchers[n]);
+        let is_slow = watcher.is_some_and(|watcher| watcher.is_slow);
+        let rest = if is_slow { self.clients.slow_credit } else { 0 };
+        let member = &mut self.nodes[node];
+        let credit = &mut member.credit[usize::from(is_slow)];
+        if credit.is_empty() {
+            let event = Event::Credit(node, member.boot, is_slow);
+            self.queue.push(self.queue.now() + rest.max(MILLISECOND), Class::Client, event);
+        }
+        match credit.iter_mut().find(|(owed, _)| *owed == stream.0) {
+            Some((_, frames)) => *frames += 1,
+            None => credit.push((stream.0, 1)),
+        }
+    }
+
+    /// Both ends learn, one after the other, that a stream is no more.
+    fn break_stream(&mut self, stream: StreamId) {
+        let Some(open) = self.clients.streams.get_mut(&stream) else { return };
+        if std::mem::replace(&mut open.is_broken, true) {
+            return;
+        }
+        let (node, client) = (open.node, open.client);
+        let rest = self.clients.luck[client].between(1, 500) * MILLISECOND;
+        let event = Event::Down(node, client, u32::MAX, Downward::Broken(stream));
+        self.queue.push(self.now() + rest, Class::Network, event);
+        if self.nodes[node].is_up() {
+            self.to_state(node, StateInput::StreamClosed { stream });
+        }
+    }
+
+    /// A member is gone: its clients' connections break.
+    pub(super) fn break_clients(&mut self, node: usize) {
+        self.break_streams(node);
+        let on_it = |open: &(&CallId, &OpenCall)| open.1.node == node;
+        let calls: Vec<_> = self.clients.calls.iter().filter(on_it).map(|c| *c.0).collect();
+        for call in calls {
+            self.answer(node, call, Outcome::Unknown);
+        }
+    }
+
+    /// Clients can never reach a member again.
+    pub(super) fn lose_clients(&mut self, node: usize) {
+        for client in 0..self.clients.count() {
+            self.network.cut(Place::Client(client), Place::Member(node), u64::MAX);
+            self.network.cut(Place::Member(node), Place::Client(client), u64::MAX);
+        }
+        self.break_streams(node);
+    }
+
+    fn break_streams(&mut self, node: usize) {
+        let on_it = |open: &(&StreamId, &Stream)| open.1.node == node;
+        let streams: Vec<_> = self.clients.streams.iter().filter(on_it).map(|s| *s.0).collect();
+        for stream in streams {
+            self.break_stream(stream);
+        }
+    }
+
+    pub(super) fn arrive_down(&mut self, node: usize, client: usize, over: u32, down: Downward) {
+        let (a, b) = (Place::Member(node), Place::Client(client));
+        let is_here = over == u32::MAX || self.network.arrive(a, b, over);
+        match down {
+            Downward::Answer(call, outcome) if is_here => self.conclude(call, outcome),
+            Downward::Answer(..) => {}
+            Downward::Frame { stream, .. } if !is_here => self.break_stream(stream),
+            Downward::Frame { stream, frame } => {
+                let is_open = self.clients.streams.get(&stream).is_some_and(|s| !s.is_broken);
+                if is_open && let Some(watcher) = self.clients.watcher_of(client) {
+                    self.take_frame(client, watcher, stream, frame);
+                }
+            }
+            Downward::Broken(stream) => self.stream_broke(client, stream),
+        }
+    }
+}

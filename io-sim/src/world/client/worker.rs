@@ -1,0 +1,231 @@
+//! Those who call: workers with errands, keepers with a lease.
+
+use std::collections::VecDeque;
+
+use quorate_core::error::Refusal;
+use quorate_core::{Request, Response};
+use quorate_proto::etcdserverpb as pb;
+
+use super::request::{Known, bell};
+use super::{Class, Event, MILLISECOND, Observer, Operation, Outcome, Purposed, Shape, World};
+use crate::world::node::Build;
+
+/// How often a refused call is tried again.
+const TRIES_MAX: u32 = 3;
+
+/// Does errands.
+pub(in crate::world) struct Worker {
+    queue: VecDeque<Purposed>,
+    /// Keys it must put before the run may end.
+    pub(in crate::world) owes: VecDeque<u64>,
+    in_flight: usize,
+    in_flight_max: usize,
+    node: usize,
+    revision: i64,
+    keys: Vec<i64>,
+    lease: i64,
+}
+
+impl Worker {
+    pub(super) fn new(number: usize, shape: &Shape) -> Self {
+        let is_open_loop = number + 1 == shape.workers as usize;
+        Self {
+            queue: VecDeque::new(),
+            owes: VecDeque::new(),
+            in_flight: 0,
+            in_flight_max: if is_open_loop { 8 } else { 1 },
+            node: number % shape.nodes as usize,
+            revision: 0,
+            keys: vec![0; shape.keys as usize],
+            lease: 0,
+        }
+    }
+
+    /// Learns from an answer's header and keys.
+    fn learn(&mut self, outcome: &Outcome) {
+        let header = match outcome {
+            Outcome::Range(range) => range.header.as_ref(),
+            Outcome::Response(response) => header(response),
+            _ => None,
+        };
+        if let Some(header) = header {
+            self.revision = self.revision.max(header.revision);
+        }
+        if let Outcome::Response(Response::LeaseGrant(grant)) = outcome {
+            self.lease = grant.id;
+        }
+        let Outcome::Range(range) = outcome else { return };
+        for kv in &range.kvs {
+            let place = (0..self.keys.len()).find(|&n| super::request::key(n as u64) == kv.key);
+            if let Some(place) = place {
+                self.keys[place] = self.keys[place].max(kv.mod_revision);
+            }
+        }
+    }
+}
+
+/// Keeps one lease alive.
+pub(in crate::world) struct Keeper {
+    pub(in crate::world) lease: i64,
+    ttl: i64,
+    node: usize,
+    granted: i64,
+    is_waiting: bool,
+}
+
+impl Keeper {
+    pub(super) fn new(number: usize, shape: &Shape) -> Self {
+        let node = number % shape.nodes as usize;
+        let granted = 1_000 * (number as i64 + 1);
+        Self { lease: 0, ttl: shape.lease_ttl as i64, node, granted, is_waiting: false }
+    }
+}
+
+fn header(response: &Response) -> Option<&pb::ResponseHeader> {
+    match response {
+        Response::Put(r) => r.header.as_ref(),
+        Response::DeleteRange(r) => r.header.as_ref(),
+        Response::Txn(r) => r.header.as_ref(),
+        Response::Compact(r) => r.header.as_ref(),
+        Response::LeaseGrant(r) => r.header.as_ref(),
+        Response::LeaseRevoke(r) => r.header.as_ref(),
+        Response::LeaseKeepAlive(r) => r.header.as_ref(),
+        Response::LeaseTimeToLive(r) => r.header.as_ref(),
+        Response::LeaseLeases(r) => r.header.as_ref(),
+        Response::Alarm(r) => r.header.as_ref(),
+    }
+}
+
+/// Whether asking again can help, and cannot do anything twice.
+fn is_worth_a_retry(refusal: Refusal) -> bool {
+    matches!(refusal, Refusal::NoLeader | Refusal::NotLeader | Refusal::RequestTooManyRequests)
+}
+
+impl<B: Build, O: Observer> World<B, O> {
+    /// The next errand of the plan is due.
+    pub(in crate::world) fn begin_errand(&mut self, number: usize) {
+        if let Some(next) = self.plan.errands.get(number + 1) {
+            self.queue.push(next.at, Class::Client, Event::Errand(number + 1));
+        }
+        let client = (self.plan.errands[number].worker % self.plan.shape.workers) as usize;
+        self.clients.workers[client].queue.push_back(Purposed::Errand(number, 0));
+        self.go_on(client);
+    }
+
+    /// A worker makes as many calls as it may.
+    pub(in crate::world) fn go_on(&mut self, client: usize) {
+        loop {
+            let worker = &mut self.clients.workers[client];
+            if worker.in_flight >= worker.in_flight_max {
+                return;
+            }
+            let owed = worker.owes.front().map(|&key| Purposed::Bell(key));
+            let Some(next) = owed.or_else(|| worker.queue.pop_front()) else { return };
+            if matches!(next, Purposed::Bell(_)) {
+                if worker.in_flight > 0 {
+                    return;
+                }
+                worker.owes.pop_front();
+            }
+            self.make_call(client, next);
+        }
+    }
+
+    fn make_call(&mut self, client: usize, purpose: Purposed) {
+        let call = self.next_call();
+        let operation = match purpose {
+            Purposed::Errand(number, _) => {
+                let leases: Vec<_> = self.clients.keepers.iter().map(|k| k.lease).collect();
+                let worker = &self.clients.workers[client];
+                let known = Known {
+                    call,
+                    revision: worker.revision,
+                    keys: &worker.keys,
+                    leases: &leases,
+                    lease: worker.lease,
+                };
+                known.resolve(self.plan.errands[number].deed)
+            }
+            Purposed::Bell(key) => Some(bell(key, call)),
+            Purposed::Lease => None,
+        };
+        let Some(operation) = operation else { return };
+        let worker = &mut self.clients.workers[client];
+        worker.in_flight += 1;
+        if let Operation::Request(Request::LeaseRevoke(_)) = &operation {
+            worker.lease = 0;
+        }
+        let node = worker.node;
+        self.call(client, node, purpose, operation);
+    }
+
+    pub(super) fn worker_concluded(
+        &mut self,
+        client: usize,
+        node: usize,
+        purpose: Purposed,
+        outcome: &Outcome,
+    ) {
+        let nodes = self.nodes.len();
+        let rest = self.clients.luck[client].between(1, 300) * MILLISECOND;
+        let worker = &mut self.clients.workers[client];
+        worker.in_flight -= 1;
+        worker.learn(outcome);
+        let is_served = matches!(outcome, Outcome::Range(_) | Outcome::Response(_));
+        if !is_served && worker.node == node {
+            worker.node = (node + 1) % nodes;
+        }
+        match (purpose, outcome) {
+            (Purposed::Bell(key), Outcome::Response(Response::Put(put))) => {
+                let revision = put.header.as_ref().map_or(0, |header| header.revision);
+                self.clients.bells.insert(key, revision);
+            }
+            (Purposed::Bell(key), _) => worker.owes.push_back(key),
+            (Purposed::Errand(number, tries), Outcome::Refused(refusal))
+                if is_worth_a_retry(*refusal) && tries < TRIES_MAX =>
+            {
+                worker.queue.push_front(Purposed::Errand(number, tries + 1));
+            }
+            _ => {}
+        }
+        let rest = if is_served { 0 } else { rest };
+        self.queue.push(self.now() + rest, Class::Client, Event::Wake(client));
+    }
+
+    pub(super) fn wake_keeper(&mut self, client: usize, number: usize) {
+        let keeper = &mut self.clients.keepers[number];
+        let third = keeper.ttl as u64 * 1_000 / 3;
+        let rest = self.clients.luck[client].between(third / 2, third) * MILLISECOND;
+        self.queue.push(self.now() + rest, Class::Client, Event::Wake(client));
+        let keeper = &mut self.clients.keepers[number];
+        if std::mem::replace(&mut keeper.is_waiting, true) {
+            return;
+        }
+        let request = if keeper.lease == 0 {
+            keeper.granted += 1;
+            let (ttl, id) = (keeper.ttl, keeper.granted);
+            Request::LeaseGrant(pb::LeaseGrantRequest { ttl, id })
+        } else {
+            Request::LeaseKeepAlive(pb::LeaseKeepAliveRequest { id: keeper.lease })
+        };
+        let node = keeper.node;
+        self.next_call();
+        self.call(client, node, Purposed::Lease, Operation::Request(request));
+    }
+
+    pub(super) fn lease_concluded(&mut self, client: usize, outcome: &Outcome) {
+        let Some(number) = self.clients.keeper_of(client) else { return };
+        let nodes = self.nodes.len();
+        let keeper = &mut self.clients.keepers[number];
+        keeper.is_waiting = false;
+        match outcome {
+            Outcome::Response(Response::LeaseGrant(grant)) => keeper.lease = grant.id,
+            Outcome::Response(Response::LeaseKeepAlive(alive)) if alive.ttl <= 0 => {
+                keeper.lease = 0;
+            }
+            Outcome::Response(_) => {}
+            Outcome::Refused(Refusal::LeaseNotFound) => keeper.lease = 0,
+            _ => keeper.node = (keeper.node + 1) % nodes,
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What happened, in few words: for people, never for decisions.
+
+use quorate_core::peer::Message;
+use quorate_core::storage::Entry;
+use quorate_core::{ReplicaInput, ReplicaOutput, StateInput, StateOutput};
+use quorate_proto::peer::PeerMessage;
+use quorate_proto::raftpb;
+
+use super::observe::{Operation, Outcome};
+
+const CHARS_MAX: usize = 100;
+
+/// Something that can be said in few words.
+pub(super) trait Describe {
+    /// The words.
+    fn describe(&self) -> String;
+}
+
+/// The beginning of what `Debug` says.
+fn short(what: &impl std::fmt::Debug) -> String {
+    let text = format!("{what:?}");
+    match text.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{}..", &text[..end]),
+        None => text,
+    }
+}
+
+fn span(entries: &[Entry]) -> String {
+    match entries {
+        [] => String::from("-"),
+        [one] => format!("{}@{}", one.index, one.term),
+        [first, .., last] => format!("{}..{}@{}", first.index, last.index, last.term),
+    }
+}
+
+impl Describe for raftpb::Message {
+    fn describe(&self) -> String {
+        let mut text = format!("{} t{} i{}", self.r#type().as_str_name(), self.term, self.index);
+        if let (Some(first), Some(last)) = (self.entries.first(), self.entries.last()) {
+            text += &format!(" [{}..{}]", first.index, last.index);
+        }
+        if self.commit > 0 {
+            text += &format!(" c{}", self.commit);
+        }
+        if self.reject {
+            text += " no";
+        }
+        text
+    }
+}
+
+impl Describe for PeerMessage {
+    fn describe(&self) -> String {
+        match &self.message {
+            Some(Message::Raft(raft)) => raft.describe(),
+            Some(Message::Ask(ask)) => format!("ask {}", ask.id),
+            Some(Message::Answer(answer)) => format!("answer {}", answer.id),
+            None => String::from("nothing"),
+        }
+    }
+}
+
+impl Describe for ReplicaInput {
+    fn describe(&self) -> String {
+        match self {
+            Self::Propose { id, data } => format!("<propose {:x} {}B", id.0, data.len()),
+            Self::Barrier { context } => format!("<barrier {:x}", context.0),
+            Self::Peer { from, message } => format!("<{from} {}", message.describe()),
+            Self::Persisted { number } => format!("<persisted {number}"),
+            Self::Applied { index } => format!("<applied {index}"),
+            Self::Synced { mark } => format!("<synced {}", mark.index),
+            Self::SnapshotTaken { mark } => format!("<snapshot-taken {}", mark.index),
+            other => format!("<{}", short(other)),
+        }
+    }
+}
+
+impl Describe for ReplicaOutput {
+    fn describe(&self) -> String {
+        match self {
+            Self::Send { to, message } => format!(">{to} {}", message.describe()),
+            Self::Persist(persist) => {
+                let sync = if persist.must_sync { "sync" } else { "write" };
+                format!(">{sync} {} {}", persist.number, span(&persist.entries))
+            }
+            Self::Committed { entries } => format!(">committed {}", span(entries)),
+            Self::CommitIndex { index } => format!(">commit-index {index}"),
+            Self::Role(role) => {
+                let leader = role.leader.map_or_else(|| "nobody".into(), |id| id.to_string());
+                format!(">role t{} led by {leader}", role.term)
+            }
+            other => format!(">{}", short(other)),
+        }
+    }
+}
+
+impl Describe for StateInput {
+    fn describe(&self) -> String {
+        match self {
+            Self::Request { token, request } => format!("<#{token} {}", short(request)),
+            Self::Read { token } => format!("<#{token} read"),
+            Self::Forget { token } => format!("<#{token} forget"),
+            Self::StreamOpened { stream, .. } => format!("<stream {stream} opened"),
+            Self::StreamMessage { stream, message } => {
+                format!("<stream {stream} {}", short(&message.request_union))
+            }
+            Self::StreamReady { stream, frames } => format!("<stream {stream} +{frames}"),
+            Self::StreamClosed { stream } => format!("<stream {stream} closed"),
+            Self::Committed { entries } => format!("<committed {}", span(entries)),
+            Self::BarrierReached { context, index } => format!("<barrier {:x} {index}", context.0),
+            Self::BarrierLost { context } => format!("<barrier {:x} lost", context.0),
+            Self::ProposalDropped { id } => format!("<dropped {:x}", id.0),
+            Self::Role(role) => format!("<role t{} leads:{}", role.term, role.is_leader),
+            Self::CommitIndex { index } => format!("<commit-index {index}"),
+            Self::Stored { index, .. } => format!("<stored {index}"),
+            Self::Synced { index } => format!("<synced {index}"),
+            Self::Installed { .. } => String::from("<installed"),
+            Self::TakeSnapshot => String::from("<take-snapshot"),
+            Self::Ask { from, ask } => format!("<{from} ask {}", ask.id),
+            Self::Answer { from, answer } => format!("<{from} answer {}", answer.id),
+            Self::DbSize { allocated, .. } => format!("<db-size {allocated}"),
+        }
+    }
+}
+
+impl Describe for StateOutput {
+    fn describe(&self) -> String {
+        match self {
+            Self::Respond { token, result } => format!(">#{token} {}", short(result)),
+            Self::ReadReady { token, result } => match result {
+                Ok(view) => format!(">#{token} view at {}", view.facts.applied),
+                Err(refusal) => format!(">#{token} {refusal:?}"),
+            },
+            Self::Stream { stream, frame } => format!(">stream {stream} {}", short(frame)),
+            Self::Publish(view) => format!(">publish {}", view.facts.applied),
+            Self::Propose { id, data } => format!(">propose {:x} {}B", id.0, data.len()),
+            Self::Barrier { context } => format!(">barrier {:x}", context.0),
+            Self::Applied { index, digest } => format!(">applied {index} ={digest:016x}"),
+            Self::Store(batch) => format!(">store {} {} rows", batch.index, batch.writes.len()),
+            Self::SnapshotTaken { mark, .. } => format!(">snapshot-taken {}", mark.index),
+            Self::Synced { mark } => format!(">synced {}", mark.index),
+            Self::Send { to, message } => format!(">{to} {}", message.describe()),
+            Self::Note(note) => format!(">{}", short(note)),
+            Self::Halt(fault) => format!(">halt {fault}"),
+        }
+    }
+}
+
+impl Describe for Operation {
+    fn describe(&self) -> String {
+        match self {
+            Self::Range(range) => short(range),
+            Self::Request(request) => short(request),
+        }
+    }
+}
+
+impl Describe for Outcome {
+    fn describe(&self) -> String {
+        short(self)
+    }
+}

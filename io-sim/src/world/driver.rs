@@ -1,0 +1,618 @@
+//! The loop, and the way of every event and output.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use quorate_core::config::Peer;
+use quorate_core::error::StorageFault;
+use quorate_core::ids::{ClusterId, LogIndex, MemberId, StreamId};
+use quorate_core::peer::{Class as Lane, Message};
+use quorate_core::time::{Duration, Time};
+use quorate_core::{Config, Machine, ReplicaInput, StateInput};
+use quorate_proto::peer::PeerMessage;
+use quorate_proto::raftpb;
+
+use super::client::{Clients, Downward, Upward};
+use super::clock::Clock;
+use super::describe::Describe;
+use super::disk::Pace;
+use super::luck::{Luck, Purpose};
+use super::network::{Fate, Network, Place};
+use super::node::{Build, Node, Part};
+use super::observe::{Observer, Seen, Stop, Verdict, Violation};
+use super::plan::{Plan, Shape};
+use super::queue::{Class, Queue};
+use super::table::Content;
+use super::trace::{Line, Trace, Wanted};
+
+pub(super) const MILLISECOND: u64 = 1_000_000;
+pub(super) const SECOND: u64 = 1_000 * MILLISECOND;
+/// Inputs a machine takes in one turn.
+const TURN_INPUTS_MAX: usize = 32;
+/// Messages from peers that wait for one machine; more are lost.
+const INBOX_MAX: usize = 8_192;
+
+/// What will happen.
+pub(super) enum Event {
+    /// The next fault of the plan.
+    Strike(usize),
+    /// The next call of the plan.
+    Errand(usize),
+    /// A member goes on after standing still, or a disk after being slow, ...
+    Ends(usize, u64, Ending),
+    /// A member is started.
+    Start(usize),
+    /// The log's step is complete.
+    LogDone(usize, u64),
+    /// The store executed its group.
+    StoreDone(usize, u64),
+    /// The store's sync is complete.
+    StoreSynced(usize, u64),
+    /// A message between members arrives.
+    Arrive(Transit),
+    /// An image, complete.
+    ArriveImage(Box<(Transit, Content)>),
+    /// A member learns that messages are being lost, or how sending an image ended.
+    Learn(usize, u64, ReplicaInput),
+    /// A client's message arrives at a member.
+    Up(usize, usize, u32, Upward),
+    /// A member's message arrives at a client.
+    Down(usize, usize, u32, Downward),
+    /// A machine's turn.
+    Turn(usize, u64, Part),
+    /// A machine's timer.
+    Timer(usize, u64, Part),
+    /// The shell returns credit for frames.
+    Credit(usize, u64, bool),
+    /// A client acts by itself.
+    Wake(usize),
+    /// A client gives a call up.
+    GiveUp(u64),
+    /// Faults are over inside the quorum.
+    Heal,
+    /// Time to look whether what is due has happened.
+    Look,
+}
+
+/// What ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// A pause; with how long the clock stood still.
+    Pause(u64),
+    /// Slowness of a disk.
+    SlowDisk,
+    /// The life of a member with a hung disk.
+    HungDisk(u64),
+}
+
+/// A message on its way between members, by number.
+pub(super) struct Transit {
+    from: usize,
+    to: usize,
+    /// Where it arrives; `to` unless it goes astray.
+    at: usize,
+    connection: u32,
+    message: PeerMessage,
+}
+
+/// How far the run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Anything may go wrong.
+    Faults,
+    /// Healed; a leader is due by then.
+    Electing(u64),
+    /// All clients are due to be served by then.
+    Serving(u64),
+    /// All members and watchers are due to be equal by then.
+    Settling(u64),
+    /// Over.
+    Done,
+}
+
+/// The world. See the module above.
+pub struct World<B: Build, O> {
+    pub(super) build: B,
+    pub(super) plan: Plan,
+    pub(super) observer: O,
+    pub(super) queue: Queue<Event>,
+    /// Machines whose turn is now.
+    ready: VecDeque<(usize, Part)>,
+    pub(super) nodes: Vec<Node<B>>,
+    pub(super) network: Network,
+    pub(super) clients: Clients,
+    pub(super) trace: Trace,
+    pub(super) phase: Phase,
+    pub(super) violation: Option<Violation>,
+    /// Faults that struck, by word.
+    pub(super) fired: BTreeMap<&'static str, u64>,
+    events: u64,
+}
+
+impl<B: Build, O: Observer> World<B, O> {
+    /// A world at its beginning, with all members about to start.
+    pub fn new(plan: Plan, build: B, observer: O, wanted: Wanted) -> Self {
+        let shape = plan.shape;
+        let members = shape.nodes as usize;
+        let clients = Clients::new(plan.seed, &shape, &plan.weather);
+        let network = Network::new(plan.seed, members, clients.count(), plan.weather);
+        let nodes = (0..members).map(|n| new_node(&plan, n)).collect();
+        let mut world = Self {
+            build,
+            observer,
+            queue: Queue::default(),
+            ready: VecDeque::new(),
+            nodes,
+            network,
+            clients,
+            trace: Trace::new(wanted),
+            phase: Phase::Faults,
+            violation: None,
+            fired: BTreeMap::new(),
+            events: 0,
+            plan,
+        };
+        world.schedule_all();
+        world
+    }
+
+    fn schedule_all(&mut self) {
+        for node in 0..self.nodes.len() {
+            self.queue.push(0, Class::Machine, Event::Start(node));
+        }
+        if let Some(first) = self.plan.strikes.first() {
+            self.queue.push(first.at, Class::Fault, Event::Strike(0));
+        }
+        if let Some(first) = self.plan.errands.first() {
+            self.queue.push(first.at, Class::Client, Event::Errand(0));
+        }
+        for client in self.clients.restless() {
+            self.queue.push(SECOND, Class::Client, Event::Wake(client));
+        }
+        self.queue.push(self.plan.shape.seconds * SECOND, Class::Fault, Event::Heal);
+    }
+
+    /// Runs to the end, or to the first broken promise.
+    pub fn run(&mut self) -> Result<(), Violation> {
+        loop {
+            while let Some((node, part)) = self.ready.pop_front() {
+                self.take_turn(node, part);
+            }
+            if let Some(violation) = self.violation.take() {
+                return Err(violation);
+            }
+            if self.phase == Phase::Done {
+                return Ok(());
+            }
+            let Some(event) = self.queue.pop(u64::MAX) else { return Ok(()) };
+            self.events += 1;
+            self.dispatch(event);
+        }
+    }
+
+    /// Whether the event belongs to a run of the member that is over.
+    fn is_stale(&self, node: usize, boot: u64) -> bool {
+        self.nodes[node].boot != boot || !self.nodes[node].is_up()
+    }
+
+    fn dispatch(&mut self, event: Event) {
+        match event {
+            Event::Strike(n) => self.strike(n),
+            Event::Errand(n) => self.begin_errand(n),
+            Event::Ends(node, boot, ending) => self.end(node, boot, ending),
+            Event::Start(node) => self.start(node),
+            Event::LogDone(node, boot) if !self.is_stale(node, boot) => self.log_done(node),
+            Event::StoreDone(node, boot) if !self.is_stale(node, boot) => self.store_done(node),
+            Event::StoreSynced(node, boot) if !self.is_stale(node, boot) => {
+                self.store_synced(node);
+            }
+            Event::Arrive(transit) => self.arrive(transit, None),
+            Event::ArriveImage(image) => self.arrive(image.0, Some(image.1)),
+            Event::Learn(node, boot, input) if !self.is_stale(node, boot) => {
+                self.to_replica(node, input);
+            }
+            Event::Up(client, node, connection, message) => {
+                self.arrive_up(client, node, connection, message);
+            }
+            Event::Down(node, client, connection, message) => {
+                self.arrive_down(node, client, connection, message);
+            }
+            Event::Turn(node, boot, part) if !self.is_stale(node, boot) => {
+                self.nodes[node].turns[part as usize].is_due = false;
+                self.wake(node, part);
+            }
+            Event::Timer(node, boot, part) if !self.is_stale(node, boot) => {
+                self.nodes[node].turns[part as usize].armed = 0;
+                self.wake(node, part);
+            }
+            Event::Credit(node, boot, slow) if !self.is_stale(node, boot) => {
+                self.return_credit(node, slow);
+            }
+            Event::Wake(client) => self.wake_client(client),
+            Event::GiveUp(call) => self.give_up(call),
+            Event::Heal => self.heal(),
+            Event::Look => self.look(),
+            // What belonged to a run that is over.
+            _ => {}
+        }
+    }
+
+    /// Now, in nanoseconds of the world.
+    pub fn now(&self) -> u64 {
+        self.queue.now()
+    }
+
+    /// Tells the observer.
+    pub(super) fn tell(&mut self, seen: &Seen) {
+        if self.violation.is_none()
+            && let Err(violation) = self.observer.observe(Time(self.queue.now()), seen)
+        {
+            self.violation = Some(violation);
+        }
+    }
+
+    /// Ends the run for a reason of the world's own.
+    pub(super) fn object(&mut self, verdict: Verdict, oracle: &'static str, what: String) {
+        self.violation.get_or_insert(Violation { verdict, oracle, what });
+    }
+
+    /// Writes a line down, if lines are wanted.
+    pub(super) fn note(&mut self, node: Option<usize>, text: impl FnOnce() -> String) {
+        if self.trace.wants_lines() {
+            self.trace.note(Line { at: self.queue.now(), node, text: text() });
+        }
+    }
+
+    /// Puts an input in the replica's inbox.
+    pub(super) fn to_replica(&mut self, node: usize, input: ReplicaInput) {
+        let inbox = &mut self.nodes[node].replica_inbox;
+        if inbox.len() < INBOX_MAX || !matches!(input, ReplicaInput::Peer { .. }) {
+            inbox.push_back(input);
+        }
+        self.wake(node, Part::Replica);
+    }
+
+    /// Puts an input in the state's inbox.
+    pub(super) fn to_state(&mut self, node: usize, input: StateInput) {
+        self.nodes[node].state_inbox.push_back(input);
+        self.wake(node, Part::State);
+    }
+
+    /// Gives a machine its turn as soon as it can take it.
+    fn wake(&mut self, node: usize, part: Part) {
+        let now = self.queue.now();
+        let member = &mut self.nodes[node];
+        let turn = &mut member.turns[part as usize];
+        if turn.is_due || member.machines.is_none() {
+            return;
+        }
+        turn.is_due = true;
+        if turn.busy_until <= now {
+            self.ready.push_back((node, part));
+        } else {
+            let event = Event::Turn(node, member.boot, part);
+            self.queue.push(turn.busy_until, Class::Machine, event);
+        }
+    }
+
+    fn take_turn(&mut self, node: usize, part: Part) {
+        if !self.nodes[node].is_up() || self.violation.is_some() {
+            return;
+        }
+        let now = self.queue.now();
+        let busy = self.nodes[node].draw_turn(now, part, self.plan.weather.step_us);
+        let turn = &mut self.nodes[node].turns[part as usize];
+        turn.is_due = false;
+        turn.busy_until = turn.busy_until.max(now + busy);
+        match part {
+            Part::Replica => self.turn_replica(node),
+            Part::State => self.turn_state(node),
+        }
+        self.arm(node, part);
+    }
+
+    fn turn_replica(&mut self, node: usize) {
+        let now = self.queue.now();
+        let local = self.nodes[node].clock.local(now);
+        self.trace.begin(now, node, Part::Replica as u8);
+        for _ in 0..TURN_INPUTS_MAX {
+            let Some(input) = self.nodes[node].replica_inbox.pop_front() else { break };
+            self.trace.take(&input);
+            self.note(Some(node), || input.describe());
+            let Some(machines) = &mut self.nodes[node].machines else { return };
+            machines.replica.handle(local, input);
+        }
+        let mut outputs = Vec::new();
+        if let Some(machines) = &mut self.nodes[node].machines {
+            if machines.replica.poll_timeout().is_some_and(|wake| wake.at <= local) {
+                self.trace.take(&u8::MAX);
+                machines.replica.handle_timeout(local);
+            }
+            while let Some(output) = machines.replica.poll_output() {
+                self.trace.take(&output);
+                outputs.push(output);
+            }
+        }
+        for output in outputs {
+            self.note(Some(node), || output.describe());
+            if !self.survives(node) {
+                break;
+            }
+            self.execute_replica(node, output);
+        }
+        self.trace.end();
+    }
+
+    fn turn_state(&mut self, node: usize) {
+        let now = self.queue.now();
+        let local = self.nodes[node].clock.local(now);
+        self.trace.begin(now, node, Part::State as u8);
+        for _ in 0..TURN_INPUTS_MAX {
+            let Some(input) = self.nodes[node].state_inbox.pop_front() else { break };
+            self.trace.take(&input);
+            self.note(Some(node), || input.describe());
+            let Some(machines) = &mut self.nodes[node].machines else { return };
+            machines.state.handle(local, input);
+        }
+        let mut outputs = Vec::new();
+        if let Some(machines) = &mut self.nodes[node].machines {
+            if machines.state.poll_timeout().is_some_and(|wake| wake.at <= local) {
+                self.trace.take(&u8::MAX);
+                machines.state.handle_timeout(local);
+            }
+            while let Some(output) = machines.state.poll_output() {
+                self.trace.take(&output);
+                outputs.push(output);
+            }
+        }
+        for output in outputs {
+            self.note(Some(node), || output.describe());
+            if !self.survives(node) {
+                break;
+            }
+            self.execute_state(node, output);
+        }
+        self.trace.end();
+    }
+
+    /// Whether the next output is executed: false if power went, now or since the last one.
+    fn survives(&mut self, node: usize) -> bool {
+        match &mut self.nodes[node].doom {
+            Some(doom) if doom.outputs == 0 => {
+                let rest = doom.rest;
+                self.crash(node, rest, Stop::Crash);
+            }
+            Some(doom) => doom.outputs -= 1,
+            None => {}
+        }
+        self.nodes[node].is_up()
+    }
+
+    /// After a turn: what is left in the inbox, and the next timer.
+    fn arm(&mut self, node: usize, part: Part) {
+        let member = &self.nodes[node];
+        let Some(machines) = &member.machines else { return };
+        let (wish, is_left) = match part {
+            Part::Replica => (machines.replica.poll_timeout(), !member.replica_inbox.is_empty()),
+            Part::State => (machines.state.poll_timeout(), !member.state_inbox.is_empty()),
+        };
+        if is_left {
+            self.wake(node, part);
+        }
+        let Some(wish) = wish else { return };
+        self.arm_at(node, part, wish.at);
+    }
+
+    fn arm_at(&mut self, node: usize, part: Part, local: Time) {
+        let now = self.queue.now();
+        let member = &mut self.nodes[node];
+        let at = member.clock.world(local).max(now + 1);
+        let turn = &mut member.turns[part as usize];
+        if turn.armed == 0 || at < turn.armed {
+            turn.armed = at;
+            let event = Event::Timer(node, member.boot, part);
+            self.queue.push(at, Class::Machine, event);
+        }
+    }
+
+    /// Wakes both machines, whatever they wait for: their clock was touched.
+    pub(super) fn rouse(&mut self, node: usize) {
+        self.wake(node, Part::Replica);
+        self.wake(node, Part::State);
+    }
+
+    fn start(&mut self, node: usize) {
+        let now = self.queue.now();
+        if self.nodes[node].is_up() || self.nodes[node].is_lost {
+            return;
+        }
+        self.nodes[node].failing = None;
+        self.note(Some(node), || String::from("= start"));
+        let opened = self.nodes[node].open(&self.build, now);
+        let (member, boot) = (self.nodes[node].id(), self.nodes[node].boot);
+        match opened {
+            Ok((log, stored)) => {
+                self.tell(&Seen::Started { member, boot, log, stored });
+                self.rouse(node);
+            }
+            Err(StorageFault { what }) => {
+                let what = format!("member {member} does not start: {what}");
+                self.object(Verdict::Crash, "start", what);
+            }
+        }
+    }
+
+    /// Power goes: now.
+    pub(super) fn crash(&mut self, node: usize, rest: u64, why: Stop) {
+        if !self.nodes[node].is_up() {
+            return;
+        }
+        self.note(Some(node), || format!("= stop {why:?}"));
+        let member = self.nodes[node].id();
+        self.nodes[node].lose_power();
+        for other in 0..self.nodes.len() {
+            self.network.reset(Place::Member(node), Place::Member(other));
+            self.network.reset(Place::Member(other), Place::Member(node));
+        }
+        self.break_clients(node);
+        self.tell(&Seen::Stopped { member, why });
+        let at = self.queue.now().saturating_add(rest);
+        self.queue.push(at, Class::Fault, Event::Start(node));
+    }
+
+    /// Sends a message to another member.
+    pub(super) fn send(&mut self, from: usize, to: MemberId, message: PeerMessage) {
+        let Some(to) = self.nodes.iter().position(|node| node.id() == to) else { return };
+        let Some(body) = &message.message else { return };
+        let lane = Lane::of(body);
+        let (now, places) = (self.queue.now(), (Place::Member(from), Place::Member(to)));
+        let image = match body {
+            Message::Raft(raft) if lane == Lane::Snapshot => self.image_for(from, raft),
+            _ => None,
+        };
+        if lane == Lane::Snapshot && image.is_none() {
+            return self.fail_image(from, to);
+        }
+        match self.network.send(now, places.0, places.1, lane as usize) {
+            Fate::Lost if lane == Lane::Snapshot => self.fail_image(from, to),
+            Fate::Lost => {
+                let to = self.nodes[to].id();
+                self.learn(from, 10 * MILLISECOND, ReplicaInput::Unreachable { to });
+            }
+            Fate::Arrives { at, again, connection, astray } => {
+                let wrong = (to + 1) % self.nodes.len();
+                let at_node = if astray { wrong } else { to };
+                let transit = |message| Transit { from, to, at: at_node, connection, message };
+                if let Some(content) = image {
+                    return self.send_image(at, transit(message), content);
+                }
+                if let Some(again) = again {
+                    let event = Event::Arrive(transit(message.clone()));
+                    self.queue.push(again, Class::Network, event);
+                }
+                self.queue.push(at, Class::Network, Event::Arrive(transit(message)));
+            }
+        }
+    }
+
+    fn learn(&mut self, node: usize, rest: u64, input: ReplicaInput) {
+        let event = Event::Learn(node, self.nodes[node].boot, input);
+        self.queue.push(self.queue.now() + rest, Class::Network, event);
+    }
+
+    /// The image that goes with an announcement.
+    fn image_for(&self, from: usize, raft: &raftpb::Message) -> Option<Content> {
+        let index = raft.snapshot.as_ref()?.metadata.as_ref()?.index;
+        let (mark, image) = self.nodes[from].pinned.as_ref()?;
+        (mark.index == LogIndex(index)).then(|| Content::copied(image.as_ref()).ok())?
+    }
+
+    fn fail_image(&mut self, from: usize, to: usize) {
+        let to = self.nodes[to].id();
+        let input = ReplicaInput::SnapshotSent { to, delivered: false };
+        self.learn(from, 50 * MILLISECOND, input);
+    }
+
+    /// An image takes its time, a millisecond for each hundred rows, and may break off.
+    fn send_image(&mut self, at: u64, transit: Transit, content: Content) {
+        let node = &mut self.nodes[transit.from];
+        let rest = content.rows() as u64 * 10_000 + node.luck.below(200 * MILLISECOND);
+        if node.luck.hits(self.plan.weather.image_cut as u32) {
+            *self.fired.entry("image-cut").or_default() += 1;
+            return self.fail_image(transit.from, transit.to);
+        }
+        let event = Event::ArriveImage(Box::new((transit, content)));
+        self.queue.push(at + rest, Class::Network, event);
+    }
+
+    fn arrive(&mut self, transit: Transit, image: Option<Content>) {
+        let Transit { from, to, at, connection, message } = transit;
+        let (a, b) = (Place::Member(from), Place::Member(to));
+        let is_whole = self.network.arrive(a, b, connection) && self.nodes[at].is_up();
+        if let Some(content) = image {
+            if !is_whole {
+                return self.fail_image(from, to);
+            }
+            self.stage(at, &message, content);
+            let to = self.nodes[to].id();
+            self.learn(from, MILLISECOND, ReplicaInput::SnapshotSent { to, delivered: true });
+        }
+        if !is_whole {
+            return;
+        }
+        let from = self.nodes[from].id();
+        match message.message {
+            Some(Message::Raft(message)) => {
+                self.to_replica(at, ReplicaInput::Peer { from, message });
+            }
+            Some(Message::Ask(ask)) => self.to_state(at, StateInput::Ask { from, ask }),
+            Some(Message::Answer(answer)) => {
+                self.to_state(at, StateInput::Answer { from, answer });
+            }
+            None => {}
+        }
+    }
+
+    /// Keeps a received image until the replica asks for it to be installed.
+    fn stage(&mut self, node: usize, message: &PeerMessage, content: Content) {
+        let Some(Message::Raft(raft)) = &message.message else { return };
+        let Some(meta) = raft.snapshot.as_ref().and_then(|s| s.metadata.as_ref()) else { return };
+        let mark = quorate_core::storage::SnapshotMark {
+            index: LogIndex(meta.index),
+            term: quorate_core::ids::Term(meta.term),
+            conf_state: meta.conf_state.clone().unwrap_or_default(),
+        };
+        self.nodes[node].staged = Some((mark, content));
+    }
+
+    /// What was counted.
+    pub(super) fn counts(&self) -> (u64, &Network) {
+        (self.events, &self.network)
+    }
+
+    /// Credits all frames that were passed on.
+    fn return_credit(&mut self, node: usize, slow: bool) {
+        let credit = &mut self.nodes[node].credit[usize::from(slow)];
+        for (stream, frames) in std::mem::take(credit) {
+            let input = StateInput::StreamReady { stream: StreamId(stream), frames };
+            self.to_state(node, input);
+        }
+    }
+}
+
+fn new_node<B: Build>(plan: &Plan, number: usize) -> Node<B> {
+    let mut luck = Luck::new(plan.seed, Purpose::Clock, number as u64);
+    let most = plan.weather.drift_ppm;
+    let drift = luck.below(2 * most + 1) as i64 - most as i64;
+    let clock = Clock::new(luck.below(3_600 * SECOND), drift as i32);
+    let pace = Pace::new(plan.seed, number as u64);
+    let luck = Luck::new(plan.seed, Purpose::Step, number as u64);
+    Node::new(new_config(&plan.shape, plan.seed, number), clock, pace, luck)
+}
+
+fn new_config(shape: &Shape, seed: u64, number: usize) -> Config {
+    let peer = |n: u64| Peer {
+        id: MemberId(n + 1),
+        name: format!("m{}", n + 1),
+        peer_urls: vec![format!("http://m{}:2380", n + 1)],
+    };
+    let own = peer(number as u64);
+    Config {
+        member: own.id,
+        cluster: ClusterId(0xc1),
+        client_urls: vec![format!("http://{}:2379", own.name)],
+        name: own.name,
+        bootstrap: (0..shape.nodes).map(peer).collect(),
+        seed,
+        heartbeat_interval: Duration::from_millis(shape.heartbeat_ms),
+        election_timeout: Duration::from_millis(shape.election_ms),
+        snapshot_count: shape.snapshot_count,
+        snapshot_catchup_entries: shape.catchup_entries,
+        ..Config::default()
+    }
+}
+
+/// An image as readers see it.
+pub(super) fn shared(content: Content) -> Arc<dyn quorate_core::storage::StateRead> {
+    Arc::new(content)
+}

@@ -1,0 +1,179 @@
+//! The second half of a run: faults are over inside a quorum, and what is due must happen.
+//!
+//! ```text
+//!   Faults --Heal--> Electing --one leader--> Serving --all served--> Settling --equal--> Done
+//!            10 election timeouts       30 s                    30 s
+//! ```
+//!
+//! What is broken outside the quorum stays broken for good.
+
+use quorate_core::ids::MemberId;
+
+use super::driver::{Event, MILLISECOND, Phase, SECOND, World};
+use super::network::Place;
+use super::node::Build;
+use super::observe::{Observer, Outcome, Seen, Stop, Verdict};
+use super::queue::Class;
+
+/// How long all clients may take to be served, and all watchers to catch up.
+const PATIENCE: u64 = 60 * SECOND;
+/// Between two looks.
+const LOOK_EVERY: u64 = 100 * MILLISECOND;
+
+impl<B: Build, O: Observer> World<B, O> {
+    fn is_inside(&self, node: usize) -> bool {
+        self.plan.quorum >> node & 1 == 1
+    }
+
+    fn inside(&self) -> impl Iterator<Item = usize> + use<B, O> {
+        let quorum = self.plan.quorum;
+        (0..self.nodes.len()).filter(move |node| quorum >> node & 1 == 1)
+    }
+
+    fn quorum(&self) -> Vec<MemberId> {
+        self.inside().map(|node| self.nodes[node].id()).collect()
+    }
+
+    /// Faults are over inside the quorum.
+    pub(super) fn heal(&mut self) {
+        let now = self.now();
+        self.note(None, || String::from("! heal"));
+        self.network.calm_down();
+        for node in 0..self.nodes.len() {
+            if self.is_inside(node) {
+                self.heal_member(node);
+            } else {
+                self.lose_member(node);
+            }
+        }
+        let quorum = self.quorum();
+        self.tell(&Seen::Healed { quorum });
+        let timeout = self.plan.shape.election_ms * MILLISECOND;
+        self.phase = Phase::Electing(now + 10 * timeout);
+        self.queue.push(now + LOOK_EVERY, Class::Fault, Event::Look);
+    }
+
+    fn heal_member(&mut self, node: usize) {
+        let now = self.now();
+        let member = &mut self.nodes[node];
+        let was_hung = member.pace.is_hung();
+        member.pace.heal();
+        member.lag = (0, 0);
+        member.doom = None;
+        for turn in &mut member.turns {
+            turn.busy_until = turn.busy_until.min(now);
+        }
+        for other in 0..self.nodes.len() {
+            if self.is_inside(other) {
+                self.network.heal(Place::Member(node), Place::Member(other));
+            }
+        }
+        for client in 0..self.clients.count() {
+            self.network.heal(Place::Member(node), Place::Client(client));
+            self.network.heal(Place::Client(client), Place::Member(node));
+        }
+        if was_hung {
+            self.crash(node, 0, Stop::Crash);
+        }
+        if !self.nodes[node].is_up() {
+            self.queue.push(now, Class::Fault, Event::Start(node));
+        }
+        self.rouse(node);
+    }
+
+    /// A member outside: off for good, or alone for good.
+    fn lose_member(&mut self, node: usize) {
+        for other in 0..self.nodes.len() {
+            self.network.cut(Place::Member(node), Place::Member(other), u64::MAX);
+            self.network.cut(Place::Member(other), Place::Member(node), u64::MAX);
+        }
+        self.nodes[node].is_lost = true;
+        if self.nodes[node].luck.below(2) == 0 {
+            self.crash(node, u64::MAX, Stop::Crash);
+        }
+        self.lose_clients(node);
+    }
+
+    /// Looks whether what is due has happened.
+    pub(super) fn look(&mut self) {
+        let now = self.now();
+        match self.phase {
+            Phase::Electing(until) => match self.check_leader() {
+                Ok(()) => self.begin_serving(),
+                Err(what) if now >= until => self.object(Verdict::Liveness, "leader", what),
+                Err(_) => {}
+            },
+            Phase::Serving(until) => match self.check_served() {
+                Ok(()) => self.phase = Phase::Settling(now + PATIENCE),
+                Err(what) if now >= until => self.object(Verdict::Liveness, "served", what),
+                Err(_) => {}
+            },
+            Phase::Settling(until) => match self.check_settled() {
+                Ok(()) => self.conclude_all(),
+                Err(what) if now >= until => self.object(Verdict::Liveness, "settled", what),
+                Err(_) => {}
+            },
+            Phase::Faults | Phase::Done => return,
+        }
+        self.queue.push(now + LOOK_EVERY, Class::Fault, Event::Look);
+    }
+
+    /// One leader, known to all, inside the quorum.
+    fn check_leader(&self) -> Result<(), String> {
+        let roles: Vec<_> = self.inside().map(|node| self.nodes[node].role).collect();
+        let first = roles.first().map(|role| (role.term, role.leader));
+        let is_agreed = roles.iter().all(|role| Some((role.term, role.leader)) == first);
+        let leader = first.and_then(|(_, leader)| leader);
+        let is_inside = leader.is_some_and(|leader| self.quorum().contains(&leader));
+        let is_led = roles.iter().filter(|role| role.is_leader).count() == 1;
+        (is_agreed && is_inside && is_led)
+            .then_some(())
+            .ok_or_else(|| format!("no leader for 10 election timeouts: {roles:?}"))
+    }
+
+    /// Every worker puts some keys, all keys in all.
+    fn begin_serving(&mut self) {
+        let workers = self.clients.workers.len();
+        for key in 0..self.plan.shape.keys {
+            self.clients.workers[key as usize % workers].owes.push_back(key);
+        }
+        for worker in 0..workers {
+            self.go_on(worker);
+        }
+        self.phase = Phase::Serving(self.now() + PATIENCE);
+    }
+
+    fn check_served(&self) -> Result<(), String> {
+        let (have, want) = (self.clients.bells.len() as u64, self.plan.shape.keys);
+        let is_served = have == want;
+        is_served
+            .then_some(())
+            .ok_or_else(|| format!("only {have} of {want} puts were answered after healing"))
+    }
+
+    fn check_settled(&self) -> Result<(), String> {
+        let applied: Vec<_> = self.inside().map(|node| self.nodes[node].applied).collect();
+        if applied.iter().any(|one| *one != applied[0]) {
+            return Err(format!("members differ: (applied, digest) = {applied:?}"));
+        }
+        for (number, watcher) in self.clients.watchers.iter().enumerate() {
+            let (first, end) = watcher.keys;
+            let bells = self.clients.bells.range(first..end);
+            let last = bells.map(|(_, revision)| *revision).max().unwrap_or(0);
+            if watcher.seen < last {
+                let seen = watcher.seen;
+                return Err(format!("watcher {number} is at revision {seen}, not {last}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn conclude_all(&mut self) {
+        while let Some((&call, _)) = self.clients.calls.first_key_value() {
+            self.conclude(call, Outcome::Unknown);
+        }
+        let quorum = self.quorum();
+        self.tell(&Seen::Finished { quorum });
+        self.phase = Phase::Done;
+    }
+}

@@ -1,0 +1,279 @@
+//! What each output of a machine does to the world, and what the disk answers.
+
+use std::sync::Arc;
+
+use prost::Message as _;
+use quorate_core::ids::{LogIndex, RequestId, Term};
+use quorate_core::output::{Batch, Persist};
+use quorate_core::peer::Message;
+use quorate_core::storage::SnapshotMark;
+use quorate_core::{ReplicaInput, ReplicaOutput, Request, StateInput, StateOutput};
+use quorate_proto::etcdserverpb::InternalRaftRequest;
+use quorate_proto::peer::PeerMessage;
+use quorate_proto::raftpb;
+
+use super::client::Downward;
+use super::driver::{Event, World, shared};
+use super::node::Build;
+use super::observe::{CallId, Observer, Outcome, Seen, Sent, Stop, Verdict};
+use super::queue::Class;
+
+impl<B: Build, O: Observer> World<B, O> {
+    pub(super) fn execute_replica(&mut self, node: usize, output: ReplicaOutput) {
+        let member = self.nodes[node].id();
+        match output {
+            ReplicaOutput::Send { to, message } => {
+                self.tell_sent(node, to, &message);
+                self.send(node, to, PeerMessage { message: Some(Message::Raft(message)) });
+            }
+            ReplicaOutput::Persist(persist) => self.persist(node, persist),
+            ReplicaOutput::Committed { entries } => {
+                self.tell(&Seen::Committed { member, entries: entries.clone() });
+                self.to_state(node, StateInput::Committed { entries });
+            }
+            ReplicaOutput::CommitIndex { index } => {
+                self.tell(&Seen::CommitIndex { member, index });
+                self.to_state(node, StateInput::CommitIndex { index });
+            }
+            ReplicaOutput::BarrierReached { context, index } => {
+                self.to_state(node, StateInput::BarrierReached { context, index });
+            }
+            ReplicaOutput::BarrierLost { context } => {
+                self.to_state(node, StateInput::BarrierLost { context });
+            }
+            ReplicaOutput::ProposalDropped { id } => {
+                self.to_state(node, StateInput::ProposalDropped { id });
+            }
+            ReplicaOutput::Role(role) => {
+                self.nodes[node].role = role;
+                self.tell(&Seen::Role { member, role });
+                self.to_state(node, StateInput::Role(role));
+            }
+            ReplicaOutput::TakeSnapshot => self.to_state(node, StateInput::TakeSnapshot),
+            ReplicaOutput::Cut { mark } => self.cut_log(node, mark),
+            ReplicaOutput::Misbehaved { from, how } => {
+                self.tell(&Seen::Misbehaved { member, from, how });
+            }
+            ReplicaOutput::Note(note) => self.tell(&Seen::Noted { member, note }),
+            ReplicaOutput::Removed => self.crash(node, u64::MAX, Stop::Removed),
+            ReplicaOutput::Halt(fault) => self.halt(node, fault.what),
+        }
+    }
+
+    fn tell_sent(&mut self, node: usize, to: quorate_core::ids::MemberId, m: &raftpb::Message) {
+        let sent = Sent {
+            from: self.nodes[node].id(),
+            to,
+            kind: m.r#type(),
+            term: Term(m.term),
+            index: LogIndex(m.index),
+            commit: LogIndex(m.commit),
+            reject: m.reject,
+        };
+        self.tell(&Seen::Sent(sent));
+    }
+
+    /// A member wants to stop because of its storage: right if the world broke it.
+    fn halt(&mut self, node: usize, what: String) {
+        let member = self.nodes[node].id();
+        match self.nodes[node].failing {
+            Some(rest) => self.crash(node, rest, Stop::Halt(what)),
+            None => {
+                let text = format!("member {member} halts on a sound disk: {what}");
+                self.crash(node, u64::MAX, Stop::Halt(what));
+                self.object(Verdict::Crash, "halt", text);
+            }
+        }
+    }
+
+    fn persist(&mut self, node: usize, persist: Persist) {
+        let seen = Seen::Persisting {
+            member: self.nodes[node].id(),
+            number: persist.number,
+            hard_state: persist.hard_state,
+            entries: persist.entries.clone(),
+            snapshot: persist.snapshot.clone(),
+        };
+        self.tell(&seen);
+        let staged = &self.nodes[node].staged;
+        let image = match (&persist.snapshot, staged) {
+            (Some(mark), Some((have, content))) if mark.index == have.index => {
+                Some(content.clone())
+            }
+            (Some(mark), _) => {
+                let what = format!("installs an image at {} that never arrived", mark.index);
+                return self.object(Verdict::Correctness, "image", what);
+            }
+            (None, _) => None,
+        };
+        self.nodes[node].log.write(persist, image);
+        self.begin_log(node);
+    }
+
+    fn begin_log(&mut self, node: usize) {
+        let now = self.queue.now();
+        let member = &mut self.nodes[node];
+        let Some(sync) = member.log.begin() else { return };
+        let at = if sync { member.pace.synced_at(now) } else { member.pace.written_at(now) };
+        if let Some(at) = at {
+            self.queue.push(at, Class::Disk, Event::LogDone(node, member.boot));
+        }
+    }
+
+    pub(super) fn log_done(&mut self, node: usize) {
+        let member = self.nodes[node].id();
+        if let Some(rest) = self.nodes[node].failing
+            && self.nodes[node].pace.take_failure()
+        {
+            return self.crash(node, rest, Stop::Halt(String::from("fsync of the log failed")));
+        }
+        let Some(done) = self.nodes[node].log.complete() else { return };
+        if let Some((mark, content)) = done.installed {
+            self.nodes[node].store.install(content.clone());
+            self.nodes[node].staged = None;
+            self.nodes[node].stored = mark.index;
+            self.tell(&Seen::Installed { member, mark });
+            self.to_state(node, StateInput::Installed { image: shared(content) });
+        }
+        if done.synced {
+            self.tell(&Seen::Persisted { member, number: done.number });
+        }
+        self.to_replica(node, ReplicaInput::Persisted { number: done.number });
+        self.begin_log(node);
+    }
+
+    fn cut_log(&mut self, node: usize, mark: SnapshotMark) {
+        let member = self.nodes[node].id();
+        let stored = self.nodes[node].stored;
+        if mark.index > stored {
+            let what = format!("{member} cuts its log at {}, stored is {stored}", mark.index);
+            self.object(Verdict::Correctness, "log-cut", what);
+        }
+        self.tell(&Seen::Cut { member, mark: mark.clone() });
+        self.nodes[node].log.cut(mark);
+    }
+
+    pub(super) fn execute_state(&mut self, node: usize, output: StateOutput) {
+        let member = self.nodes[node].id();
+        match output {
+            StateOutput::Respond { token, result } => {
+                let call = CallId(token.get());
+                self.nodes[node].unproposed.retain(|(open, _)| *open != call);
+                if result.is_ok() {
+                    self.tell(&Seen::Acknowledged { member, call });
+                }
+                let outcome = result.map_or_else(Outcome::Refused, Outcome::Response);
+                self.answer(node, call, outcome);
+            }
+            StateOutput::ReadReady { token, result } => {
+                let call = CallId(token.get());
+                match result {
+                    Ok(view) => self.read(node, call, &view),
+                    Err(refusal) => self.answer(node, call, Outcome::Refused(refusal)),
+                }
+            }
+            StateOutput::Stream { stream, frame } => {
+                self.pass_on(node, stream, Downward::Frame { stream, frame });
+            }
+            StateOutput::Publish(view) => self.nodes[node].view = Some(view),
+            StateOutput::Propose { id, data } => self.propose(node, id, data),
+            StateOutput::Barrier { context } => {
+                self.to_replica(node, ReplicaInput::Barrier { context });
+            }
+            StateOutput::Applied { index, digest } => {
+                self.nodes[node].applied = (index, digest);
+                self.tell(&Seen::Applied { member, index, digest });
+                self.to_replica(node, ReplicaInput::Applied { index });
+            }
+            StateOutput::Store(batch) => self.store(node, batch),
+            StateOutput::SnapshotTaken { mark, image } => {
+                self.nodes[node].pinned = Some((mark.clone(), image));
+                self.to_replica(node, ReplicaInput::SnapshotTaken { mark });
+            }
+            StateOutput::Synced { mark } => self.to_replica(node, ReplicaInput::Synced { mark }),
+            StateOutput::Send { to, message } => self.send(node, to, message),
+            StateOutput::Note(note) => self.tell(&Seen::Noted { member, note }),
+            StateOutput::Halt(fault) => self.halt(node, fault.what),
+        }
+    }
+
+    fn propose(&mut self, node: usize, id: RequestId, data: bytes::Bytes) {
+        let unproposed = &mut self.nodes[node].unproposed;
+        let call = match InternalRaftRequest::decode(data.clone()) {
+            Ok(entry) if !unproposed.is_empty() => {
+                let found = unproposed.iter().position(|(_, request)| carries(&entry, request));
+                found.map(|at| unproposed.remove(at).0)
+            }
+            _ => None,
+        };
+        let member = self.nodes[node].id();
+        self.tell(&Seen::Proposed { member, id, call, data: data.clone() });
+        self.to_replica(node, ReplicaInput::Propose { id, data });
+    }
+
+    fn store(&mut self, node: usize, batch: Batch) {
+        self.nodes[node].store.push(batch);
+        self.begin_store(node);
+    }
+
+    fn begin_store(&mut self, node: usize) {
+        let now = self.queue.now();
+        let member = &mut self.nodes[node];
+        if member.store.begin()
+            && let Some(at) = member.pace.written_at(now)
+        {
+            self.queue.push(at, Class::Disk, Event::StoreDone(node, member.boot));
+        }
+    }
+
+    pub(super) fn store_done(&mut self, node: usize) {
+        if let Some(done) = self.nodes[node].store.complete() {
+            let image = Arc::new(done.image);
+            self.to_state(node, StateInput::Stored { index: done.index, image });
+            if done.sync {
+                self.begin_store_sync(node);
+            }
+        }
+        self.begin_store(node);
+    }
+
+    fn begin_store_sync(&mut self, node: usize) {
+        let now = self.queue.now();
+        let member = &mut self.nodes[node];
+        if member.store.begin_sync()
+            && let Some(at) = member.pace.synced_at(now)
+        {
+            self.queue.push(at, Class::Disk, Event::StoreSynced(node, member.boot));
+        }
+    }
+
+    pub(super) fn store_synced(&mut self, node: usize) {
+        if let Some(index) = self.nodes[node].store.complete_sync() {
+            let member = self.nodes[node].id();
+            self.nodes[node].stored = index;
+            self.tell(&Seen::Synced { member, index });
+            self.to_state(node, StateInput::Synced { index });
+        }
+        if self.nodes[node].store.owes_sync() {
+            self.begin_store_sync(node);
+        }
+    }
+}
+
+/// Whether a proposal is that request's. Values are never used twice, so equality is identity
+/// for what matters; equal deletions are told apart by order, which they share.
+fn carries(entry: &InternalRaftRequest, request: &Request) -> bool {
+    match request {
+        Request::Put(put) => entry.put.as_ref() == Some(put),
+        Request::DeleteRange(delete) => entry.delete_range.as_deref() == Some(delete),
+        Request::Txn(txn) => entry.txn.as_deref() == Some(txn),
+        Request::Compact(compact) => entry.compaction.as_deref() == Some(compact),
+        Request::LeaseGrant(grant) => entry
+            .lease_grant
+            .as_ref()
+            .is_some_and(|g| g.ttl == grant.ttl && (grant.id == 0 || g.id == grant.id)),
+        Request::LeaseRevoke(revoke) => entry.lease_revoke.as_deref() == Some(revoke),
+        Request::Alarm(alarm) => entry.alarm.as_deref() == Some(alarm),
+        Request::LeaseKeepAlive(_) | Request::LeaseTimeToLive(_) | Request::LeaseLeases(_) => false,
+    }
+}

@@ -1,0 +1,389 @@
+//! A run, written down: what is there, what the weather is like, which faults strike when, and
+//! what the clients do.
+//!
+//! ```text
+//!   seed --draw--> Plan <--read, write--> text
+//!                    `--> World
+//! ```
+//!
+//! The world takes a plan, never a seed alone: a failure replays from its text even after the
+//! generator has changed, and a shrinker just leaves lines out. What happens to a single message
+//! or write is drawn while the world runs, from the plan's seed and the weather.
+
+use super::words::{worded_enum, worded_struct};
+
+mod draw;
+mod text;
+
+pub use text::PlanError;
+
+worded_struct! {
+    /// How large the world is. Times in milliseconds.
+    Shape {
+        /// Members.
+        nodes,
+        /// Seconds under faults.
+        seconds,
+        /// Clients that call; the last of them does not wait for answers.
+        workers,
+        /// Clients that watch.
+        watchers,
+        /// Clients that keep one lease alive each.
+        keepers,
+        /// Calls per second, over all workers.
+        rate,
+        /// Keys.
+        keys,
+        /// Of a thousand calls, so many are transactions.
+        txn_per_mille,
+        /// Between two compactions.
+        compact_every_ms,
+        /// Applied entries between two snapshots.
+        snapshot_count,
+        /// Entries kept for slow followers.
+        catchup_entries,
+        /// TTL of kept leases, in seconds.
+        lease_ttl,
+        /// The group's heartbeat interval.
+        heartbeat_ms,
+        /// The group's election timeout.
+        election_ms,
+    }
+}
+
+worded_struct! {
+    /// What may happen to anything at any time. Chances are of 2^32.
+    Weather {
+        /// Base latency between members, in microseconds.
+        peer_us,
+        /// Base latency between clients and members.
+        client_us,
+        /// A message between members is lost.
+        drop,
+        /// It arrives twice.
+        duplicate,
+        /// It overtakes others.
+        reorder,
+        /// It takes a hundred times as long.
+        slow,
+        /// It arrives at another member.
+        misdeliver,
+        /// A client's request is lost.
+        request_lost,
+        /// An answer to a client is lost.
+        reply_lost,
+        /// A connection breaks, and what is on it is lost.
+        reset,
+        /// The transfer of an image breaks off.
+        image_cut,
+        /// Clocks drift by at most so many parts in a million.
+        drift_ppm,
+        /// A machine's step takes up to so many microseconds longer.
+        step_us,
+        /// A slow watcher returns credit after so many milliseconds.
+        credit_ms,
+    }
+}
+
+worded_enum! {
+    /// Something goes wrong. Members by number from 0; `rest` in nanoseconds.
+    Fault {
+        /// A member loses power after so many more outputs, and comes back after a rest.
+        Crash "crash" {
+            /// Which.
+            node,
+            /// Outputs still executed.
+            outputs,
+            /// How long it is down.
+            rest,
+        }
+        /// The same for whoever leads.
+        CrashLeader "crash-leader" {
+            /// Outputs still executed.
+            outputs,
+            /// How long it is down.
+            rest,
+        }
+        /// All members at once.
+        CrashAll "crash-all" {
+            /// How long they are down.
+            rest,
+        }
+        /// A member stands still; its clock too, if `frozen`.
+        Pause "pause" {
+            /// Which.
+            node,
+            /// How long.
+            rest,
+            /// 1: it does not notice.
+            frozen,
+        }
+        /// The same for whoever leads.
+        PauseLeader "pause-leader" {
+            /// How long.
+            rest,
+            /// 1: it does not notice.
+            frozen,
+        }
+        /// Nothing gets from members in one set to members in another. Sets are bit masks.
+        Cut "cut" {
+            /// Senders.
+            from,
+            /// Receivers.
+            to,
+            /// 1: nor the other way.
+            both,
+            /// How long.
+            rest,
+        }
+        /// The leader is cut off from other members.
+        IsolateLeader "isolate-leader" {
+            /// 0: both ways, 1: it hears nothing, 2: nobody hears it.
+            way,
+            /// How long.
+            rest,
+        }
+        /// Messages wait at one link and arrive late, in order.
+        Clog "clog" {
+            /// Sender.
+            from,
+            /// Receiver.
+            to,
+            /// How long.
+            rest,
+        }
+        /// Connections between two members break.
+        Reset "reset" {
+            /// Sender.
+            from,
+            /// Receiver.
+            to,
+        }
+        /// A member's clients cannot reach it.
+        CutClients "cut-clients" {
+            /// The member.
+            node,
+            /// 0: neither way, 1: requests are lost, 2: answers are.
+            way,
+            /// How long.
+            rest,
+        }
+        /// A disk takes longer for everything.
+        SlowDisk "slow-disk" {
+            /// Whose.
+            node,
+            /// Hundredths of the normal time.
+            percent,
+            /// How long.
+            rest,
+        }
+        /// A disk completes nothing for a while.
+        StallDisk "stall-disk" {
+            /// Whose.
+            node,
+            /// How long.
+            rest,
+        }
+        /// A disk never completes anything again, until the member is restarted with another
+        /// cable.
+        HangDisk "hang-disk" {
+            /// Whose.
+            node,
+            /// Until then.
+            rest,
+        }
+        /// The next sync fails; the member halts, and is restarted after a rest.
+        FailSync "fail-sync" {
+            /// Whose.
+            node,
+            /// How long it is down.
+            rest,
+        }
+        /// Applying lags behind.
+        LagApply "lag-apply" {
+            /// Whose.
+            node,
+            /// How long each step takes, in nanoseconds.
+            step,
+            /// How long.
+            rest,
+        }
+        /// A clock changes its pace.
+        TurnClock "turn-clock" {
+            /// Whose.
+            node,
+            /// Parts in a million, plus a million.
+            pace,
+        }
+        /// An operator moves leadership.
+        MoveLeader "move-leader" {
+            /// To whom.
+            node,
+        }
+    }
+}
+
+worded_enum! {
+    /// What a worker does. Keys by number; `lease` 0 is none, else a keeper's, from 1.
+    Deed {
+        /// A put of a value never used before.
+        Put "put" {
+            /// The key.
+            key,
+            /// A keeper's lease.
+            lease,
+            /// 1: the answer shows the previous value.
+            prev,
+        }
+        /// A deletion.
+        Delete "delete" {
+            /// The first key.
+            key,
+            /// Keys; 0 or 1: just that one.
+            span,
+            /// 1: the answer shows the previous values.
+            prev,
+        }
+        /// A read.
+        Range "range" {
+            /// The first key.
+            key,
+            /// Keys; 0 or 1: just that one.
+            span,
+            /// Most keys wanted; 0: all.
+            limit,
+            /// At so many revisions before the newest the client knows; 0: now.
+            back,
+            /// Bits: 1 serializable, 2 count only, 4 keys only, 8 descending by mod revision.
+            flags,
+        }
+        /// A transaction: if `guard` holds for `key`, put it and read; else read, or delete.
+        Txn "txn" {
+            /// The key.
+            key,
+            /// 0: it does not exist, 1: it does, 2: unchanged since the client last saw it,
+            /// 3: its version is odd-numbered one, 4: a range of keys is older than the newest
+            /// revision the client knows.
+            guard,
+            /// Another key.
+            other,
+            /// Bits: 1 puts the other key too, 2 deletes a range if the guard fails, 4 nests.
+            flags,
+        }
+        /// A compaction at so many revisions before the newest the client knows.
+        Compact "compact" {
+            /// How many.
+            back,
+            /// 1: answered when it is done.
+            physical,
+        }
+        /// A lease of the worker's own, never kept alive.
+        Grant "grant" {
+            /// TTL in seconds.
+            ttl,
+        }
+        /// The end of the worker's newest lease.
+        Revoke "revoke" {}
+        /// A look at a keeper's lease.
+        TimeToLive "time-to-live" {
+            /// The keeper, from 1.
+            lease,
+        }
+        /// A look at all leases.
+        Leases "leases" {}
+    }
+}
+
+/// A fault and its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Strike {
+    /// When, in nanoseconds.
+    pub at: u64,
+    /// What.
+    pub fault: Fault,
+}
+
+/// An operation, who does it, and when at the earliest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Errand {
+    /// When, in nanoseconds.
+    pub at: u64,
+    /// The worker.
+    pub worker: u64,
+    /// What.
+    pub deed: Deed,
+}
+
+/// A run. See the module.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Of all luck while the world runs.
+    pub seed: u64,
+    /// How large.
+    pub shape: Shape,
+    /// What the weather is like.
+    pub weather: Weather,
+    /// Members, as a bit mask, that must serve in the end.
+    pub quorum: u64,
+    /// What goes wrong, by time.
+    pub strikes: Vec<Strike>,
+    /// What clients do, by time.
+    pub errands: Vec<Errand>,
+}
+
+impl Shape {
+    /// The reference scenario: three members, 100 calls per second, watchers, leases.
+    pub const R3: Self = Self {
+        nodes: 3,
+        seconds: 60,
+        workers: 8,
+        watchers: 20,
+        keepers: 10,
+        rate: 100,
+        keys: 40,
+        txn_per_mille: 100,
+        compact_every_ms: 10_000,
+        snapshot_count: 500,
+        catchup_entries: 100,
+        lease_ttl: 10,
+        heartbeat_ms: 100,
+        election_ms: 1_000,
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_is_its_text() {
+        for seed in 0..20 {
+            let shape = Shape { seconds: 10, nodes: 3 + 2 * (seed % 2), ..Shape::R3 };
+            let plan = Plan::draw(seed, shape);
+            assert!(!plan.errands.is_empty());
+            assert_eq!(Plan::read(&plan.write()), Ok(plan));
+        }
+    }
+
+    #[test]
+    fn a_wrong_line_is_named() {
+        let text = Plan::draw(1, Shape { seconds: 1, ..Shape::R3 }).write();
+        let wrong = format!("{text}fault 5 meteor 1\n");
+        let line = wrong.lines().count();
+        let error = PlanError { line, what: String::from("unknown fault: meteor 1") };
+        assert_eq!(Plan::read(&wrong), Err(error));
+    }
+
+    #[test]
+    fn another_seed_is_another_plan_and_faults_are_in_order() {
+        let plans: Vec<_> = (0..30).map(|seed| Plan::draw(seed, Shape::R3)).collect();
+        let mut words = std::collections::BTreeSet::new();
+        for plan in &plans {
+            assert!(plan.strikes.is_sorted_by_key(|strike| strike.at));
+            assert!(plan.errands.is_sorted_by_key(|errand| errand.at));
+            words.extend(plan.strikes.iter().map(|strike| strike.fault.word()));
+        }
+        assert_ne!(plans[0].weather, plans[1].weather);
+        assert_eq!(words.len(), Fault::WORDS.len(), "some seed draws each fault");
+    }
+}
