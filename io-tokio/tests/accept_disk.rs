@@ -13,7 +13,7 @@ use accept::load::Load;
 use accept::{Cluster, ELECTION_TIMEOUT, Options, is_quorate, wait_for};
 
 #[test]
-fn a_hung_log_disk_of_the_leader_moves_the_leadership() {
+fn a_hung_log_disk_of_the_leader_holds_nobody_up() {
     if !is_quorate() {
         eprintln!("SKIPPED: this server has no aid to hang its log disk");
         return;
