@@ -199,7 +199,7 @@ impl State {
         self.now = self.now.max(now);
         if self.role.is_leader
             && gap > self.config.election_timeout
-            && !self.ledgers.leases.is_empty()
+            && self.ledgers.leases.is_primary()
         {
             self.ledgers.leases.promote(self.now, self.config.election_timeout);
         }
@@ -209,10 +209,11 @@ impl State {
         let before = core::mem::replace(&mut self.role, role);
         self.draft.has_new_view = true;
         self.hub.set_term(role.term);
-        if role.is_leader && !before.is_leader {
-            self.ledgers.leases.promote(self.now, self.config.election_timeout);
-        } else if !role.is_leader && before.is_leader {
+        if !role.is_leader || role.term != before.term {
             self.ledgers.leases.demote();
+            for (_, reader) in core::mem::take(&mut self.parked) {
+                self.hand_on(reader);
+            }
         }
         if role.leader != before.leader {
             if before.leader.is_some() {

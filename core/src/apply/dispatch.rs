@@ -153,7 +153,7 @@ impl Ledgers {
         };
         let mut outcome = self.write(|writer, _| {
             for key in keys {
-                writer.delete_range(&KeyRange::One(key))?;
+                writer.delete_range(&KeyRange::One(key));
             }
             Ok(Response::LeaseRevoke(pb::LeaseRevokeResponse::default()))
         })?;

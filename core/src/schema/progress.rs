@@ -76,6 +76,11 @@ impl Progress {
     }
 }
 
+/// How far the rows of a store go.
+pub fn stored_mark(image: &dyn StateRead) -> Result<SnapshotMark, StorageFault> {
+    Ok(Progress::load(image)?.mark)
+}
+
 fn encode_conf_state(state: &ConfState) -> Bytes {
     let json = ConfStateJson {
         voters: state.voters.clone(),

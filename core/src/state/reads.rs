@@ -44,9 +44,22 @@ impl State {
             }
             Reader::Local(_, question) | Reader::Remote(_, _, question) => *question,
         };
+        if !self.ledgers.leases.is_primary() {
+            return self.hand_on(reader);
+        }
         match self.consider(&question) {
             Some(outcome) => self.reply(reader, outcome),
             None => self.park(reader),
+        }
+    }
+
+    /// Leadership went elsewhere, and questions of our own clients go after it. Members that asked
+    /// us ask again by themselves.
+    pub(super) fn hand_on(&mut self, reader: Reader) {
+        if let Reader::Local(token, question) = reader
+            && let Err(refusal) = self.asking.insert(self.now, token, question)
+        {
+            self.respond(token, Err(refusal));
         }
     }
 
@@ -111,6 +124,7 @@ impl State {
                 let result = Err(refusal);
                 self.outputs.push_back(StateOutput::ReadReady { token, result });
             }
+            Reader::Local(..) if refusal == Refusal::LeaderChanged => self.hand_on(reader),
             Reader::Local(token, _) => self.respond(token, Err(refusal)),
             Reader::Remote(from, id, _) => {
                 self.send_answer(from, id, Outcome::Refused(refusal.name().into()));
@@ -174,7 +188,10 @@ impl State {
     /// successor has granted every lease its full time anew.
     fn needs_barrier(&self, question: &Question) -> bool {
         match question {
-            Question::KeepAlive(renewal) => !self.ledgers.leases.exists(LeaseId(renewal.id)),
+            Question::KeepAlive(renewal) => {
+                let leases = &self.ledgers.leases;
+                !leases.is_primary() || !leases.exists(LeaseId(renewal.id))
+            }
             Question::Lease(_) => true,
         }
     }

@@ -115,6 +115,14 @@ impl State {
 
     fn handle_outcome(&mut self, entry: &Entry, outcome: Outcome) {
         self.committed = self.committed.max(entry.index);
+        if self.role.is_leader
+            && entry.term == self.role.term
+            && !self.ledgers.leases.is_primary()
+        {
+            // Everything of earlier terms is applied: checkpoints among it can no longer shorten
+            // what is renewed from here on.
+            self.ledgers.leases.promote(self.now, self.config.election_timeout);
+        }
         let draft = &mut self.draft;
         draft.has_applied = true;
         draft.has_new_conf_state |= outcome.has_new_conf_state;
