@@ -14,9 +14,11 @@ pub mod machine;
 pub mod mvcc;
 pub mod output;
 pub mod peer;
+pub mod schema;
 pub mod stage;
 pub mod storage;
 pub mod time;
+pub mod txn;
 pub mod view;
 
 pub use config::Config;
