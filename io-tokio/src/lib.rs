@@ -1,1 +1,3 @@
 //! The production shell.
+
+pub mod disk;
