@@ -47,6 +47,9 @@ struct Inner {
     health: HealthServer<Front>,
 }
 
+/// How the transport begins to say that a message is too large.
+const TOO_LARGE: &str = "Error, decoded message length too large: ";
+
 type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
 impl Services {
@@ -142,6 +145,7 @@ impl Future for Counted {
                 None => return Poll::Pending,
             },
         };
+        let answer = with_gos_words(answer);
         Poll::Ready(Ok(match self.tally.take() {
             Some(tally) => tally.settle(answer),
             None => answer,
@@ -171,6 +175,25 @@ impl Tally {
         }
         answer
     }
+}
+
+/// The transport's own refusal of a large message, in the code and words of etcd's transport.
+fn with_gos_words(mut answer: Response<Body>) -> Response<Body> {
+    if code_of(answer.headers()) != Some(Code::OutOfRange) {
+        return answer;
+    }
+    let Some(status) = Status::from_header_map(answer.headers()) else { return answer };
+    let Some(numbers) = status.message().strip_prefix(TOO_LARGE) else { return answer };
+    let mut numbers = numbers
+        .split(|c: char| !c.is_ascii_digit())
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned);
+    let (found, limit) = (numbers.next(), numbers.next());
+    let (Some(found), Some(limit)) = (found, limit) else { return answer };
+    let text = format!("grpc: received message larger than max ({found} vs. {limit})");
+    // Digits and plain words are a header's value in any case.
+    let _ = Status::resource_exhausted(text).add_header(answer.headers_mut());
+    answer
 }
 
 fn code_of(headers: &HeaderMap) -> Option<Code> {
