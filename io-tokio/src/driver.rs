@@ -4,10 +4,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use quorate_core::error::Refusal;
+use quorate_core::error::{Misbehaviour, Refusal};
 use quorate_core::ids::{MemberId, StreamId};
+use quorate_core::output::Note;
 use quorate_core::peer::{Message, PeerMessage, raftpb};
 use quorate_core::storage::StateRead;
 use quorate_core::{Request, Response, View};
@@ -37,7 +39,7 @@ pub enum Call {
     /// Messages to that member are being lost.
     Unreachable(MemberId),
     /// Hand leadership over.
-    TransferLeadership,
+    TransferLeadership(Option<MemberId>),
 }
 
 /// The handle.
@@ -78,12 +80,12 @@ impl Core {
         View::clone(&self.view.load())
     }
 
-    /// Opens a watch stream.
-    pub fn open_stream(&self, frame_bytes_max: usize) -> WatchStream {
+    /// Opens a watch stream whose client takes frames of at most that many bytes.
+    pub fn open_stream(&self, frame_bytes_max: usize) -> Result<WatchStream, Refusal> {
         let stream = StreamId(self.streams.fetch_add(1, Ordering::Relaxed));
         let (frames, received) = mpsc::channel(STREAM_FRAMES_MAX);
         self.tell(Call::Open(stream, frame_bytes_max, frames));
-        WatchStream { stream, received, calls: self.calls.clone() }
+        Ok(WatchStream { stream, received, calls: self.calls.clone() })
     }
 
     /// A peer's message.
@@ -101,9 +103,9 @@ impl Core {
         self.tell(Call::Unreachable(to));
     }
 
-    /// Hand leadership over to whoever is furthest.
-    pub fn transfer_leadership(&self) {
-        self.tell(Call::TransferLeadership);
+    /// Hands leadership over, to that member or to whoever is furthest.
+    pub fn transfer_leadership(&self, to: Option<MemberId>) {
+        self.tell(Call::TransferLeadership(to));
     }
 
     /// Once the machines are gone there is nobody to tell.
@@ -111,10 +113,6 @@ impl Core {
         let _ = self.calls.send(call);
     }
 }
-
-/// The machines are gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Closed;
 
 /// One watch stream; dropping it closes it.
 #[derive(Debug)]
@@ -126,8 +124,8 @@ pub struct WatchStream {
 
 impl WatchStream {
     /// Passes a client's message on.
-    pub fn send(&self, message: WatchRequest) -> Result<(), Closed> {
-        self.calls.send(Call::Watch(self.stream, message)).map_err(|_| Closed)
+    pub fn send(&self, message: WatchRequest) -> Result<(), Refusal> {
+        self.calls.send(Call::Watch(self.stream, message)).map_err(|_| Refusal::Stopped)
     }
 
     /// The next frame; `None` once the machines are gone.
@@ -149,4 +147,20 @@ pub trait Transport: Send + Sync {
 
     /// Sends an image and the message that announces it.
     fn send_image(&self, to: MemberId, announce: raftpb::Message, image: Arc<dyn StateRead>);
+}
+
+/// Who wants to hear what the loops do: the log file, the metrics. Called from the loops: quick.
+pub trait Observer: Send + Sync {
+    /// Something an operator should know.
+    fn note(&self, _note: &Note) {}
+    /// A peer sent what no correct peer sends.
+    fn misbehaved(&self, _from: MemberId, _how: Misbehaviour) {}
+    /// The log was synced.
+    fn log_synced(&self, _took: Duration) {}
+    /// The store took a turn's batches.
+    fn store_written(&self, _took: Duration) {}
+    /// The store was synced.
+    fn store_synced(&self, _took: Duration) {}
+    /// A loop's turn fed that many messages to a machine.
+    fn turned(&self, _thread: &'static str, _messages: usize) {}
 }

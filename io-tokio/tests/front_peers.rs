@@ -1,9 +1,10 @@
 //! Two members' transports on loopback.
+#![allow(clippy::unwrap_used)]
 
 mod front_fake;
 
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,12 +17,16 @@ use quorate_io_tokio::driver::Transport;
 use quorate_io_tokio::http::Surface;
 use quorate_io_tokio::metrics::Metrics;
 use quorate_io_tokio::transport::listen::Bound;
-use quorate_io_tokio::transport::peers::{Identity, ImageSink, Inbox, PeerPort, Peers};
+use quorate_io_tokio::transport::peers::{
+    Chunks, Identity, Images, Inbound, Inbox, PeerPort, Peers,
+};
+use quorate_proto::peer::image_chunk::Chunk;
+use quorate_proto::peer::{ImageChunk, ImageEnd, ImageHeader, ImageRow, ImageRows};
 use tokio::sync::mpsc;
 
 #[derive(Debug, PartialEq)]
 enum Heard {
-    Message(u64, raftpb::Message),
+    Message(u64, Box<raftpb::Message>),
     Sent(u64, bool),
     Unreachable(u64),
 }
@@ -31,7 +36,7 @@ struct Ear(mpsc::UnboundedSender<Heard>);
 impl Inbox for Ear {
     fn deliver(&self, from: MemberId, message: Message) {
         let Message::Raft(message) = message else { panic!("{message:?}") };
-        let _ = self.0.send(Heard::Message(from.get(), message));
+        let _ = self.0.send(Heard::Message(from.get(), Box::new(message)));
     }
 
     fn snapshot_sent(&self, to: MemberId, delivered: bool) {
@@ -43,44 +48,53 @@ impl Inbox for Ear {
     }
 }
 
-/// Notes what it was given.
+/// Cuts images into chunks of one row, and keeps those that come whole.
 #[derive(Default)]
-struct Sink {
-    notes: Mutex<Vec<String>>,
-    rows: Mutex<Vec<(Table, Bytes, Bytes)>>,
-    refuses_end: bool,
+struct Shelf {
+    kept: Mutex<Vec<Vec<ImageChunk>>>,
+    given_up: Mutex<usize>,
+    is_full: bool,
+    breaks_off: bool,
+    inbox: OnceLock<Ear>,
 }
 
-impl Sink {
-    fn note(&self, what: &str) {
-        self.notes.lock().unwrap().push(what.to_owned());
+impl Images for Shelf {
+    fn chunks(&self, header: ImageHeader, image: Arc<dyn StateRead>) -> Chunks {
+        let mut chunks = vec![Ok(Chunk::Header(header))];
+        image
+            .scan(Table::Key, &[], &[], &mut |key, value| {
+                let row = ImageRow { key: Bytes::copy_from_slice(key), value: value.clone() };
+                chunks.push(Ok(Chunk::Rows(ImageRows { table: 5, rows: vec![row] })));
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        chunks.push(match self.breaks_off {
+            true => Err(StorageFault::new("row 7 cannot be read")),
+            false => Ok(Chunk::End(ImageEnd::default())),
+        });
+        Box::new(chunks.into_iter().map(|c| c.map(|chunk| ImageChunk { chunk: Some(chunk) })))
     }
-}
 
-impl ImageSink for Sink {
-    fn begin(&self, announce: &raftpb::Message) -> Result<(), StorageFault> {
-        self.note(&format!("begin {}", announce.term));
+    fn receive(
+        &self,
+        from: MemberId,
+        chunks: &mut dyn Iterator<Item = ImageChunk>,
+    ) -> Result<(), String> {
+        let received: Vec<ImageChunk> = chunks.collect();
+        let Some(Chunk::Header(header)) = &received[0].chunk else { panic!() };
+        let announce = header.announce.clone().unwrap();
+        if !matches!(received[received.len() - 1].chunk, Some(Chunk::End(_))) || self.is_full {
+            *self.given_up.lock().unwrap() += 1;
+            return Err("disk full".to_owned());
+        }
+        self.kept.lock().unwrap().push(received);
+        self.inbox.get().unwrap().deliver(from, Message::Raft(announce));
         Ok(())
     }
-
-    fn rows(&self, table: Table, rows: Vec<(Bytes, Bytes)>) -> Result<(), StorageFault> {
-        let rows = rows.into_iter().map(|(key, value)| (table, key, value));
-        self.rows.lock().unwrap().extend(rows);
-        Ok(())
-    }
-
-    fn end(&self) -> Result<(), StorageFault> {
-        self.note("end");
-        if self.refuses_end { Err(StorageFault::new("disk full")) } else { Ok(()) }
-    }
-
-    fn abort(&self) {
-        self.note("abort");
-    }
 }
 
-/// A store with rows in two tables.
-struct Image(Vec<(Table, Bytes, Bytes)>);
+/// A store with rows.
+struct Image(Vec<(Bytes, Bytes)>);
 
 impl StateRead for Image {
     fn get(&self, _: Table, _: &[u8]) -> Result<Option<Bytes>, StorageFault> {
@@ -89,12 +103,12 @@ impl StateRead for Image {
 
     fn scan(
         &self,
-        table: Table,
+        _: Table,
         _: &[u8],
         _: &[u8],
         visit: &mut dyn FnMut(&[u8], &Bytes) -> ControlFlow<()>,
     ) -> Result<(), StorageFault> {
-        for (_, key, value) in self.0.iter().filter(|row| row.0 == table) {
+        for (key, value) in &self.0 {
             if visit(key, value).is_break() {
                 break;
             }
@@ -106,23 +120,26 @@ impl StateRead for Image {
 struct Member {
     peers: Peers,
     heard: mpsc::UnboundedReceiver<Heard>,
-    sink: Arc<Sink>,
+    images: Arc<Shelf>,
+    inbound: Inbound,
     metrics: Arc<Metrics>,
 }
 
 impl Member {
-    fn new(cluster: u64, member: u64, sink: Sink) -> Self {
+    fn new(cluster: u64, member: u64, images: Shelf) -> Self {
         let metrics = Arc::new(Metrics::new(0));
         let identity = Identity { cluster: ClusterId(cluster), member: MemberId(member) };
         let handle = tokio::runtime::Handle::current();
         let peers = Peers::new(identity, metrics.clone(), handle);
         let (ear, heard) = mpsc::unbounded_channel();
-        peers.attach(Arc::new(Ear(ear)));
-        Self { peers, heard, sink: Arc::new(sink), metrics }
+        images.inbox.set(Ear(ear.clone())).ok();
+        let images = Arc::new(images);
+        let inbound = peers.attach(Arc::new(Ear(ear)), images.clone());
+        Self { peers, heard, images, inbound, metrics }
     }
 
     fn serve(&self, bound: Bound) -> Served {
-        let port = PeerPort::new(self.peers.inbound(self.sink.clone()));
+        let port = PeerPort::new(self.inbound.clone());
         serve(bound, Some(port), Fake::new(leading()).pages(Surface::Peer))
     }
 
@@ -135,7 +152,7 @@ impl Member {
     async fn hear_message(&mut self) -> (u64, raftpb::Message) {
         loop {
             if let Heard::Message(from, message) = self.hear().await {
-                return (from, message);
+                return (from, *message);
             }
         }
     }
@@ -160,8 +177,8 @@ fn append(term: u64) -> PeerMessage {
 
 #[tokio::test]
 async fn messages_of_a_class_arrive_once_and_in_order() {
-    let a = Member::new(7, 1, Sink::default());
-    let mut b = Member::new(7, 2, Sink::default());
+    let a = Member::new(7, 1, Shelf::default());
+    let mut b = Member::new(7, 2, Shelf::default());
     let port = loopback();
     let url = format!("http://{}", port.address);
     let _served = b.serve(port);
@@ -185,8 +202,8 @@ async fn messages_of_a_class_arrive_once_and_in_order() {
 
 #[tokio::test]
 async fn a_peer_that_is_not_there_is_reported_and_found_when_it_comes() {
-    let mut a = Member::new(7, 1, Sink::default());
-    let mut b = Member::new(7, 2, Sink::default());
+    let mut a = Member::new(7, 1, Shelf::default());
+    let mut b = Member::new(7, 2, Shelf::default());
     let port = loopback();
     let address = port.address;
     drop(port);
@@ -210,8 +227,8 @@ async fn a_peer_that_is_not_there_is_reported_and_found_when_it_comes() {
 
 #[tokio::test]
 async fn a_stranger_is_refused_and_nothing_of_it_is_believed() {
-    let mut a = Member::new(8, 1, Sink::default());
-    let mut b = Member::new(7, 2, Sink::default());
+    let mut a = Member::new(8, 1, Shelf::default());
+    let mut b = Member::new(7, 2, Shelf::default());
     let port = loopback();
     let url = format!("http://{}", port.address);
     let _served = b.serve(port);
@@ -230,48 +247,56 @@ async fn a_stranger_is_refused_and_nothing_of_it_is_believed() {
         }
     }
     assert!(b.heard.try_recv().is_err());
-    assert_eq!(b.sink.notes.lock().unwrap().len(), 0);
+    assert_eq!(*b.images.given_up.lock().unwrap(), 0);
 }
 
 #[tokio::test]
 async fn an_image_arrives_whole_and_is_announced_afterwards() {
-    let mut a = Member::new(7, 1, Sink::default());
-    let mut b = Member::new(7, 2, Sink::default());
+    let mut a = Member::new(7, 1, Shelf::default());
+    let mut b = Member::new(7, 2, Shelf::default());
     let port = loopback();
     let url = format!("http://{}", port.address);
     let _served = b.serve(port);
     a.peers.set_members([(MemberId(2), vec![url])]);
-    let row = |table, n: u32| {
-        (table, Bytes::from(n.to_be_bytes().to_vec()), Bytes::from(vec![n as u8; 1_000]))
-    };
-    let mut rows: Vec<_> = (0..2_000).map(|n| row(Table::Key, n)).collect();
-    rows.push(row(Table::Meta, 1));
+    let row = |n: u32| (Bytes::from(n.to_be_bytes().to_vec()), Bytes::from(vec![n as u8; 1_000]));
+    let rows: Vec<_> = (0..2_000).map(row).collect();
     let announce = raft(raftpb::MessageType::MsgSnap, 9);
     a.peers.send_image(MemberId(2), announce.clone(), Arc::new(Image(rows.clone())));
     assert_eq!(b.hear_message().await, (1, announce));
     assert_eq!(a.hear().await, Heard::Sent(2, true));
-    assert!(*b.sink.rows.lock().unwrap() == rows);
-    assert_eq!(*b.sink.notes.lock().unwrap(), ["begin 9", "end"]);
+    let kept = b.images.kept.lock().unwrap();
+    let received: Vec<_> = kept[0]
+        .iter()
+        .filter_map(|chunk| match &chunk.chunk {
+            Some(Chunk::Rows(rows)) => Some((rows.rows[0].key.clone(), rows.rows[0].value.clone())),
+            _ => None,
+        })
+        .collect();
+    assert!(received == rows);
 }
 
 #[tokio::test]
-async fn an_image_that_cannot_be_kept_is_not_announced() {
-    let mut a = Member::new(7, 1, Sink::default());
-    let mut b = Member::new(7, 2, Sink { refuses_end: true, ..Sink::default() });
-    let port = loopback();
-    let url = format!("http://{}", port.address);
-    let _served = b.serve(port);
-    a.peers.set_members([(MemberId(2), vec![url])]);
-    let announce = raft(raftpb::MessageType::MsgSnap, 9);
-    a.peers.send_image(MemberId(2), announce, Arc::new(Image(Vec::new())));
-    assert_eq!(a.hear().await, Heard::Sent(2, false));
-    assert_eq!(*b.sink.notes.lock().unwrap(), ["begin 9", "end", "abort"]);
-    assert!(b.heard.try_recv().is_err());
+async fn an_image_that_breaks_off_or_cannot_be_kept_is_not_announced() {
+    let broken = || Shelf { breaks_off: true, ..Shelf::default() };
+    let full = || Shelf { is_full: true, ..Shelf::default() };
+    for (from, to) in [(broken(), Shelf::default()), (Shelf::default(), full())] {
+        let mut a = Member::new(7, 1, from);
+        let mut b = Member::new(7, 2, to);
+        let port = loopback();
+        let url = format!("http://{}", port.address);
+        let _served = b.serve(port);
+        a.peers.set_members([(MemberId(2), vec![url])]);
+        let announce = raft(raftpb::MessageType::MsgSnap, 9);
+        a.peers.send_image(MemberId(2), announce, Arc::new(Image(Vec::new())));
+        assert_eq!(a.hear().await, Heard::Sent(2, false));
+        assert!(b.heard.try_recv().is_err());
+        assert_eq!(*b.images.given_up.lock().unwrap(), 1);
+    }
 }
 
 #[tokio::test]
 async fn a_full_queue_drops_and_says_so() {
-    let mut a = Member::new(7, 1, Sink::default());
+    let mut a = Member::new(7, 1, Shelf::default());
     // A port that accepts and never answers.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());

@@ -1,4 +1,5 @@
 //! The executable's manners: what it prints, where, and how it ends.
+#![allow(clippy::unwrap_used)]
 
 use std::process::{Command, Output};
 

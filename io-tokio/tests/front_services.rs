@@ -1,4 +1,5 @@
 //! The client port with real clients on loopback, in front of a scripted member.
+#![allow(clippy::unwrap_used)]
 
 mod front_fake;
 

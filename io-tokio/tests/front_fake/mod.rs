@@ -1,5 +1,5 @@
 //! A member that answers from a script, for tests of what stands in front of it.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::sync::Arc;
 use std::time::Duration;
