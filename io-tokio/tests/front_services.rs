@@ -3,6 +3,10 @@
 
 mod front_fake;
 
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use front_fake::{Fake, Served, leading, loopback, serve, view};
@@ -11,6 +15,7 @@ use quorate_core::error::Refusal;
 use quorate_core::{Request, Response};
 use quorate_io_tokio::driver::Call;
 use quorate_io_tokio::http::Surface;
+use quorate_io_tokio::transport::listen::{self, Http2, Port};
 use quorate_proto::etcdserverpb as pb;
 use quorate_proto::etcdserverpb::kv_client::KvClient;
 use quorate_proto::etcdserverpb::lease_client::LeaseClient;
@@ -18,11 +23,13 @@ use quorate_proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use quorate_proto::etcdserverpb::watch_client::WatchClient;
 use quorate_proto::health::HealthCheckRequest;
 use quorate_proto::health::health_client::HealthClient;
+use quorate_proto::mvccpb::KeyValue;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 use tonic::codec::CompressionEncoding;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 
 fn served(fake: &Fake) -> Served {
     serve(loopback(), fake.services(), fake.pages(Surface::Client))
@@ -41,8 +48,7 @@ fn answer_puts(mut fake: Fake) -> tokio::task::JoinHandle<()> {
                     answer.send(Err(Refusal::LeaseNotFound)).unwrap();
                 }
                 Call::Request(Request::Put(put), answer) => {
-                    let prev_kv =
-                        quorate_proto::mvccpb::KeyValue { key: put.key, ..Default::default() };
+                    let prev_kv = KeyValue { key: put.key, ..Default::default() };
                     let response = pb::PutResponse { prev_kv: Some(prev_kv), header: None };
                     answer.send(Ok(Response::Put(response))).unwrap();
                 }
@@ -254,4 +260,91 @@ async fn draining_says_goodbye_and_finishes_what_was_begun() {
     assert!(started.elapsed() < Duration::from_secs(10), "the connection did not close");
     let refused = tokio::net::TcpStream::connect(&served.authority).await;
     assert!(refused.is_err(), "the port still accepts");
+}
+
+/// A connection that counts what is sent on it.
+struct Tallied {
+    io: tokio::io::DuplexStream,
+    sends: Arc<AtomicUsize>,
+}
+
+impl AsyncRead for Tallied {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Tallied {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        self.sends.fetch_add(1, Ordering::Relaxed);
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test]
+async fn answers_that_are_ready_together_leave_together() {
+    const CALLS: usize = 64;
+    let mut fake = Fake::new(leading());
+    let port = Arc::new(Port {
+        grpc: fake.services(),
+        pages: fake.pages(Surface::Client),
+        http2: Http2::with_streams(100),
+    });
+    let (near, far) = tokio::io::duplex(1 << 20);
+    let sends = Arc::new(AtomicUsize::new(0));
+    let tallied = Tallied { io: far, sends: sends.clone() };
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let serving = tokio::spawn(listen::serve(tallied, port, stopped));
+    let mut near = Some(hyper_util::rt::TokioIo::new(near));
+    let connect = tower::service_fn(move |_: http::Uri| {
+        let io = near.take().ok_or(std::io::ErrorKind::NotConnected);
+        async move { Ok::<_, std::io::Error>(io?) }
+    });
+    let channel =
+        Endpoint::from_static("http://test").connect_with_connector(connect).await.unwrap();
+    let client = KvClient::new(channel);
+    let calls: Vec<_> = (0..CALLS)
+        .map(|_| {
+            let mut client = client.clone();
+            tokio::spawn(async move { client.put(put(vec![1; 300])).await.unwrap() })
+        })
+        .collect();
+    let mut answers = Vec::new();
+    while answers.len() < CALLS {
+        let Some(Call::Request(Request::Put(put), answer)) = fake.calls.recv().await else {
+            panic!()
+        };
+        answers.push((put, answer));
+    }
+    let before = sends.load(Ordering::Relaxed);
+    for (put, answer) in answers {
+        // Larger than what HTTP/2 keeps back by itself.
+        let prev_kv = KeyValue { value: put.key, ..Default::default() };
+        let response = pb::PutResponse { prev_kv: Some(prev_kv), header: None };
+        answer.send(Ok(Response::Put(response))).unwrap();
+    }
+    for call in calls {
+        assert_eq!(call.await.unwrap().into_inner().prev_kv.unwrap().value.len(), 300);
+    }
+    let sent = sends.load(Ordering::Relaxed) - before;
+    assert!(sent <= CALLS / 8, "{sent} sends for {CALLS} answers");
+    stop.send_replace(true);
+    drop(client);
+    serving.await.unwrap().unwrap();
 }

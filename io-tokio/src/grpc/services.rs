@@ -81,9 +81,12 @@ impl Services {
 }
 
 impl Inner {
-    fn dispatch(&self, request: Request<Incoming>) -> Option<Answering> {
-        let service = request.uri().path().strip_prefix('/')?.split_once('/')?.0;
-        Some(match service {
+    fn dispatch(&self, request: Request<Incoming>) -> Result<Answering, Status> {
+        let path = request.uri().path().strip_prefix('/').unwrap_or_default();
+        let Some((service, _)) = path.split_once('/') else {
+            return Err(Status::unimplemented("malformed method name"));
+        };
+        Ok(match service {
             "etcdserverpb.KV" => self.kv.clone().call(request),
             "etcdserverpb.Watch" => self.watch.clone().call(request),
             "etcdserverpb.Lease" => self.lease.clone().call(request),
@@ -93,7 +96,7 @@ impl Inner {
             "v3lockpb.Lock" => self.lock.clone().call(request),
             "v3electionpb.Election" => self.election.clone().call(request),
             "grpc.health.v1.Health" => self.health.clone().call(request),
-            _ => return None,
+            _ => return Err(Status::unimplemented(format!("unknown service {service}"))),
         })
     }
 }
@@ -114,10 +117,7 @@ impl hyper::service::Service<Request<Incoming>> for Services {
         let gate = inner.gate.check(&inner.front, request.uri().path(), request.headers());
         let step = match gate {
             Err(refusal) => refused(status(refusal)),
-            Ok(()) => match inner.dispatch(request) {
-                Some(answering) => Step::Answering(answering),
-                None => refused(Status::unimplemented("unknown service")),
-            },
+            Ok(()) => inner.dispatch(request).map_or_else(refused, Step::Answering),
         };
         Counted { step, tally: method.map(|method| Tally { calls, method }) }
     }
