@@ -32,7 +32,7 @@ use crate::http::{Pages, Surface};
 use crate::metrics::Metrics;
 use crate::transport::IoThreads;
 use crate::transport::listen::{Bound, Connections, Http2, NoGrpc, Port, bind};
-use crate::transport::peers::{ImageSink, PeerPort, Peers};
+use crate::transport::peers::{Inbound, PeerPort, Peers};
 use crate::{bootstrap, logging, version};
 
 /// How long a successor may take.
@@ -50,8 +50,8 @@ pub struct Member {
     pub core: Core,
     /// The streams to the others.
     pub peers: Arc<Peers>,
-    /// Where images go.
-    pub sink: Arc<dyn ImageSink>,
+    /// What receives the others' streams: what attaching `peers` gave.
+    pub inbound: Inbound,
     /// Resolves when the member ends by itself.
     pub ended: Pin<Box<dyn Future<Output = Ended> + Send>>,
     /// Stops the machines and closes the disk.
@@ -244,16 +244,20 @@ pub struct Server<'a> {
 
 impl Server<'_> {
     /// Serves until a signal, or until the member ends; the member is stopped then.
-    pub async fn run(&self, mut member: Member, ports: Ports, mut signals: Signals) -> End {
+    pub async fn run(&self, member: Member, ports: Ports, mut signals: Signals) -> End {
         let connections = Connections::default();
-        let core = member.core.clone();
+        let Member { core, peers, inbound, mut ended, stop } = member;
         let end = {
-            let serving =
-                self.serve(&member.core, &member.peers, &member.sink, ports, &connections);
+            let serving = async {
+                tokio::join!(
+                    follow_members(&core, &peers),
+                    self.serve(&core, inbound, ports, &connections),
+                );
+            };
             tokio::select! {
                 biased;
                 number = signals.next() => End::Signal(number),
-                ended = member.ended.as_mut() => End::Member(ended),
+                ended = ended.as_mut() => End::Member(ended),
                 () = serving => End::Member(Ended::Fatal("no port accepts".to_owned())),
             }
         };
@@ -267,23 +271,18 @@ impl Server<'_> {
             hand_over(&core).await;
         }
         connections.drain(DRAIN_MAX).await;
-        (member.stop)();
+        // It may hold on to what is stopped now.
+        drop(ended);
+        stop();
         end
     }
 
     /// Serves all ports; never ends by itself as long as one accepts.
-    async fn serve(
-        &self,
-        core: &Core,
-        peers: &Arc<Peers>,
-        sink: &Arc<dyn ImageSink>,
-        ports: Ports,
-        connections: &Connections,
-    ) {
+    async fn serve(&self, core: &Core, inbound: Inbound, ports: Ports, connections: &Connections) {
         let http2 = Http2::with_streams(self.settings.streams_max);
         let pages = |surface| Pages::new(surface, core.clone(), self.metrics.clone());
         let peer = Arc::new(Port {
-            grpc: Some(PeerPort::new(peers.inbound(sink.clone()))),
+            grpc: Some(PeerPort::new(inbound)),
             pages: pages(Surface::Peer),
             http2: Http2::with_streams(u32::MAX),
         });
@@ -313,7 +312,6 @@ impl Server<'_> {
             futures_util::future::join_all(accepting).await;
         };
         tokio::join!(
-            follow_members(core, peers),
             futures_util::future::join_all(peers_served),
             futures_util::future::join_all(metrics_served),
             clients_served,
@@ -362,7 +360,7 @@ async fn hand_over(core: &Core) {
         info!("skipped leadership transfer for single voting member cluster");
         return;
     }
-    core.transfer_leadership();
+    core.transfer_leadership(None);
     let given = async {
         while core.view().facts.role.is_leader {
             tokio::time::sleep(LOOK_INTERVAL).await;

@@ -47,6 +47,9 @@ struct Inner {
     health: HealthServer<Front>,
 }
 
+/// How the transport begins to say that a message is too large.
+const TOO_LARGE: &str = "Error, decoded message length too large: ";
+
 type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
 impl Services {
@@ -78,9 +81,12 @@ impl Services {
 }
 
 impl Inner {
-    fn dispatch(&self, request: Request<Incoming>) -> Option<Answering> {
-        let service = request.uri().path().strip_prefix('/')?.split_once('/')?.0;
-        Some(match service {
+    fn dispatch(&self, request: Request<Incoming>) -> Result<Answering, Status> {
+        let path = request.uri().path().strip_prefix('/').unwrap_or_default();
+        let Some((service, _)) = path.split_once('/') else {
+            return Err(Status::unimplemented("malformed method name"));
+        };
+        Ok(match service {
             "etcdserverpb.KV" => self.kv.clone().call(request),
             "etcdserverpb.Watch" => self.watch.clone().call(request),
             "etcdserverpb.Lease" => self.lease.clone().call(request),
@@ -90,7 +96,7 @@ impl Inner {
             "v3lockpb.Lock" => self.lock.clone().call(request),
             "v3electionpb.Election" => self.election.clone().call(request),
             "grpc.health.v1.Health" => self.health.clone().call(request),
-            _ => return None,
+            _ => return Err(Status::unimplemented(format!("unknown service {service}"))),
         })
     }
 }
@@ -111,10 +117,7 @@ impl hyper::service::Service<Request<Incoming>> for Services {
         let gate = inner.gate.check(&inner.front, request.uri().path(), request.headers());
         let step = match gate {
             Err(refusal) => refused(status(refusal)),
-            Ok(()) => match inner.dispatch(request) {
-                Some(answering) => Step::Answering(answering),
-                None => refused(Status::unimplemented("unknown service")),
-            },
+            Ok(()) => inner.dispatch(request).map_or_else(refused, Step::Answering),
         };
         Counted { step, tally: method.map(|method| Tally { calls, method }) }
     }
@@ -142,6 +145,7 @@ impl Future for Counted {
                 None => return Poll::Pending,
             },
         };
+        let answer = with_gos_words(answer);
         Poll::Ready(Ok(match self.tally.take() {
             Some(tally) => tally.settle(answer),
             None => answer,
@@ -171,6 +175,25 @@ impl Tally {
         }
         answer
     }
+}
+
+/// The transport's own refusal of a large message, in the code and words of etcd's transport.
+fn with_gos_words(mut answer: Response<Body>) -> Response<Body> {
+    if code_of(answer.headers()) != Some(Code::OutOfRange) {
+        return answer;
+    }
+    let Some(status) = Status::from_header_map(answer.headers()) else { return answer };
+    let Some(numbers) = status.message().strip_prefix(TOO_LARGE) else { return answer };
+    let mut numbers = numbers
+        .split(|c: char| !c.is_ascii_digit())
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned);
+    let (found, limit) = (numbers.next(), numbers.next());
+    let (Some(found), Some(limit)) = (found, limit) else { return answer };
+    let text = format!("grpc: received message larger than max ({found} vs. {limit})");
+    // Digits and plain words are a header's value in any case.
+    let _ = Status::resource_exhausted(text).add_header(answer.headers_mut());
+    answer
 }
 
 fn code_of(headers: &HeaderMap) -> Option<Code> {

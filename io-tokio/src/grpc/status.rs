@@ -9,119 +9,82 @@ use quorate_core::error::Refusal;
 use quorate_core::event::ReadError;
 use tonic::{Code, Status};
 
-/// A refusal's code and text on the wire.
-pub const fn code_and_text(refusal: Refusal) -> (Code, &'static str) {
-    use Code::{
-        Cancelled, DataLoss, FailedPrecondition, InvalidArgument, NotFound, OutOfRange,
-        PermissionDenied as Denied, ResourceExhausted, Unauthenticated, Unavailable, Unknown,
+macro_rules! table {
+    ($($refusal:ident: $code:ident $text:literal;)*) => {
+        /// A refusal's code and text on the wire.
+        pub const fn code_and_text(refusal: Refusal) -> (Code, &'static str) {
+            match refusal {
+                $(Refusal::$refusal => (Code::$code, concat!("etcdserver: ", $text)),)*
+            }
+        }
     };
-    use Refusal as R;
-    match refusal {
-        R::EmptyKey => (InvalidArgument, "etcdserver: key is not provided"),
-        R::KeyNotFound => (InvalidArgument, "etcdserver: key not found"),
-        R::ValueProvided => (InvalidArgument, "etcdserver: value is provided"),
-        R::LeaseProvided => (InvalidArgument, "etcdserver: lease is provided"),
-        R::TooManyOps => (InvalidArgument, "etcdserver: too many operations in txn request"),
-        R::DuplicateKey => (InvalidArgument, "etcdserver: duplicate key given in txn request"),
-        R::InvalidClientApiVersion => (InvalidArgument, "etcdserver: invalid client api version"),
-        R::InvalidSortOption => (InvalidArgument, "etcdserver: invalid sort option"),
-        R::Compacted => (OutOfRange, "etcdserver: mvcc: required revision has been compacted"),
-        R::FutureRev => (OutOfRange, "etcdserver: mvcc: required revision is a future revision"),
-        R::NoSpace => (ResourceExhausted, "etcdserver: mvcc: database space exceeded"),
-        R::LeaseNotFound => (NotFound, "etcdserver: requested lease not found"),
-        R::LeaseExist => (FailedPrecondition, "etcdserver: lease already exists"),
-        R::LeaseTtlTooLarge => (OutOfRange, "etcdserver: too large lease TTL"),
-        R::WatchCanceled => (Cancelled, "etcdserver: watch canceled"),
-        R::ClusterIdMismatch => (FailedPrecondition, "etcdserver: cluster ID mismatch"),
-        R::RequestTooLarge => (InvalidArgument, "etcdserver: request is too large"),
-        R::RequestTooManyRequests => (Unknown, "etcdserver: too many requests"),
-        R::PermissionDenied => (Denied, "etcdserver: permission denied"),
-        R::InvalidAuthToken => (Unauthenticated, "etcdserver: invalid auth token"),
-        R::NoLeader => (Unavailable, "etcdserver: no leader"),
-        R::NotLeader => (FailedPrecondition, "etcdserver: not leader"),
-        R::LeaderChanged => (Unavailable, "etcdserver: leader changed"),
-        R::NotCapable => (FailedPrecondition, "etcdserver: not capable"),
-        R::Stopped => (Unavailable, "etcdserver: server stopped"),
-        R::Timeout => (Unavailable, "etcdserver: request timed out"),
-        R::TimeoutDueToLeaderFail => {
-            (Unavailable, "etcdserver: request timed out, possibly due to previous leader failure")
-        }
-        R::TimeoutDueToConnectionLost => {
-            (Unavailable, "etcdserver: request timed out, possibly due to connection lost")
-        }
-        R::TimeoutWaitAppliedIndex => (
-            Unavailable,
-            "etcdserver: request timed out, waiting for the applied index took too long",
-        ),
-        R::Unhealthy => (Unavailable, "etcdserver: unhealthy cluster"),
-        R::Corrupt => (DataLoss, "etcdserver: corrupt cluster"),
-        R::NotSupportedForLearner => {
-            (FailedPrecondition, "etcdserver: rpc not supported for learner")
-        }
-        R::BadLeaderTransferee => (FailedPrecondition, "etcdserver: bad leader transferee"),
-        rare => of_cluster_or_auth(rare),
-    }
 }
 
-/// Refusals around members, users and versions.
-const fn of_cluster_or_auth(refusal: Refusal) -> (Code, &'static str) {
-    use Code::{FailedPrecondition, InvalidArgument, NotFound, Unknown};
-    use Refusal as R;
-    match refusal {
-        R::MemberExist => (FailedPrecondition, "etcdserver: member ID already exist"),
-        R::PeerUrlExist => (FailedPrecondition, "etcdserver: Peer URLs already exists"),
-        R::MemberNotEnoughStarted => {
-            (Unknown, "etcdserver: re-configuration failed due to not enough started members")
-        }
-        R::MemberBadUrls => (InvalidArgument, "etcdserver: given member URLs are invalid"),
-        R::MemberNotFound => (NotFound, "etcdserver: member not found"),
-        R::MemberNotLearner => {
-            (FailedPrecondition, "etcdserver: can only promote a learner member")
-        }
-        R::LearnerNotReady => (
-            FailedPrecondition,
-            "etcdserver: can only promote a learner member which is in sync with leader",
-        ),
-        R::TooManyLearners => {
-            (FailedPrecondition, "etcdserver: too many learner members in cluster")
-        }
-        R::RootUserNotExist => (FailedPrecondition, "etcdserver: root user does not exist"),
-        R::RootRoleNotExist => {
-            (FailedPrecondition, "etcdserver: root user does not have root role")
-        }
-        R::UserAlreadyExist => (FailedPrecondition, "etcdserver: user name already exists"),
-        R::UserEmpty => (InvalidArgument, "etcdserver: user name is empty"),
-        R::UserNotFound => (FailedPrecondition, "etcdserver: user name not found"),
-        R::RoleAlreadyExist => (FailedPrecondition, "etcdserver: role name already exists"),
-        R::RoleNotFound => (FailedPrecondition, "etcdserver: role name not found"),
-        R::RoleEmpty => (InvalidArgument, "etcdserver: role name is empty"),
-        R::AuthFailed => {
-            (InvalidArgument, "etcdserver: authentication failed, invalid user ID or password")
-        }
-        R::PermissionNotGiven => (InvalidArgument, "etcdserver: permission not given"),
-        R::RoleNotGranted => (FailedPrecondition, "etcdserver: role is not granted to the user"),
-        R::PermissionNotGranted => {
-            (FailedPrecondition, "etcdserver: permission is not granted to the role")
-        }
-        R::AuthNotEnabled => (FailedPrecondition, "etcdserver: authentication is not enabled"),
-        R::InvalidAuthMgmt => (InvalidArgument, "etcdserver: invalid auth management"),
-        R::AuthOldRevision => (InvalidArgument, "etcdserver: revision of auth store is old"),
-        R::WrongDowngradeVersionFormat => {
-            (InvalidArgument, "etcdserver: wrong downgrade target version format")
-        }
-        R::InvalidDowngradeTargetVersion => {
-            (InvalidArgument, "etcdserver: invalid downgrade target version")
-        }
-        R::ClusterVersionUnavailable => {
-            (FailedPrecondition, "etcdserver: cluster version not found during downgrade")
-        }
-        R::DowngradeInProcess => {
-            (FailedPrecondition, "etcdserver: cluster has a downgrade job in progress")
-        }
-        R::NoInflightDowngrade => (FailedPrecondition, "etcdserver: no inflight downgrade job"),
-        // All others are in the table above.
-        _ => (Unknown, "etcdserver: unknown error"),
-    }
+table! {
+    EmptyKey: InvalidArgument "key is not provided";
+    KeyNotFound: InvalidArgument "key not found";
+    ValueProvided: InvalidArgument "value is provided";
+    LeaseProvided: InvalidArgument "lease is provided";
+    TooManyOps: InvalidArgument "too many operations in txn request";
+    DuplicateKey: InvalidArgument "duplicate key given in txn request";
+    InvalidClientApiVersion: InvalidArgument "invalid client api version";
+    InvalidSortOption: InvalidArgument "invalid sort option";
+    Compacted: OutOfRange "mvcc: required revision has been compacted";
+    FutureRev: OutOfRange "mvcc: required revision is a future revision";
+    NoSpace: ResourceExhausted "mvcc: database space exceeded";
+    LeaseNotFound: NotFound "requested lease not found";
+    LeaseExist: FailedPrecondition "lease already exists";
+    LeaseTtlTooLarge: OutOfRange "too large lease TTL";
+    WatchCanceled: Cancelled "watch canceled";
+    MemberExist: FailedPrecondition "member ID already exist";
+    PeerUrlExist: FailedPrecondition "Peer URLs already exists";
+    MemberNotEnoughStarted: Unknown "re-configuration failed due to not enough started members";
+    MemberBadUrls: InvalidArgument "given member URLs are invalid";
+    MemberNotFound: NotFound "member not found";
+    MemberNotLearner: FailedPrecondition "can only promote a learner member";
+    LearnerNotReady: FailedPrecondition
+        "can only promote a learner member which is in sync with leader";
+    TooManyLearners: FailedPrecondition "too many learner members in cluster";
+    ClusterIdMismatch: FailedPrecondition "cluster ID mismatch";
+    RequestTooLarge: InvalidArgument "request is too large";
+    RequestTooManyRequests: Unknown "too many requests";
+    RootUserNotExist: FailedPrecondition "root user does not exist";
+    RootRoleNotExist: FailedPrecondition "root user does not have root role";
+    UserAlreadyExist: FailedPrecondition "user name already exists";
+    UserEmpty: InvalidArgument "user name is empty";
+    UserNotFound: FailedPrecondition "user name not found";
+    RoleAlreadyExist: FailedPrecondition "role name already exists";
+    RoleNotFound: FailedPrecondition "role name not found";
+    RoleEmpty: InvalidArgument "role name is empty";
+    AuthFailed: InvalidArgument "authentication failed, invalid user ID or password";
+    PermissionNotGiven: InvalidArgument "permission not given";
+    PermissionDenied: PermissionDenied "permission denied";
+    RoleNotGranted: FailedPrecondition "role is not granted to the user";
+    PermissionNotGranted: FailedPrecondition "permission is not granted to the role";
+    AuthNotEnabled: FailedPrecondition "authentication is not enabled";
+    InvalidAuthToken: Unauthenticated "invalid auth token";
+    InvalidAuthMgmt: InvalidArgument "invalid auth management";
+    AuthOldRevision: InvalidArgument "revision of auth store is old";
+    NoLeader: Unavailable "no leader";
+    NotLeader: FailedPrecondition "not leader";
+    LeaderChanged: Unavailable "leader changed";
+    NotCapable: FailedPrecondition "not capable";
+    Stopped: Unavailable "server stopped";
+    Timeout: Unavailable "request timed out";
+    TimeoutDueToLeaderFail: Unavailable
+        "request timed out, possibly due to previous leader failure";
+    TimeoutDueToConnectionLost: Unavailable "request timed out, possibly due to connection lost";
+    TimeoutWaitAppliedIndex: Unavailable
+        "request timed out, waiting for the applied index took too long";
+    Unhealthy: Unavailable "unhealthy cluster";
+    Corrupt: DataLoss "corrupt cluster";
+    NotSupportedForLearner: FailedPrecondition "rpc not supported for learner";
+    BadLeaderTransferee: FailedPrecondition "bad leader transferee";
+    WrongDowngradeVersionFormat: InvalidArgument "wrong downgrade target version format";
+    InvalidDowngradeTargetVersion: InvalidArgument "invalid downgrade target version";
+    ClusterVersionUnavailable: FailedPrecondition "cluster version not found during downgrade";
+    DowngradeInProcess: FailedPrecondition "cluster has a downgrade job in progress";
+    NoInflightDowngrade: FailedPrecondition "no inflight downgrade job";
 }
 
 /// A refusal as tonic sends it.

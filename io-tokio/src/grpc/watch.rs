@@ -31,7 +31,7 @@ impl Watch for Front {
         request: Request<Streaming<pb::WatchRequest>>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         let must_have_leader = requires_leader(request.metadata());
-        let stream = self.core.open_stream(self.limits.message_bytes_max);
+        let stream = self.core.open_stream(self.limits.message_bytes_max).map_err(status)?;
         let (frames, sent) = mpsc::channel(FRAMES_AHEAD_MAX);
         let front = self.clone();
         let messages = request.into_inner();
@@ -65,8 +65,8 @@ async fn pump(
             message = messages.message(), if is_receiving => match message {
                 Ok(Some(message)) => {
                     method.inspect(|method| front.metrics.calls.received(*method));
-                    if stream.send(message).is_err() {
-                        return Some(Refusal::Stopped);
+                    if let Err(refusal) = stream.send(message) {
+                        return Some(refusal);
                     }
                 }
                 Ok(None) => is_receiving = false,

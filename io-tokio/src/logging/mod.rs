@@ -15,6 +15,7 @@
 //! Answers to: etcd v3.7.1 `client/pkg/logutil/zap.go`, `server/embed/config_logging.go`
 
 mod line;
+mod notes;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -30,6 +31,8 @@ use tracing_subscriber::registry::Registry;
 
 use crate::cli::{LogFormat, LogLevel, LogOutput};
 use line::Line;
+
+pub use notes::Listener;
 
 /// Events of this target end the process: they are of a level above `error`.
 pub const FATAL: &str = "quorate::fatal";

@@ -101,6 +101,26 @@ impl Shelf {
         self.0.register(name, help, metric.clone());
         metric
     }
+
+    fn count(&mut self, name: &str, help: &str) -> Count {
+        self.put(name, help, Count::default())
+    }
+
+    fn gauge(&mut self, name: &str, help: &str) -> Gauge {
+        self.put(name, help, Gauge::default())
+    }
+
+    fn family<M>(&mut self, name: &str, help: &str) -> Family<Labels, M>
+    where
+        Family<Labels, M>: Metric + Clone + Default,
+    {
+        self.put(name, help, Family::default())
+    }
+
+    /// Seconds, in the buckets etcd has for disks.
+    fn disk_seconds(&mut self, name: &str, help: &str) -> Histogram {
+        self.put(name, help, Histogram::new(exponential_buckets(0.001, 2.0, 14)))
+    }
 }
 
 impl Metrics {
@@ -111,77 +131,33 @@ impl Metrics {
         shelf.0.register_collector(Box::new(calls.clone()));
         shelf.0.register_collector(Box::new(process::Process::default()));
         put_constants(&mut shelf, quota_backend_bytes);
-        let seconds = || Histogram::new(exponential_buckets(0.001, 2.0, 14));
-        let put = &mut shelf;
+        let on = &mut shelf;
         Self {
             calls,
-            leader_changes: put.put(
-                "etcd_server_leader_changes_seen_total",
-                "Leader changes seen",
-                Count::default(),
-            ),
-            proposals_pending: put.put(
-                "etcd_server_proposals_pending",
-                "Proposals waiting to be committed",
-                Gauge::default(),
-            ),
-            proposals_failed: put.put(
-                "etcd_server_proposals_failed_total",
-                "Proposals that failed",
-                Count::default(),
-            ),
-            puts: put.put("etcd_mvcc_put_total", "Puts answered by this member", Count::default()),
-            deletes: put.put(
-                "etcd_mvcc_delete_total",
-                "Deletes answered by this member",
-                Count::default(),
-            ),
-            ranges: put.put(
-                "etcd_mvcc_range_total",
-                "Ranges answered by this member",
-                Count::default(),
-            ),
-            txns: put.put(
-                "etcd_mvcc_txn_total",
-                "Transactions answered by this member",
-                Count::default(),
-            ),
-            health_successes: put.put(
-                "etcd_server_health_success",
-                "Successful health checks",
-                Count::default(),
-            ),
-            health_failures: put.put(
-                "etcd_server_health_failures",
-                "Failed health checks",
-                Count::default(),
-            ),
-            wal_fsync: put.put(
-                "etcd_disk_wal_fsync_duration_seconds",
-                "Time to sync the log",
-                seconds(),
-            ),
-            store_commit: put.put(
+            leader_changes: on
+                .count("etcd_server_leader_changes_seen_total", "Leader changes seen"),
+            proposals_pending: on
+                .gauge("etcd_server_proposals_pending", "Proposals waiting to be committed"),
+            proposals_failed: on
+                .count("etcd_server_proposals_failed_total", "Proposals that failed"),
+            puts: on.count("etcd_mvcc_put_total", "Puts answered by this member"),
+            deletes: on.count("etcd_mvcc_delete_total", "Deletes answered by this member"),
+            ranges: on.count("etcd_mvcc_range_total", "Ranges answered by this member"),
+            txns: on.count("etcd_mvcc_txn_total", "Transactions answered by this member"),
+            health_successes: on.count("etcd_server_health_success", "Good health checks"),
+            health_failures: on.count("etcd_server_health_failures", "Failed health checks"),
+            wal_fsync: on
+                .disk_seconds("etcd_disk_wal_fsync_duration_seconds", "Time to sync the log"),
+            store_commit: on.disk_seconds(
                 "etcd_disk_backend_commit_duration_seconds",
                 "Time to commit a batch to the store",
-                seconds(),
             ),
-            peer_sent: put.put(
-                "etcd_network_peer_sent_bytes_total",
-                "Bytes sent to peers",
-                Family::default(),
-            ),
-            peer_received: put.put(
-                "etcd_network_peer_received_bytes_total",
-                "Bytes received from peers",
-                Family::default(),
-            ),
-            peer_send_failures: put.put(
-                "etcd_network_peer_sent_failures_total",
-                "Messages to peers that were lost",
-                Family::default(),
-            ),
-            facts: FactGauges::new(put),
+            peer_sent: on.family("etcd_network_peer_sent_bytes_total", "Bytes sent to peers"),
+            peer_received: on
+                .family("etcd_network_peer_received_bytes_total", "Bytes received from peers"),
+            peer_send_failures: on
+                .family("etcd_network_peer_sent_failures_total", "Messages to peers lost"),
+            facts: FactGauges::new(on),
             role: Mutex::default(),
             registry: shelf.0,
         }
@@ -229,8 +205,7 @@ fn put_constants(shelf: &mut Shelf, quota_backend_bytes: u64) {
     let own: Family<Labels, Gauge> = Family::default();
     own.get_or_create(&vec![("version", crate::version::QUORATE.to_owned())]).set(1);
     shelf.put("quorate_version", "The version of this server", own);
-    let quota: Gauge = shelf.put("etcd_server_quota_backend_bytes", "The quota", Gauge::default());
-    quota.set(whole(quota_backend_bytes));
+    shelf.gauge("etcd_server_quota_backend_bytes", "The quota").set(whole(quota_backend_bytes));
 }
 
 fn whole(value: u64) -> i64 {
@@ -239,24 +214,20 @@ fn whole(value: u64) -> i64 {
 
 impl FactGauges {
     fn new(shelf: &mut Shelf) -> Self {
-        let mut put = |name: &str, help: &str| shelf.put(name, help, Gauge::default());
         Self {
-            has_leader: put("etcd_server_has_leader", "Whether a leader is known"),
-            is_leader: put("etcd_server_is_leader", "Whether this member leads"),
-            is_learner: put("etcd_server_is_learner", "Whether this member is a learner"),
-            committed: put("etcd_server_proposals_committed_total", "Entries committed"),
-            applied: put("etcd_server_proposals_applied_total", "Entries applied"),
-            db_size: put("etcd_mvcc_db_total_size_in_bytes", "Bytes the store occupies"),
-            db_in_use: put("etcd_mvcc_db_total_size_in_use_in_bytes", "Bytes the store uses"),
-            revision: put("etcd_debugging_mvcc_current_revision", "The current revision"),
-            watchers: put("etcd_debugging_mvcc_watcher_total", "Watchers"),
-            server_id: shelf.put("etcd_server_id", "This member", Family::default()),
-            cluster_version: shelf.put(
-                "etcd_cluster_version",
-                "The cluster's version",
-                Family::default(),
-            ),
-            alarms: shelf.put("etcd_debugging_server_alarms", "Raised alarms", Family::default()),
+            has_leader: shelf.gauge("etcd_server_has_leader", "Whether a leader is known"),
+            is_leader: shelf.gauge("etcd_server_is_leader", "Whether this member leads"),
+            is_learner: shelf.gauge("etcd_server_is_learner", "Whether this member is a learner"),
+            committed: shelf.gauge("etcd_server_proposals_committed_total", "Entries committed"),
+            applied: shelf.gauge("etcd_server_proposals_applied_total", "Entries applied"),
+            db_size: shelf.gauge("etcd_mvcc_db_total_size_in_bytes", "Bytes the store occupies"),
+            db_in_use: shelf
+                .gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Bytes the store uses"),
+            revision: shelf.gauge("etcd_debugging_mvcc_current_revision", "The current revision"),
+            watchers: shelf.gauge("etcd_debugging_mvcc_watcher_total", "Watchers"),
+            server_id: shelf.family("etcd_server_id", "This member"),
+            cluster_version: shelf.family("etcd_cluster_version", "The cluster's version"),
+            alarms: shelf.family("etcd_debugging_server_alarms", "Raised alarms"),
         }
     }
 

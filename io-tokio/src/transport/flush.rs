@@ -140,10 +140,15 @@ impl<T: AsyncWrite + Unpin> Outbox<T> {
     /// Makes room for at least one byte.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.check_failed()?;
-        if self.out.len() >= BUFFER_BYTES_MAX {
-            ready!(self.poll_drain(cx))?;
+        if self.out.len() >= BUFFER_BYTES_MAX
+            && let Poll::Ready(drained) = self.poll_drain(cx)
+        {
+            drained?;
         }
-        Poll::Ready(Ok(BUFFER_BYTES_MAX - self.out.len()))
+        match BUFFER_BYTES_MAX - self.out.len() {
+            0 => Poll::Pending,
+            room => Poll::Ready(Ok(room)),
+        }
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -36,8 +36,6 @@ pub mod capacity {
     pub const ENVELOPE_BYTES_MAX: usize = 1 << 20;
     /// Envelopes between a queue and its connection; the queue waits.
     pub const ENVELOPES_AHEAD_MAX: usize = 2;
-    /// Bytes of rows in one chunk of an image.
-    pub const CHUNK_BYTES_MAX: usize = 256 << 10;
     /// Chunks between disk and network, either way; the faster side waits.
     pub const CHUNKS_AHEAD_MAX: usize = 4;
     /// Largest message a peer may send: an envelope and one entry of the largest kind.

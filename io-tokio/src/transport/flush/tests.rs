@@ -68,6 +68,15 @@ impl AsyncWrite for Socket {
     }
 }
 
+/// Polls a future as often as it wishes, for some time, and not once more.
+async fn for_a_while(running: impl Future<Output = ()>) {
+    tokio::select! {
+        biased;
+        () = tokio::time::sleep(std::time::Duration::from_millis(20)) => {}
+        () = running => panic!("it has no end"),
+    }
+}
+
 #[tokio::test]
 async fn what_is_written_around_a_yield_leaves_in_one_send() {
     let socket = Socket::default();
@@ -102,15 +111,14 @@ async fn a_turn_is_asked_for_once_and_then_the_task_sleeps() {
         }
         Poll::<()>::Pending
     }));
-    let waited = tokio::time::timeout(std::time::Duration::from_millis(20), running).await;
-    assert!(waited.is_err());
+    for_a_while(running).await;
     assert_eq!((turns_taken, socket.sends()), (2, vec![b"A".to_vec()]));
 }
 
 #[tokio::test]
 async fn a_slow_reader_blocks_the_writer_at_the_cap() {
     let socket = Socket::default();
-    socket.wire().rooms.extend([10, 0, 0, 0]);
+    socket.wire().rooms.extend([10, 0, 0, 0, 0, 0, 0]);
     let (mut port, turns) = deferred(socket.clone());
     let chunk = vec![7; BUFFER_BYTES_MAX + 100];
     let mut polls = 0;
@@ -130,8 +138,7 @@ async fn a_slow_reader_blocks_the_writer_at_the_cap() {
         assert_eq!(lock(&port.0).out.len(), BUFFER_BYTES_MAX);
         Poll::<()>::Pending
     }));
-    let waited = tokio::time::timeout(std::time::Duration::from_millis(20), running).await;
-    assert!(waited.is_err());
+    for_a_while(running).await;
     assert_eq!(polls, 1, "a blocked connection must not wake itself");
     assert!(socket.wire().waker.is_some());
 }

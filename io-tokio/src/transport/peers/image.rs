@@ -1,158 +1,109 @@
-//! Images of the state, row by row: neither side ever holds more than a few chunks.
+//! Images of the state on their way: neither side ever holds more than a few chunks.
 //!
 //! Reading and writing rows blocks, so both ends do it off the peer thread.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use quorate_core::error::StorageFault;
 use quorate_core::ids::MemberId;
 use quorate_core::peer::raftpb;
-use quorate_core::storage::{StateRead, Table};
+use quorate_core::storage::StateRead;
 use quorate_proto::peer::image_chunk::Chunk;
 use quorate_proto::peer::peer_client::PeerClient;
-use quorate_proto::peer::{ImageChunk, ImageEnd, ImageHeader, ImageRow, ImageRows};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use quorate_proto::peer::{ImageChunk, ImageHeader};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::Identity;
 use super::outbound::dial;
-use crate::transport::capacity::{CHUNK_BYTES_MAX, CHUNKS_AHEAD_MAX};
+use crate::transport::capacity::CHUNKS_AHEAD_MAX;
 
-/// Takes a received image. Calls come from one thread at a time: `begin`, then rows table by
-/// table in key order, then `end` or `abort`.
-pub trait ImageSink: Send + Sync {
-    /// An image is coming; what was left of an earlier one is void.
-    fn begin(&self, announce: &raftpb::Message) -> Result<(), StorageFault>;
+/// An image, chunk by chunk: the header, rows, the end.
+pub type Chunks = Box<dyn Iterator<Item = Result<ImageChunk, StorageFault>> + Send>;
 
-    /// Some rows of a table.
-    fn rows(&self, table: Table, rows: Vec<(Bytes, Bytes)>) -> Result<(), StorageFault>;
+/// Who takes images apart and puts them together: the disk. Every call may block.
+pub trait Images: Send + Sync {
+    /// An image as chunks; the header comes first.
+    fn chunks(&self, header: ImageHeader, image: Arc<dyn StateRead>) -> Chunks;
 
-    /// The image is complete and its checksum right. Once this returns, it survives a crash.
-    fn end(&self) -> Result<(), StorageFault>;
+    /// Receives an image, the header first, and delivers its announcement once the image is
+    /// complete and kept. Chunks that end without an end mark are an image that was given up. The
+    /// error is the reason.
+    fn receive(
+        &self,
+        from: MemberId,
+        chunks: &mut dyn Iterator<Item = ImageChunk>,
+    ) -> Result<(), String>;
+}
 
-    /// The image will not be complete.
-    fn abort(&self);
+/// An image to be sent.
+pub(super) struct Shipment {
+    pub(super) to: MemberId,
+    pub(super) announce: raftpb::Message,
+    pub(super) image: Arc<dyn StateRead>,
 }
 
 /// Sends an image; the error is the reason.
 pub(super) async fn send(
     identity: Identity,
-    to: MemberId,
     urls: &[String],
-    announce: raftpb::Message,
-    image: Arc<dyn StateRead>,
+    shipment: Shipment,
+    images: Arc<dyn Images>,
 ) -> Result<(), String> {
     let mut reason = "the member has no URL".to_owned();
+    let mut channel = None;
     for url in urls {
-        let channel = match dial(url).await {
-            Ok(channel) => channel,
-            Err(failure) => {
-                reason = failure;
-                continue;
+        match dial(url).await {
+            Ok(dialled) => {
+                channel = Some(dialled);
+                break;
             }
-        };
-        let header = ImageHeader {
-            cluster_id: identity.cluster.get(),
-            from: identity.member.get(),
-            to: to.get(),
-            announce: Some(announce),
-        };
-        let (chunks, sent) = mpsc::channel(CHUNKS_AHEAD_MAX);
-        let reading = tokio::task::spawn_blocking(move || {
-            Reading { chunks, rows: Vec::new(), bytes: 0, total: 0, crc: 0 }.run(header, &*image)
-        });
-        let answer = PeerClient::new(channel).install(ReceiverStream::new(sent)).await;
-        // The stream's end is the receiver's to judge; a failed read is worth telling first.
-        if let Ok(Err(fault)) = reading.await {
-            return Err(fault.what);
+            Err(failure) => reason = failure,
         }
-        return answer.map(|_| ()).map_err(|status| status.message().to_owned());
     }
-    Err(reason)
+    let Some(channel) = channel else { return Err(reason) };
+    let header = ImageHeader {
+        cluster_id: identity.cluster.get(),
+        from: identity.member.get(),
+        to: shipment.to.get(),
+        announce: Some(shipment.announce),
+    };
+    let (chunks, sent) = mpsc::channel(CHUNKS_AHEAD_MAX);
+    let image = shipment.image;
+    let reading = tokio::task::spawn_blocking(move || read(images.chunks(header, image), &chunks));
+    let answer = PeerClient::new(channel).install(ReceiverStream::new(sent)).await;
+    // A read that failed is why the receiver found the image incomplete: it is told first.
+    if let Ok(Err(fault)) = reading.await {
+        return Err(fault.what);
+    }
+    answer.map(|_| ()).map_err(|status| status.message().to_owned())
 }
 
-/// An image on its way from the store to the stream.
-struct Reading {
-    chunks: mpsc::Sender<ImageChunk>,
-    rows: Vec<ImageRow>,
-    bytes: usize,
-    total: u64,
-    crc: u32,
+/// Ends early, without an end mark, when the receiver is gone or the store fails.
+fn read(image: Chunks, chunks: &mpsc::Sender<ImageChunk>) -> Result<(), StorageFault> {
+    for chunk in image {
+        if chunks.blocking_send(chunk?).is_err() {
+            break;
+        }
+    }
+    Ok(())
 }
 
-impl Reading {
-    /// Ends early, without an end mark, when the receiver is gone or the store fails.
-    fn run(mut self, header: ImageHeader, image: &dyn StateRead) -> Result<(), StorageFault> {
-        if self.put(Chunk::Header(header)).is_break() {
-            return Ok(());
-        }
-        for table in Table::ALL {
-            let mut is_open = true;
-            image.scan(table, &[], &[], &mut |key, value| {
-                let flow = self.row(table, key, value);
-                is_open = flow.is_continue();
-                flow
-            })?;
-            if !is_open || self.cut(table).is_break() {
-                return Ok(());
-            }
-        }
-        let end = ImageEnd { rows: self.total, crc: self.crc };
-        // Whether the receiver is still there, it says itself.
-        let _ = self.put(Chunk::End(end));
-        Ok(())
-    }
-
-    fn row(&mut self, table: Table, key: &[u8], value: &Bytes) -> ControlFlow<()> {
-        self.crc = crc_of(self.crc, key, value);
-        self.total += 1;
-        self.bytes += key.len() + value.len();
-        self.rows.push(ImageRow { key: Bytes::copy_from_slice(key), value: value.clone() });
-        if self.bytes >= CHUNK_BYTES_MAX { self.cut(table) } else { ControlFlow::Continue(()) }
-    }
-
-    fn cut(&mut self, table: Table) -> ControlFlow<()> {
-        if self.rows.is_empty() {
-            return ControlFlow::Continue(());
-        }
-        self.bytes = 0;
-        let rows = std::mem::take(&mut self.rows);
-        self.put(Chunk::Rows(ImageRows { table: table as u32, rows }))
-    }
-
-    fn put(&mut self, chunk: Chunk) -> ControlFlow<()> {
-        match self.chunks.blocking_send(ImageChunk { chunk: Some(chunk) }) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
-        }
-    }
-}
-
-fn crc_of(crc: u32, key: &[u8], value: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c_append(crc, key), value)
-}
-
-/// Takes the rest of an image, after its header. If the call is abandoned, the image is too.
+/// Takes an image whose header was read already. If the call is abandoned, the image is too.
 pub(super) async fn receive(
     mut stream: Streaming<ImageChunk>,
-    announce: raftpb::Message,
-    sink: Arc<dyn ImageSink>,
-    permit: OwnedSemaphorePermit,
+    header: ImageHeader,
+    from: MemberId,
+    images: Arc<dyn Images>,
 ) -> Result<(), Status> {
-    let (chunks, received) = mpsc::channel(CHUNKS_AHEAD_MAX);
+    let (chunks, mut received) = mpsc::channel(CHUNKS_AHEAD_MAX);
     let writing = tokio::task::spawn_blocking(move || {
-        let _permit = permit;
-        let written = write(&announce, sink.as_ref(), received);
-        if written.is_err() {
-            sink.abort();
-        }
-        written
+        let first = ImageChunk { chunk: Some(Chunk::Header(header)) };
+        let rest = std::iter::from_fn(|| received.blocking_recv());
+        images.receive(from, &mut std::iter::once(first).chain(rest))
     });
     while let Some(chunk) = stream.message().await? {
-        let Some(chunk) = chunk.chunk else { continue };
         if chunks.send(chunk).await.is_err() {
             break;
         }
@@ -162,32 +113,4 @@ pub(super) async fn receive(
         Ok(written) => written.map_err(Status::aborted),
         Err(_) => Err(Status::internal("writing the image ended early")),
     }
-}
-
-/// Writes chunks until the end mark; the error is the reason.
-fn write(
-    announce: &raftpb::Message,
-    sink: &dyn ImageSink,
-    mut chunks: mpsc::Receiver<Chunk>,
-) -> Result<(), String> {
-    let told = |fault: StorageFault| fault.what;
-    sink.begin(announce).map_err(told)?;
-    let (mut total, mut crc) = (0, 0);
-    while let Some(chunk) = chunks.blocking_recv() {
-        match chunk {
-            Chunk::Header(_) => return Err("a second header".to_owned()),
-            Chunk::Rows(ImageRows { table, rows }) => {
-                let table = Table::from_number(table).ok_or("rows of an unknown table")?;
-                total += rows.len() as u64;
-                crc = rows.iter().fold(crc, |crc, row| crc_of(crc, &row.key, &row.value));
-                let rows = rows.into_iter().map(|row| (row.key, row.value)).collect();
-                sink.rows(table, rows).map_err(told)?;
-            }
-            Chunk::End(end) if (end.rows, end.crc) == (total, crc) => {
-                return sink.end().map_err(told);
-            }
-            Chunk::End(_) => return Err("the image's checksum is wrong".to_owned()),
-        }
-    }
-    Err("the image ended early".to_owned())
 }

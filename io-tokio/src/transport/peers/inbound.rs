@@ -7,15 +7,13 @@ use http::Request as HttpRequest;
 use hyper::body::Incoming;
 use prost::Message as _;
 use quorate_core::ids::MemberId;
-use quorate_core::peer::Message;
 use quorate_proto::peer::image_chunk::Chunk;
 use quorate_proto::peer::peer_server::{Peer, PeerServer};
 use quorate_proto::peer::{Envelope, ImageChunk, InstallReply, Refused};
-use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, Streaming};
 use tower_service::Service;
 
-use super::image::{ImageSink, receive};
+use super::image::{Images, receive};
 use super::{Identity, Wires};
 use crate::transport::capacity::PEER_MESSAGE_BYTES_MAX;
 
@@ -23,14 +21,12 @@ use crate::transport::capacity::PEER_MESSAGE_BYTES_MAX;
 #[derive(Clone)]
 pub struct Inbound {
     wires: Arc<Wires>,
-    sink: Arc<dyn ImageSink>,
-    /// One image at a time.
-    installing: Arc<Semaphore>,
+    images: Arc<dyn Images>,
 }
 
 impl Inbound {
-    pub(super) fn new(wires: Arc<Wires>, sink: Arc<dyn ImageSink>) -> Self {
-        Self { wires, sink, installing: Arc::new(Semaphore::new(1)) }
+    pub(super) fn new(wires: Arc<Wires>, images: Arc<dyn Images>) -> Self {
+        Self { wires, images }
     }
 }
 
@@ -88,14 +84,7 @@ impl Peer for Inbound {
             .identity
             .check(header.cluster_id, header.from, header.to)
             .map_err(Status::failed_precondition)?;
-        let Some(announce) = header.announce else {
-            return Err(Status::invalid_argument("an image comes with its announcement"));
-        };
-        let Ok(permit) = self.installing.clone().try_acquire_owned() else {
-            return Err(Status::resource_exhausted("another image is being installed"));
-        };
-        receive(chunks, announce.clone(), self.sink.clone(), permit).await?;
-        self.wires.tell(|inbox| inbox.deliver(from, Message::Raft(announce)));
+        receive(chunks, header, from, self.images.clone()).await?;
         Ok(Response::new(InstallReply {}))
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! machines ── send(to, message) ──> queue (Urgent | Bulk) ──> one stream each ──> Inbound ──> core
-//!          └─ send_image ──> rows from a pinned image ──> Install stream ──> ImageSink, then core
+//!          └─ send_image ──> rows from a pinned image ──> Install stream ──> Images, then core
 //! ```
 //!
 //! Invariants
@@ -33,8 +33,9 @@ use tokio::sync::mpsc;
 use super::capacity::{BULK_MESSAGES_MAX, URGENT_MESSAGES_MAX};
 use crate::driver::{Core, Transport};
 use crate::metrics::{Count, Metrics};
+use image::Shipment;
 
-pub use image::ImageSink;
+pub use image::{Chunks, Images};
 pub use inbound::{Inbound, PeerPort};
 
 /// Who hears of what peers send, and of what became of what was sent.
@@ -76,14 +77,20 @@ pub struct Identity {
 pub struct Wires {
     identity: Identity,
     metrics: Arc<Metrics>,
-    inbox: OnceLock<Arc<dyn Inbox>>,
+    ends: OnceLock<Ends>,
+}
+
+/// The two that are there only once the member is open.
+struct Ends {
+    inbox: Arc<dyn Inbox>,
+    images: Arc<dyn Images>,
 }
 
 impl Wires {
     /// The inbox is there before the first message is sent, except for those nobody waits for.
     fn tell(&self, what: impl FnOnce(&dyn Inbox)) {
-        if let Some(inbox) = self.inbox.get() {
-            what(inbox.as_ref());
+        if let Some(ends) = self.ends.get() {
+            what(ends.inbox.as_ref());
         }
     }
 }
@@ -107,18 +114,15 @@ struct Lane {
 impl Peers {
     /// Nobody yet; the streams will run on that runtime.
     pub fn new(identity: Identity, metrics: Arc<Metrics>, runtime: Handle) -> Self {
-        let wires = Arc::new(Wires { identity, metrics, inbox: OnceLock::new() });
+        let wires = Arc::new(Wires { identity, metrics, ends: OnceLock::new() });
         Self { wires, lanes: ArcSwap::default(), runtime }
     }
 
-    /// Says who hears of losses. Only the first call counts.
-    pub fn attach(&self, inbox: Arc<dyn Inbox>) {
-        let _ = self.wires.inbox.set(inbox);
-    }
-
-    /// What receives the others' streams.
-    pub fn inbound(&self, sink: Arc<dyn ImageSink>) -> Inbound {
-        Inbound::new(self.wires.clone(), sink)
+    /// Says who hears of messages and losses, and who handles images; comes back with what
+    /// receives the others' streams. Only the first call counts.
+    pub fn attach(&self, inbox: Arc<dyn Inbox>, images: Arc<dyn Images>) -> Inbound {
+        let _ = self.wires.ends.set(Ends { inbox, images: images.clone() });
+        Inbound::new(self.wires.clone(), images)
     }
 
     /// Opens streams to new members and to those whose URLs changed; ends the others'.
@@ -167,12 +171,16 @@ impl Transport for Peers {
 
     fn send_image(&self, to: MemberId, announce: raftpb::Message, image: Arc<dyn StateRead>) {
         let wires = self.wires.clone();
-        let Some(urls) = self.lanes.load().get(&to).map(|lane| lane.urls.clone()) else {
+        let lanes = self.lanes.load();
+        let (Some(lane), Some(ends)) = (lanes.get(&to), wires.ends.get()) else {
             wires.tell(|inbox| inbox.snapshot_sent(to, false));
             return;
         };
+        let (urls, images) = (lane.urls.clone(), ends.images.clone());
+        let shipment = Shipment { to, announce, image };
+        let wires = wires.clone();
         self.runtime.spawn(async move {
-            let sent = image::send(wires.identity, to, &urls, announce, image).await;
+            let sent = image::send(wires.identity, &urls, shipment, images).await;
             if let Err(reason) = &sent {
                 tracing::warn!("remote-peer-id" = %to, reason, "failed to send database snapshot");
             } else {
