@@ -9,11 +9,11 @@
 //! - filters, `prev_kv`, fragments, and nothing before the start;
 //! - a cancel for compaction names a compacted revision above what the watch still needed.
 //!
-//! Deliberately absent: whether frames come in time; only at the end [`check_caught_up`] asks.
+//! Deliberately absent: whether frames come in time; the world asks that at the end of a run.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use quorate_io_sim::world::observe::{Verdict, Violation};
+use quorate_io_sim::world::observe::Violation;
 use quorate_proto::etcdserverpb as pb;
 use quorate_proto::etcdserverpb::watch_request::RequestUnion;
 use quorate_proto::mvccpb::{Event, event::EventType};
@@ -26,25 +26,7 @@ const NAME: &str = "watch";
 
 /// Judges all streams of a history.
 pub fn check(history: &History) -> Result<(), Violation> {
-    follow(history, &truth(history)).map(|_| ())
-}
-
-/// Judges them, and that every watch still open was told of everything there is.
-pub fn check_caught_up(history: &History) -> Result<(), Violation> {
     let truth = truth(history);
-    for (number, stream) in follow(history, &truth)?.iter().filter(|(_, it)| !it.is_over) {
-        for (id, watch) in &stream.watches {
-            if let Some((revision, _)) = watch.due(&truth, truth.revision()) {
-                let what = format!("stream {number}: watch {id} never got revision {revision}");
-                return Err(Violation { verdict: Verdict::Liveness, oracle: NAME, what });
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Follows every stream to its end.
-fn follow(history: &History, truth: &Model) -> Result<BTreeMap<u64, Stream>, Violation> {
     let mut streams: BTreeMap<u64, Stream> = BTreeMap::new();
     for watched in &history.watched {
         let stream = streams.entry(watched.stream).or_default();
@@ -53,15 +35,12 @@ fn follow(history: &History, truth: &Model) -> Result<BTreeMap<u64, Stream>, Vio
                 stream.request(request);
                 Ok(())
             }
-            Traffic::Response(response) => stream.response(truth, response),
-            Traffic::Ended => {
-                stream.is_over = true;
-                Ok(())
-            }
+            Traffic::Response(response) => stream.response(&truth, response),
+            Traffic::Ended => Ok(()),
         };
         judged.map_err(|what| wrong(NAME, format!("stream {}: {what}", watched.stream)))?;
     }
-    Ok(streams)
+    Ok(())
 }
 
 /// What really happened: the model after everything.
@@ -101,7 +80,6 @@ struct Stream {
     /// Creations not answered yet; answers come in order.
     asked: VecDeque<pb::WatchCreateRequest>,
     watches: BTreeMap<i64, Watch>,
-    is_over: bool,
 }
 
 /// One watch.
