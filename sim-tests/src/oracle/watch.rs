@@ -87,6 +87,9 @@ struct Watch {
     request: pb::WatchCreateRequest,
     /// The first revision not yet told of.
     next: i64,
+    /// Whether it was cancelled. One cancelled for compaction is still there to be cancelled by
+    /// its client.
+    is_over: bool,
     /// Events of a revision that came in fragments so far.
     partial: Vec<Event>,
 }
@@ -108,7 +111,8 @@ impl Stream {
             return self.created(response, revision);
         }
         if response.watch_id == -1 {
-            return self.watches.iter_mut().try_for_each(|(id, watch)| {
+            let mut open = self.watches.iter_mut().filter(|(_, watch)| !watch.is_over);
+            return open.try_for_each(|(id, watch)| {
                 watch.progress(truth, revision).map_err(|what| format!("watch {id}: {what}"))
             });
         }
@@ -116,18 +120,16 @@ impl Stream {
         let Some(watch) = self.watches.get_mut(&id) else {
             return Err(format!("a frame for watch {id}, which does not exist"));
         };
-        let judged = if response.canceled {
+        let judged = if watch.is_over && !response.canceled {
+            Err("a frame after its end".to_owned())
+        } else if response.canceled {
             watch.canceled(truth, response)
         } else if response.events.is_empty() {
             watch.progress(truth, revision)
         } else {
             watch.events(truth, response, revision)
         };
-        judged.map_err(|what| format!("watch {id}: {what}"))?;
-        if response.canceled {
-            self.watches.remove(&id);
-        }
-        Ok(())
+        judged.map_err(|what| format!("watch {id}: {what}"))
     }
 
     fn created(&mut self, response: &pb::WatchResponse, revision: i64) -> Result<(), String> {
@@ -142,8 +144,8 @@ impl Stream {
         }
         let next = if request.start_revision > 0 { request.start_revision } else { revision + 1 };
         let id = response.watch_id;
-        let watch = Watch { request, next, partial: Vec::new() };
-        if self.watches.insert(id, watch).is_some() {
+        let watch = Watch { request, next, is_over: false, partial: Vec::new() };
+        if self.watches.insert(id, watch).is_some_and(|before| !before.is_over) {
             return Err(format!("watch {id} was created twice"));
         }
         Ok(())
@@ -189,6 +191,7 @@ impl Watch {
         if compacted > truth.compacted() {
             return Err(format!("cancelled for compaction {compacted}, which never was"));
         }
+        self.is_over = true;
         Ok(())
     }
 

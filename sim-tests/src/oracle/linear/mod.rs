@@ -10,8 +10,8 @@
 //!   coordinate  0     1     2       3        4           5             6
 //! ```
 //!
-//! 1. The steps: every committed call, in order. The log tells them, or [`rebuild`] finds them.
-//! 2. [`replay`]: each step and each read is put to the model where its revision says, and every
+//! 1. The steps: every committed call, in order. The log tells them, or are rebuilt.
+//! 2. The replay: each step and each read is put to the model where its revision says, and every
 //!    field of every reply must be what the model says.
 //! 3. Real time: an operation stands at a coordinate (a step) or in a stretch of them (a read at
 //!    one revision). Who returned before another was called must stand before it. One pass in

@@ -163,3 +163,11 @@ fn a_cancel_names_a_compaction_that_was_in_the_way() {
     let expected = "stream 1: watch 0: cancelled for compaction 4, which never was";
     assert_eq!(cancel(4), expected);
 }
+
+#[test]
+fn nothing_but_another_cancel_comes_after_a_cancel() {
+    let cancel = || pb::WatchResponse { canceled: true, ..frame(1, vec![]) };
+    assert_eq!(said(create(1), vec![created(1), cancel(), cancel()]), "fine");
+    let late = vec![created(1), cancel(), frame(2, vec![put("a", 2), put("b", 2)])];
+    assert_eq!(said(create(1), late), "stream 1: watch 0: a frame after its end");
+}
