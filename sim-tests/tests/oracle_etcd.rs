@@ -17,6 +17,7 @@ use quorate_proto::etcdserverpb::{
 use quorate_sim_tests::history::{
     Call, Changes, History, Operation, Outcome, Reply, Truth, read, write,
 };
+use quorate_sim_tests::model::Settings;
 use quorate_sim_tests::oracle::linear;
 
 const CLIENTS: u64 = 3;
@@ -228,11 +229,11 @@ fn a_real_etcd_is_what_the_model_says() {
     let mut text = Vec::new();
     write(&history, &mut text).expect("memory takes it");
     assert_eq!(read(text.as_slice()).expect("what was written"), history);
-    assert_eq!(linear::check(&history), Ok(()));
+    assert_eq!(linear::check(&history, Settings::default()), Ok(()));
 
     let mut forgotten = history.clone();
     forgotten.operations.retain(|it| !matches!(it.call, Call::Put(_)));
-    let violation = linear::check(&forgotten).expect_err("puts are missing");
+    let violation = linear::check(&forgotten, Settings::default()).expect_err("puts are missing");
     assert!(violation.what.starts_with("nobody made revision"), "{}", violation.what);
 
     // Puts nobody was answered for are found again by what they changed.
@@ -242,5 +243,5 @@ fn a_real_etcd_is_what_the_model_says() {
             operation.outcome = Outcome::Unknown;
         }
     }
-    assert_eq!(linear::check(&unanswered), Ok(()));
+    assert_eq!(linear::check(&unanswered, Settings::default()), Ok(()));
 }

@@ -6,7 +6,8 @@
 //!   Finished: all of the quorum at the same entry with the same digest
 //! ```
 //!
-//! That open watches caught up is asked of [`watch`](super::watch) at the end.
+//! That open watches caught up is asked by the world's own finale, which knows who still reads.
+//! A call still open when the run ends proves nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,10 +38,12 @@ impl Default for Pace {
 pub struct Liveness {
     pace: Pace,
     roles: BTreeMap<MemberId, Role>,
-    applied: BTreeMap<MemberId, (u64, u64)>,
+    /// Where each member is, with its digest if it was told since it got there.
+    applied: BTreeMap<MemberId, (u64, Option<u64>)>,
     healed: Option<Healed>,
-    /// Clients that called after the cluster had to work, and those that were answered.
-    asking: BTreeSet<ClientId>,
+    /// Calls made after the cluster had to work: when each client first gave one up, and those
+    /// clients that were answered.
+    given_up: BTreeMap<ClientId, Time>,
     served: BTreeSet<ClientId>,
     /// Calls made after that instant.
     late_calls: BTreeSet<CallId>,
@@ -68,19 +71,26 @@ impl Liveness {
                 self.roles.remove(member);
             }
             Seen::Applied { member, index, digest } => {
-                self.applied.insert(*member, (index.0, *digest));
+                self.applied.insert(*member, (index.0, Some(*digest)));
+            }
+            Seen::Installed { member, mark } => {
+                self.applied.insert(*member, (mark.index.0, None));
             }
             Seen::Healed { quorum } => {
                 let deadline = at + self.pace.election_timeout * 10;
                 self.healed = Some(Healed { quorum: quorum.clone(), deadline, is_led: false });
             }
-            Seen::Called { client, call, .. } if self.is_due(at) => {
-                self.asking.insert(*client);
+            Seen::Called { call, .. } if self.is_due(at) => {
                 self.late_calls.insert(*call);
             }
             Seen::Returned { client, call, outcome } => {
                 let is_late = self.late_calls.remove(call);
-                self.served.extend((is_late && *outcome != Outcome::Unknown).then_some(*client));
+                match outcome {
+                    Outcome::Unknown if is_late => {
+                        self.given_up.entry(*client).or_insert(at);
+                    }
+                    _ => self.served.extend(is_late.then_some(*client)),
+                }
             }
             _ => {}
         }
@@ -131,16 +141,22 @@ impl Liveness {
         }
     }
 
-    fn check_end(&self, quorum: &[MemberId]) -> Result<(), String> {
-        if let Some(client) = self.asking.difference(&self.served).next() {
+    fn check_end(&self, at: Time, quorum: &[MemberId]) -> Result<(), String> {
+        let unserved = |client: &ClientId| !self.served.contains(client);
+        let waited = self.given_up.iter().filter(|(_, since)| **since < at);
+        if let Some(client) = waited.map(|(client, _)| client).find(|it| unserved(it)) {
             return Err(format!("client {} was never served after healing", client.0));
         }
         let states: Vec<_> = quorum.iter().map(|id| (id, self.applied.get(id))).collect();
-        match states.windows(2).find(|pair| pair[0].1 != pair[1].1) {
+        let differ = |a: Option<&(u64, Option<u64>)>, b: Option<&(u64, Option<u64>)>| {
+            let (Some((a, a_digest)), Some((b, b_digest))) = (a, b) else { return false };
+            a != b || a_digest.is_some() && b_digest.is_some() && a_digest != b_digest
+        };
+        match states.windows(2).find(|pair| differ(pair[0].1, pair[1].1)) {
             Some(pair) => {
-                let told = |(id, state): (&MemberId, Option<&(u64, u64)>)| match state {
-                    Some((index, digest)) => format!("{id} at {index} with {digest:016x}"),
-                    None => format!("{id} nowhere"),
+                let told = |(id, state): (&MemberId, Option<&(u64, Option<u64>)>)| {
+                    let (index, digest) = state.copied().unwrap_or_default();
+                    format!("{id} at {index} with {:016x}", digest.unwrap_or_default())
                 };
                 Err(format!("members differ at the end: {}, {}", told(pair[0]), told(pair[1])))
             }
@@ -153,7 +169,7 @@ impl Observer for Liveness {
     fn observe(&mut self, at: Time, seen: &Seen) -> Result<(), Violation> {
         self.note(at, seen);
         let judged = match seen {
-            Seen::Finished { quorum } => self.check_end(quorum),
+            Seen::Finished { quorum } => self.check_end(at, quorum),
             _ => self.check_leader(at),
         };
         judged.map_err(|what| Violation { verdict: Verdict::Liveness, oracle: NAME, what })

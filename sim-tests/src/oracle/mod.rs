@@ -19,6 +19,7 @@ use quorate_core::time::Time;
 use quorate_io_sim::world::observe::{Observer, Seen, Stop, Verdict, Violation};
 
 use crate::history::{History, Recorder};
+use crate::model::Settings;
 
 pub mod agreement;
 pub mod bounds;
@@ -36,8 +37,8 @@ pub(crate) fn wrong(oracle: &'static str, what: String) -> Violation {
 }
 
 /// Judges a recorded history: the oracles that need nothing else.
-pub fn check_history(history: &History) -> Result<(), Violation> {
-    linear::check(history)?;
+pub fn check_history(history: &History, settings: Settings) -> Result<(), Violation> {
+    linear::check(history, settings)?;
     watch::check(history)
 }
 
@@ -50,12 +51,20 @@ pub struct Oracles {
     bounds: bounds::Bounds,
     liveness: liveness::Liveness,
     recorder: Recorder,
+    settings: Settings,
 }
 
 impl Oracles {
     /// Every oracle there is, with the pace of the cluster they watch.
     pub fn all(pace: liveness::Pace) -> Self {
-        Self { liveness: liveness::Liveness::new(pace), ..Self::default() }
+        // The shortest lease is one and a half election timeouts, in whole seconds.
+        let least = (pace.election_timeout.as_millis() * 3).div_ceil(2_000);
+        let lease_ttl_min = i64::try_from(least).unwrap_or(i64::MAX);
+        Self {
+            liveness: liveness::Liveness::new(pace),
+            settings: Settings { lease_ttl_min, ..Settings::default() },
+            ..Self::default()
+        }
     }
 
     /// What clients saw so far.
@@ -75,8 +84,7 @@ impl Observer for Oracles {
         self.liveness.observe(at, seen)?;
         if matches!(seen, Seen::Finished { .. }) {
             let history = self.recorder.history();
-            linear::check(&history)?;
-            return watch::check_caught_up(&history);
+            return check_history(&history, self.settings);
         }
         Ok(())
     }

@@ -23,6 +23,10 @@ use super::wrong;
 
 const NAME: &str = "raft";
 
+/// Entries of this term are what every member of a new group begins with: nobody elected it, and
+/// each has them committed from the start.
+const BOOTSTRAP_TERM: u64 = 1;
+
 /// The oracle. See the module.
 #[derive(Debug, Default)]
 pub struct Raft {
@@ -102,7 +106,9 @@ impl Groups {
                 next.change(single.r#type(), single.node_id);
             }
         }
-        self.before = std::mem::replace(&mut self.newest, next);
+        let before = std::mem::replace(&mut self.newest, next);
+        // A group that begins was never any smaller.
+        self.before = if entry.term.0 > BOOTSTRAP_TERM { before } else { self.newest.clone() };
         self.index = entry.index.0;
     }
 }
@@ -211,6 +217,9 @@ impl Raft {
 
     fn check_quorum(&self, member: MemberId, entry: &Entry) -> Result<(), String> {
         let (index, term) = (entry.index.0, entry.term.0);
+        if term <= BOOTSTRAP_TERM {
+            return Ok(());
+        }
         let logs: BTreeMap<u64, _> = self.logs.all().map(|(id, log)| (id.0, log)).collect();
         let has = |id: u64| {
             logs.get(&id).is_some_and(|log| {

@@ -9,11 +9,11 @@
 //! - filters, `prev_kv`, fragments, and nothing before the start;
 //! - a cancel for compaction names a compacted revision above what the watch still needed.
 //!
-//! Deliberately absent: whether frames come in time; only at the end [`check_caught_up`] asks.
+//! Deliberately absent: whether frames come in time; the world asks that at the end of a run.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use quorate_io_sim::world::observe::{Verdict, Violation};
+use quorate_io_sim::world::observe::Violation;
 use quorate_proto::etcdserverpb as pb;
 use quorate_proto::etcdserverpb::watch_request::RequestUnion;
 use quorate_proto::mvccpb::{Event, event::EventType};
@@ -26,25 +26,7 @@ const NAME: &str = "watch";
 
 /// Judges all streams of a history.
 pub fn check(history: &History) -> Result<(), Violation> {
-    follow(history, &truth(history)).map(|_| ())
-}
-
-/// Judges them, and that every watch still open was told of everything there is.
-pub fn check_caught_up(history: &History) -> Result<(), Violation> {
     let truth = truth(history);
-    for (number, stream) in follow(history, &truth)?.iter().filter(|(_, it)| !it.is_over) {
-        for (id, watch) in &stream.watches {
-            if let Some((revision, _)) = watch.due(&truth, truth.revision()) {
-                let what = format!("stream {number}: watch {id} never got revision {revision}");
-                return Err(Violation { verdict: Verdict::Liveness, oracle: NAME, what });
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Follows every stream to its end.
-fn follow(history: &History, truth: &Model) -> Result<BTreeMap<u64, Stream>, Violation> {
     let mut streams: BTreeMap<u64, Stream> = BTreeMap::new();
     for watched in &history.watched {
         let stream = streams.entry(watched.stream).or_default();
@@ -53,15 +35,12 @@ fn follow(history: &History, truth: &Model) -> Result<BTreeMap<u64, Stream>, Vio
                 stream.request(request);
                 Ok(())
             }
-            Traffic::Response(response) => stream.response(truth, response),
-            Traffic::Ended => {
-                stream.is_over = true;
-                Ok(())
-            }
+            Traffic::Response(response) => stream.response(&truth, response),
+            Traffic::Ended => Ok(()),
         };
         judged.map_err(|what| wrong(NAME, format!("stream {}: {what}", watched.stream)))?;
     }
-    Ok(streams)
+    Ok(())
 }
 
 /// What really happened: the model after everything.
@@ -101,7 +80,6 @@ struct Stream {
     /// Creations not answered yet; answers come in order.
     asked: VecDeque<pb::WatchCreateRequest>,
     watches: BTreeMap<i64, Watch>,
-    is_over: bool,
 }
 
 /// One watch.
@@ -109,6 +87,9 @@ struct Watch {
     request: pb::WatchCreateRequest,
     /// The first revision not yet told of.
     next: i64,
+    /// Whether it was cancelled. One cancelled for compaction is still there to be cancelled by
+    /// its client.
+    is_over: bool,
     /// Events of a revision that came in fragments so far.
     partial: Vec<Event>,
 }
@@ -130,7 +111,8 @@ impl Stream {
             return self.created(response, revision);
         }
         if response.watch_id == -1 {
-            return self.watches.iter_mut().try_for_each(|(id, watch)| {
+            let mut open = self.watches.iter_mut().filter(|(_, watch)| !watch.is_over);
+            return open.try_for_each(|(id, watch)| {
                 watch.progress(truth, revision).map_err(|what| format!("watch {id}: {what}"))
             });
         }
@@ -138,18 +120,16 @@ impl Stream {
         let Some(watch) = self.watches.get_mut(&id) else {
             return Err(format!("a frame for watch {id}, which does not exist"));
         };
-        let judged = if response.canceled {
+        let judged = if watch.is_over && !response.canceled {
+            Err("a frame after its end".to_owned())
+        } else if response.canceled {
             watch.canceled(truth, response)
         } else if response.events.is_empty() {
             watch.progress(truth, revision)
         } else {
             watch.events(truth, response, revision)
         };
-        judged.map_err(|what| format!("watch {id}: {what}"))?;
-        if response.canceled {
-            self.watches.remove(&id);
-        }
-        Ok(())
+        judged.map_err(|what| format!("watch {id}: {what}"))
     }
 
     fn created(&mut self, response: &pb::WatchResponse, revision: i64) -> Result<(), String> {
@@ -164,8 +144,8 @@ impl Stream {
         }
         let next = if request.start_revision > 0 { request.start_revision } else { revision + 1 };
         let id = response.watch_id;
-        let watch = Watch { request, next, partial: Vec::new() };
-        if self.watches.insert(id, watch).is_some() {
+        let watch = Watch { request, next, is_over: false, partial: Vec::new() };
+        if self.watches.insert(id, watch).is_some_and(|before| !before.is_over) {
             return Err(format!("watch {id} was created twice"));
         }
         Ok(())
@@ -208,9 +188,10 @@ impl Watch {
             let next = self.next;
             return Err(format!("cancelled for compaction {compacted}, but it was at {next}"));
         }
-        if compacted > truth.compacted() {
+        if compacted != 0 && compacted > truth.compacted() {
             return Err(format!("cancelled for compaction {compacted}, which never was"));
         }
+        self.is_over = true;
         Ok(())
     }
 

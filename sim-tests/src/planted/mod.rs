@@ -13,4 +13,4 @@ mod list;
 mod run;
 
 pub use list::{BUGS, Bug};
-pub use run::{Found, SEEDS_MAX, hunt, table};
+pub use run::{Found, SEEDS_MAX, hunt, hunt_all, table};

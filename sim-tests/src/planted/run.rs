@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
-use super::Bug;
+use super::{BUGS, Bug};
 
 /// Seeds a mistake may hide for.
 pub const SEEDS_MAX: u64 = 3_000;
@@ -42,6 +42,39 @@ pub fn hunt(root: &Path, bug: &Bug) -> io::Result<Found> {
     }
     found.cpu_centis = cpu_centis_of_children()?.saturating_sub(before);
     Ok(found)
+}
+
+/// Hunts the named mistakes, or all if none is named, telling `on_found` of each; returns the page.
+/// Only a page of all of them is written to `docs/`.
+pub fn hunt_all(
+    root: &Path,
+    names: &[String],
+    on_found: &mut dyn FnMut(&Found),
+) -> io::Result<String> {
+    let bugs = choose(names)?;
+    let mut rows = Vec::new();
+    for bug in bugs {
+        let found = hunt(root, bug)?;
+        on_found(&found);
+        rows.push((*bug, found));
+    }
+    let page = table(&rows);
+    if names.is_empty() {
+        std::fs::create_dir_all(root.join("docs"))?;
+        std::fs::write(root.join("docs").join("planted-bugs.md"), &page)?;
+    }
+    Ok(page)
+}
+
+fn choose(names: &[String]) -> io::Result<Vec<&'static Bug>> {
+    if names.is_empty() {
+        return Ok(BUGS.iter().collect());
+    }
+    let find = |name: &String| {
+        let found = BUGS.iter().find(|bug| bug.name == name);
+        found.ok_or_else(|| io::Error::other(format!("no bug is called {name}")))
+    };
+    names.iter().map(find).collect()
 }
 
 fn build(root: &Path, bug: &Bug) -> io::Result<PathBuf> {
@@ -124,7 +157,6 @@ pub fn table(found: &[(Bug, Found)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::BUGS;
     use super::*;
 
     #[test]
@@ -133,6 +165,15 @@ mod tests {
         assert_eq!(parse_children(stat), Some(150));
         assert_eq!(parse_children("nothing"), None);
         assert!(cpu_centis_of_children().is_ok());
+    }
+
+    #[test]
+    fn bugs_are_chosen_by_name() {
+        assert_eq!(choose(&[]).unwrap().len(), BUGS.len());
+        let name = "torn-tail-accepted".to_owned();
+        assert_eq!(choose(&[name]).unwrap()[0].name, "torn-tail-accepted");
+        let unknown = choose(&["nothing".to_owned()]).unwrap_err();
+        assert_eq!(unknown.to_string(), "no bug is called nothing");
     }
 
     #[test]

@@ -10,8 +10,8 @@
 //!   coordinate  0     1     2       3        4           5             6
 //! ```
 //!
-//! 1. The steps: every committed call, in order. The log tells them, or [`rebuild`] finds them.
-//! 2. [`replay`]: each step and each read is put to the model where its revision says, and every
+//! 1. The steps: every committed call, in order. The log tells them, or are rebuilt.
+//! 2. The replay: each step and each read is put to the model where its revision says, and every
 //!    field of every reply must be what the model says.
 //! 3. Real time: an operation stands at a coordinate (a step) or in a stretch of them (a read at
 //!    one revision). Who returned before another was called must stand before it. One pass in
@@ -53,24 +53,24 @@ pub(crate) struct Step {
     operation: Option<usize>,
 }
 
-/// Judges a history.
-pub fn check(history: &History) -> Result<(), Violation> {
+/// Judges a history of a cluster with these settings.
+pub fn check(history: &History, settings: Settings) -> Result<(), Violation> {
     let operations = &history.operations;
     for operation in operations {
-        check_alone(operation).map_err(|what| wrong(NAME, what))?;
+        check_alone(operation, settings).map_err(|what| wrong(NAME, what))?;
     }
     let steps = match &history.truth {
         Truth::Log(_) => from_log(history),
-        Truth::Changes(changes) => rebuild::rebuild(operations, changes),
+        Truth::Changes(changes) => rebuild::rebuild(operations, changes, settings),
     };
     let steps = steps.map_err(|what| wrong(NAME, what))?;
-    let places = replay::replay(operations, &steps).map_err(|what| wrong(NAME, what))?;
+    let places = replay::replay(operations, &steps, settings).map_err(|what| wrong(NAME, what))?;
     let windows = times::check(operations, &places).map_err(|what| wrong(NAME, what))?;
-    refused::check(history, &steps, &windows).map_err(|what| wrong(NAME, what))
+    refused::check(history, &steps, &windows, settings).map_err(|what| wrong(NAME, what))
 }
 
 /// What is wrong with an operation whatever the others did.
-fn check_alone(operation: &Operation) -> Result<(), String> {
+fn check_alone(operation: &Operation, settings: Settings) -> Result<(), String> {
     if let Some(returned) = operation.returned.filter(|at| *at < operation.called) {
         let called = operation.called;
         return Err(format!(
@@ -78,7 +78,7 @@ fn check_alone(operation: &Operation) -> Result<(), String> {
             name(operation)
         ));
     }
-    let shape = check_shape(&operation.call, Settings::default().txn_ops_max);
+    let shape = check_shape(&operation.call, settings.txn_ops_max);
     match (&operation.outcome, shape) {
         (Outcome::Ok(reply), Ok(())) if !agree::is_reply_to(&operation.call, reply) => {
             Err(format!("{} was answered like another method", name(operation)))

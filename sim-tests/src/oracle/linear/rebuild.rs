@@ -12,11 +12,15 @@ use quorate_proto::mvccpb::Event;
 
 use super::{Step, agree, name, needs_step};
 use crate::history::{Call, Changes, Operation, Outcome, Reply};
-use crate::model::{Compaction, Model, covers};
+use crate::model::{Compaction, Model, Settings, covers};
 
 /// Finds the steps. Errors are whole sentences.
-pub(super) fn rebuild(operations: &[Operation], changes: &[Changes]) -> Result<Vec<Step>, String> {
-    let mut rebuild = Rebuild::new(operations)?;
+pub(super) fn rebuild(
+    operations: &[Operation],
+    changes: &[Changes],
+    settings: Settings,
+) -> Result<Vec<Step>, String> {
+    let mut rebuild = Rebuild::new(operations, settings)?;
     rebuild.settle_asides();
     for change in changes {
         let next = rebuild.model.revision() + 1;
@@ -44,10 +48,10 @@ struct Rebuild<'a> {
 }
 
 impl<'a> Rebuild<'a> {
-    fn new(operations: &'a [Operation]) -> Result<Self, String> {
+    fn new(operations: &'a [Operation], settings: Settings) -> Result<Self, String> {
         let mut rebuild = Self {
             operations,
-            model: Model::default(),
+            model: Model::new(settings),
             steps: Vec::new(),
             claims: BTreeMap::new(),
             asides: BTreeMap::new(),

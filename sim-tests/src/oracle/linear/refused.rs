@@ -7,7 +7,7 @@ use quorate_core::error::Refusal;
 use super::times::Windows;
 use super::{Step, name};
 use crate::history::{Call, History, Operation, Outcome, Truth};
-use crate::model::{Compaction, Model};
+use crate::model::{Compaction, Model, Settings};
 
 /// A refused operation that is not explained yet.
 struct Open {
@@ -18,13 +18,18 @@ struct Open {
 }
 
 /// Replays the steps once more, asking the model about open refusals at each state.
-pub(super) fn check(history: &History, steps: &[Step], windows: &Windows) -> Result<(), String> {
+pub(super) fn check(
+    history: &History,
+    steps: &[Step],
+    windows: &Windows,
+    settings: Settings,
+) -> Result<(), String> {
     let operations = &history.operations;
     let mut waiting = waiting(operations, steps, windows);
     if waiting.is_empty() {
         return Ok(());
     }
-    let mut model = Model::default();
+    let mut model = Model::new(settings);
     let mut open: Vec<Open> = Vec::new();
     for state in 0..=steps.len() {
         open.extend(waiting.remove(&state).unwrap_or_default());

@@ -4,7 +4,7 @@ use quorate_core::error::Refusal;
 
 use super::{Step, agree, name, needs_step};
 use crate::history::{Call, Operation, Outcome, Reply};
-use crate::model::{Aside, Compaction, Model, Verdict};
+use crate::model::{Aside, Compaction, Model, Settings, Verdict};
 
 /// Where something stands: states are even coordinates, steps odd ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +23,12 @@ pub(super) struct Places {
 }
 
 /// Replays all. Errors are whole sentences.
-pub(super) fn replay(operations: &[Operation], steps: &[Step]) -> Result<Places, String> {
-    let mut replay = Replay::new(operations, steps)?;
+pub(super) fn replay(
+    operations: &[Operation],
+    steps: &[Step],
+    settings: Settings,
+) -> Result<Places, String> {
+    let mut replay = Replay::new(operations, steps, settings)?;
     for (place, step) in steps.iter().enumerate() {
         replay.take(place, step)?;
     }
@@ -49,7 +53,11 @@ struct Replay<'a> {
 }
 
 impl<'a> Replay<'a> {
-    fn new(operations: &'a [Operation], steps: &[Step]) -> Result<Self, String> {
+    fn new(
+        operations: &'a [Operation],
+        steps: &[Step],
+        settings: Settings,
+    ) -> Result<Self, String> {
         let mut has_step = vec![false; operations.len()];
         for place in steps.iter().filter_map(|step| step.operation) {
             has_step[place] = true;
@@ -68,7 +76,7 @@ impl<'a> Replay<'a> {
         }
         reads.sort_by_key(|place| std::cmp::Reverse(revision_of(&operations[*place])));
         let places = Places { operations: vec![None; operations.len()], compactions: Vec::new() };
-        Ok(Self { operations, model: Model::default(), places, reads, since: 0 })
+        Ok(Self { operations, model: Model::new(settings), places, reads, since: 0 })
     }
 
     fn take(&mut self, place: usize, step: &Step) -> Result<(), String> {

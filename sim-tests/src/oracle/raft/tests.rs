@@ -167,3 +167,37 @@ fn the_quorum_is_that_of_the_newest_voters() {
         "member 1 has entry 5 of term 2 committed, durable on [1] of voters {1, 2}"
     );
 }
+
+#[test]
+fn a_group_begins_with_what_all_have() {
+    let add = |index: u64| {
+        let change = raftpb::ConfChange { node_id: index, ..Default::default() };
+        let data = change.encode_to_vec().into();
+        Entry { kind: EntryKind::ConfChange, data, ..entry(index, 1) }
+    };
+    let first: Vec<Entry> = (1..=2).map(add).collect();
+    let empty = |member| Seen::Started {
+        member,
+        boot: 0,
+        log: LogContents::default(),
+        stored: SnapshotMark::default(),
+    };
+    let mut oracle = Raft::default();
+    let mut told = |seen: Vec<Seen>| {
+        let judged = seen.iter().try_for_each(|seen| oracle.observe(Time::ZERO, seen));
+        judged.map_err(|violation| violation.what)
+    };
+    let begin =
+        |member| [empty(member), persisting(member, 1, first.clone()), persisted(member, 1)];
+    assert_eq!(told(begin(A).to_vec()), Ok(()));
+    assert_eq!(told(first.iter().map(|it| committed(A, vec![it.clone()])).collect()), Ok(()));
+    assert_eq!(told(begin(B).to_vec()), Ok(()));
+    assert_eq!(
+        told(vec![
+            persisting(A, 2, vec![entry(3, 2)]),
+            persisted(A, 2),
+            committed(A, vec![entry(3, 2)]),
+        ]),
+        Err("member 1 has entry 3 of term 2 committed, durable on [1] of voters {1, 2}".to_owned())
+    );
+}

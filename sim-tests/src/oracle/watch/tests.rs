@@ -54,19 +54,12 @@ fn created(revision: i64) -> pb::WatchResponse {
 
 /// What the oracle says of a stream with one watch.
 fn said(request: pb::WatchCreateRequest, frames: Vec<pb::WatchResponse>) -> String {
-    told(check(&history(request, frames)))
-}
-
-fn told(judged: Result<(), Violation>) -> String {
-    judged.map_or_else(|violation| violation.what, |()| "fine".to_owned())
-}
-
-fn history(request: pb::WatchCreateRequest, frames: Vec<pb::WatchResponse>) -> History {
     let request = pb::WatchRequest { request_union: Some(RequestUnion::CreateRequest(request)) };
     let responses = frames.into_iter().map(Traffic::Response);
     let traffic = std::iter::once(Traffic::Request(request)).chain(responses);
     let watched = traffic.map(|what| Watched { at: 0, stream: 1, what }).collect();
-    History { watched, truth: Truth::Changes(changes()), ..History::default() }
+    let history = History { watched, truth: Truth::Changes(changes()), ..History::default() };
+    check(&history).map_or_else(|violation| violation.what, |()| "fine".to_owned())
 }
 
 fn all(from: i64) -> Vec<pb::WatchResponse> {
@@ -172,12 +165,9 @@ fn a_cancel_names_a_compaction_that_was_in_the_way() {
 }
 
 #[test]
-fn a_watch_left_behind_is_found_unless_its_stream_ended() {
-    let mut behind = history(create(1), all(1).into_iter().take(2).collect());
-    assert_eq!(told(check(&behind)), "fine");
-    let expected = "stream 1: watch 0 never got revision 4";
-    assert_eq!(told(check_caught_up(&behind)), expected);
-    behind.watched.push(Watched { at: 0, stream: 1, what: Traffic::Ended });
-    assert_eq!(told(check_caught_up(&behind)), "fine");
-    assert_eq!(told(check_caught_up(&history(create(1), all(1)))), "fine");
+fn nothing_but_another_cancel_comes_after_a_cancel() {
+    let cancel = || pb::WatchResponse { canceled: true, ..frame(1, vec![]) };
+    assert_eq!(said(create(1), vec![created(1), cancel(), cancel()]), "fine");
+    let late = vec![created(1), cancel(), frame(2, vec![put("a", 2), put("b", 2)])];
+    assert_eq!(said(create(1), late), "stream 1: watch 0: a frame after its end");
 }
