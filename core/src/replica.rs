@@ -252,7 +252,7 @@ impl Replica {
             self.node.campaign_alone();
         }
         let work = self.node.take_work(self.holds_commits());
-        self.announce_role("");
+        self.announce_role(work.as_ref().map_or("", |work| work.gave_up));
         if let Some(work) = work {
             self.emit(work);
         }

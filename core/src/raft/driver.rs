@@ -68,6 +68,8 @@ pub(crate) struct Work {
     pub(crate) reads: Vec<(Vec<u8>, LogIndex)>,
     /// Whether this member was removed from the group.
     pub(crate) is_removed: bool,
+    /// Why this member gave up leadership, if it did so in this step; empty if it did not.
+    pub(crate) gave_up: &'static str,
 }
 
 impl Work {
@@ -512,6 +514,7 @@ impl Driver {
             committed: ready.take_committed_entries().iter().map(export_entry).collect(),
             reads: reads.map(|read| (read.request_ctx, LogIndex(read.index))).collect(),
             is_removed: false,
+            gave_up: "",
         };
         if let Some(mark) = &work.snapshot {
             let point = Point { index: mark.index.get(), term: mark.term.get() };
@@ -528,21 +531,19 @@ impl Driver {
 
     /// Changes of the group take effect as they are handed out.
     fn apply_changes(&mut self, work: &mut Work) {
-        for entry in &work.committed {
-            if entry.kind == EntryKind::Normal {
-                continue;
-            }
+        let is_change = |entry: &&Entry| entry.kind != EntryKind::Normal;
+        let changes: Vec<Entry> = work.committed.iter().filter(is_change).cloned().collect();
+        for entry in &changes {
             if let Some(change) = confchange::parse_change(entry) {
-                work.is_removed |= self.apply_change(&change);
+                self.apply_change(&change, work);
             }
             let conf = self.node.raft.prs().conf().to_conf_state();
             self.history.note(entry.index, encode_conf_state(&conf));
         }
     }
 
-    /// Returns whether it removed this member. A change the group does not allow is refused by
-    /// every member alike, and changes nothing.
-    fn apply_change(&mut self, change: &eraftpb::ConfChangeV2) -> bool {
+    /// A change the group does not allow is refused by every member alike, and changes nothing.
+    fn apply_change(&mut self, change: &eraftpb::ConfChangeV2, work: &mut Work) {
         let is_member = |node: &RawNode<Log>| node.raft.prs().get(node.raft.id).is_some();
         let was_member = is_member(&self.node);
         let _ = self.call(|node| node.apply_conf_change(change));
@@ -550,8 +551,9 @@ impl Driver {
         // The crate would look for the leader among the members at its next commit, and panic.
         if raft.state == StateRole::Leader && !raft.promotable() {
             self.step_down();
+            work.gave_up = "no longer a voter";
         }
-        was_member && !is_member(&self.node)
+        work.is_removed |= was_member && !is_member(&self.node);
     }
 }
 

@@ -74,7 +74,7 @@ impl Net {
         let mut config = Config {
             member: MemberId(id),
             bootstrap: bootstrap.iter().map(peer).collect(),
-            seed: 7,
+            seed: 5,
             ..Config::default()
         };
         adjust(&mut config);
