@@ -251,7 +251,7 @@ impl Replica {
         if self.node.is_sole_voter() && self.may_campaign() {
             self.node.campaign_alone();
         }
-        let work = self.node.take_work(self.holds_commits());
+        let work = self.node.take_work(self.commits_max());
         self.announce_role(work.as_ref().map_or("", |work| work.gave_up));
         if let Some(work) = work {
             self.emit(work);
@@ -280,10 +280,13 @@ impl Replica {
         self.outputs.extend(refused.map(|(id, _)| ReplicaOutput::ProposalDropped { id }));
     }
 
-    /// Whether `State` has enough to apply for now.
-    fn holds_commits(&self) -> bool {
+    /// How many more entries `State` may be handed now.
+    fn commits_max(&self) -> usize {
+        if self.backlog.bytes >= limits::APPLY_BYTES_MAX {
+            return 0;
+        }
         let gap = self.node.emitted().get().saturating_sub(self.node.applied().get());
-        self.backlog.bytes >= limits::APPLY_BYTES_MAX || gap >= limits::APPLY_GAP_MAX
+        limits::APPLY_GAP_MAX.saturating_sub(gap) as usize
     }
 
     fn emit(&mut self, mut work: Work) {

@@ -476,16 +476,15 @@ impl Driver {
         Some(mark)
     }
 
-    /// Takes out what is to be done. While commits are held, no entries are handed out as
-    /// committed.
-    pub(crate) fn take_work(&mut self, holds_commits: bool) -> Option<Work> {
+    /// Takes out what is to be done, with at most `commits_max` entries as committed.
+    pub(crate) fn take_work(&mut self, commits_max: usize) -> Option<Work> {
         self.step_early_reads();
         if !self.node.has_ready() {
             return None;
         }
-        self.node.mut_store().hold_commits(holds_commits);
+        self.node.mut_store().limit_commits(commits_max);
         let mut ready = self.call(|node| node.ready());
-        self.node.mut_store().hold_commits(false);
+        self.node.mut_store().limit_commits(usize::MAX);
         let mut work = self.read_ready(&mut ready);
         self.node.advance_append_async(ready);
         self.apply_changes(&mut work);

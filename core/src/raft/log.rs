@@ -20,7 +20,7 @@ pub(crate) struct Log {
     initial: RaftState,
     image: Option<Snapshot>,
     image_wanted: Cell<bool>,
-    commits_held: bool,
+    commits_max: usize,
 }
 
 /// An entry's place without the entry.
@@ -46,7 +46,7 @@ impl Log {
             initial: RaftState::new(hard, conf),
             image: None,
             image_wanted: Cell::new(false),
-            commits_held: false,
+            commits_max: usize::MAX,
         }
     }
 
@@ -126,9 +126,9 @@ impl Log {
         self.image_wanted.take()
     }
 
-    /// While held, raft is given no committed entries.
-    pub(crate) fn hold_commits(&mut self, held: bool) {
-        self.commits_held = held;
+    /// Limits how many committed entries raft is given at once.
+    pub(crate) fn limit_commits(&mut self, most: usize) {
+        self.commits_max = most;
     }
 
     fn position(&self, index: u64) -> Option<usize> {
@@ -163,9 +163,8 @@ impl Storage for Log {
         if high > self.last_index() + 1 {
             return Err(StorageError::Unavailable.into());
         }
-        if self.commits_held && !context.can_async() {
-            return Ok(Vec::new());
-        }
+        // Only reads for followers may be answered later; all others are for commits while limited.
+        let most = if context.can_async() { usize::MAX } else { self.commits_max };
         let room = max_size.into().unwrap_or(u64::MAX);
         let mut taken = 0;
         let range = self.entries.range(self.offset(low - 1)..self.offset(high - 1));
@@ -174,7 +173,7 @@ impl Storage for Log {
             taken += size(entry);
             is_first || taken <= room
         });
-        Ok(fitting.cloned().collect())
+        Ok(fitting.take(most).cloned().collect())
     }
 
     fn term(&self, index: u64) -> Result<u64> {
