@@ -35,5 +35,7 @@ pub(crate) mod confchange;
 pub(crate) mod disk;
 pub(crate) mod driver;
 pub(crate) mod log;
+pub(crate) mod luck;
 pub(crate) mod message;
+pub(crate) mod opening;
 pub(crate) mod pointers;
