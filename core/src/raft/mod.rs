@@ -5,8 +5,8 @@
 //!            |                                             ^
 //!            v                                             |
 //!    message.rs (border) --> driver.rs (the raft crate) --> disk.rs (what must wait)
-//!                                |        |
-//!                             log.rs   confchange.rs
+//!                              |      |      |
+//!                           log.rs luck.rs confchange.rs
 //! ```
 //!
 //! A put on a leader of three: `Propose` waits until the next drain, where all proposals leave in
