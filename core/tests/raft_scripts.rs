@@ -275,6 +275,7 @@ impl Script {
                 "log_term" => message.log_term = number,
                 "index" => message.index = number,
                 "commit" => message.commit = number,
+                "priority" => message.priority = number.cast_signed(),
                 "from" => message.from = number,
                 "to" => message.to = number,
                 "entry" => message.entries.push(raftpb::Entry {

@@ -124,7 +124,7 @@ impl Walk {
         let at = self.below(waiting.min(4) as u64) as usize;
         let letter = self.net.letters.remove(at).expect("within");
         match self.below(20) {
-            0 => {}
+            0 => self.net.lose(&letter),
             1 => {
                 self.net.letters.push_back(letter.clone());
                 self.net.deliver(letter);

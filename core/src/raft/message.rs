@@ -243,6 +243,8 @@ fn encode_kind(kind: Inner) -> Option<Wire> {
     KINDS.iter().find(|(_, inner)| *inner == kind).map(|&(wire, _)| wire)
 }
 
+/// The sender's priority is left behind: all members are equal, and a member without a term cannot
+/// refuse a vote for its sake without panicking.
 fn parse_message(kind: Inner, message: raftpb::Message) -> Result<eraftpb::Message, Misbehaviour> {
     let mut parsed = eraftpb::Message::default();
     parsed.set_msg_type(kind);
@@ -256,7 +258,6 @@ fn parse_message(kind: Inner, message: raftpb::Message) -> Result<eraftpb::Messa
     parsed.reject = message.reject;
     parsed.reject_hint = message.reject_hint;
     parsed.context = message.context;
-    parsed.priority = message.priority;
     let entries: Option<Vec<_>> = message.entries.into_iter().map(parse_entry).collect();
     parsed.set_entries(entries.ok_or(Misbehaviour::Malformed)?.into());
     if kind == Inner::MsgSnapshot {
