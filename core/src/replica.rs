@@ -4,6 +4,17 @@
 //! Raft's own state is only looked at when outputs are drained, so all proposals fed between two
 //! drains leave as one append and one [`Persist`].
 //!
+//! What a shell must keep to
+//! - Batches are written in order. `Persisted` may skip numbers: it covers all before it, synced or
+//!   not. It may come late or in bursts; if it never comes, nothing but this member's own promises
+//!   and its applying stops.
+//! - A received image is complete before its announcement is handed in as `Peer`. It is installed
+//!   when a [`Persist`] names its mark, and dropped if none does. `Installed` goes to `State` before
+//!   entries committed later.
+//! - Every announcement sent is answered by `SnapshotSent`. An image that was taken may be announced
+//!   until a newer one is taken, a `Cut` passes it, or every announcement of it was answered.
+//! - `handle_timeout` is called when the named instant has come, inbox or not.
+//!
 //! Answers to: etcd v3.7.1 `server/etcdserver/raft.go`
 
 use alloc::collections::VecDeque;
@@ -260,8 +271,8 @@ impl Replica {
         if self.node.is_sole_voter() && self.may_campaign() {
             self.node.campaign_alone();
         }
-        let work = self.node.take_work(self.holds_commits());
-        self.announce_role("");
+        let work = self.node.take_work(self.commits_max());
+        self.announce_role(work.as_ref().map_or("", |work| work.gave_up));
         if let Some(work) = work {
             self.emit(work);
         }
@@ -293,10 +304,13 @@ impl Replica {
         self.outputs.extend(dropped);
     }
 
-    /// Whether `State` has enough to apply for now.
-    fn holds_commits(&self) -> bool {
+    /// How many more entries `State` may be handed now.
+    fn commits_max(&self) -> usize {
+        if self.backlog.bytes >= limits::APPLY_BYTES_MAX {
+            return 0;
+        }
         let gap = self.node.emitted().get().saturating_sub(self.node.applied().get());
-        self.backlog.bytes >= limits::APPLY_BYTES_MAX || gap >= limits::APPLY_GAP_MAX
+        limits::APPLY_GAP_MAX.saturating_sub(gap) as usize
     }
 
     fn emit(&mut self, mut work: Work) {

@@ -13,7 +13,7 @@ use quorate_core::input::{ReplicaInput, Role};
 use quorate_core::output::ReplicaOutput;
 use quorate_core::storage::Entry;
 use quorate_core::time::Duration;
-use quorate_proto::raftpb;
+use quorate_proto::raftpb::{self, MessageType as Kind};
 use raft_net::{Net, change_message};
 
 struct Walk {
@@ -124,7 +124,7 @@ impl Walk {
         let at = self.below(waiting.min(4) as u64) as usize;
         let letter = self.net.letters.remove(at).expect("within");
         match self.below(20) {
-            0 => {}
+            0 => self.net.lose(&letter),
             1 => {
                 self.net.letters.push_back(letter.clone());
                 self.net.deliver(letter);
@@ -240,78 +240,124 @@ fn the_same_seed_gives_the_same_outputs() {
     }
 }
 
-/// A lot of numbers that are often near those a member knows.
-fn some_number(walk: &mut Walk) -> u64 {
-    match walk.below(12) {
+/// What a liar knows of the member it lies to: the best lies are near the truth.
+#[derive(Default)]
+struct Truth {
+    term: u64,
+    last: u64,
+    last_term: u64,
+    committed: u64,
+}
+
+impl Truth {
+    fn learn(&mut self, output: &ReplicaOutput) {
+        match output {
+            ReplicaOutput::Role(role) => self.term = role.term.get(),
+            ReplicaOutput::CommitIndex { index } => self.committed = index.get(),
+            ReplicaOutput::Persist(batch) => {
+                if let Some(mark) = &batch.snapshot {
+                    (self.last, self.last_term) = (mark.index.get(), mark.term.get());
+                }
+                if let Some(entry) = batch.entries.last() {
+                    (self.last, self.last_term) = (entry.index.get(), entry.term.get());
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn some_number(walk: &mut Walk, near: u64) -> u64 {
+    let near = near.min(1 << 63);
+    match walk.below(40) {
         0 => u64::MAX,
         1 => 1 << 62,
         2 => (1 << 62) + 1,
-        3 => walk.below(1 << 40),
-        4..7 => 0,
-        _ => walk.below(14),
+        3 => walk.below(1 << 20),
+        4..6 => 0,
+        6..12 => walk.below(near + 2),
+        12..20 => near + walk.below(3),
+        _ => near,
     }
 }
 
-fn some_entry(walk: &mut Walk, after: u64) -> raftpb::Entry {
-    let is_sound = walk.below(4) > 0;
-    raftpb::Entry {
-        r#type: walk.below(8).saturating_sub(4) as i32,
-        term: if is_sound { 1 + walk.below(8) } else { some_number(walk) },
-        index: if is_sound { after + 1 } else { some_number(walk) },
-        data: Bytes::from(vec![walk.drawn as u8; walk.below(20) as usize]),
+fn some_entries(walk: &mut Walk, message: &raftpb::Message) -> Vec<raftpb::Entry> {
+    let mut after = message.index;
+    let mut term = message.log_term;
+    let mut entries = Vec::new();
+    for _ in 0..walk.below(4) {
+        let is_sound = walk.below(12) > 0;
+        after = if is_sound { after.saturating_add(1) } else { some_number(walk, after) };
+        term = if is_sound { term.max(1) } else { some_number(walk, term) };
+        entries.push(raftpb::Entry {
+            r#type: walk.below(12).saturating_sub(9) as i32 - i32::from(!is_sound),
+            term,
+            index: after,
+            data: Bytes::from(vec![walk.drawn as u8; walk.below(20) as usize]),
+        });
     }
+    entries
 }
 
 fn some_conf_state(walk: &mut Walk) -> raftpb::ConfState {
+    let mut conf = raftpb::ConfState { voters: vec![1, 2, 3], ..raftpb::ConfState::default() };
     let mut ids = |most| (0..walk.below(most)).map(|_| walk.below(5)).collect::<Vec<_>>();
-    let (voters, learners, voters_outgoing, learners_next) = (ids(5), ids(3), ids(3), ids(2));
-    let auto_leave = walk.below(4) == 0;
-    raftpb::ConfState { voters, learners, voters_outgoing, learners_next, auto_leave }
+    match ids(4).len() {
+        0 => (conf.voters, conf.learners) = (ids(5), ids(3)),
+        1 => (conf.voters_outgoing, conf.learners_next) = (ids(3), ids(2)),
+        2 => conf.learners = vec![4],
+        _ => {}
+    }
+    conf.auto_leave = walk.below(6) == 0;
+    conf
 }
 
-fn some_message(walk: &mut Walk, from: u64, to: u64) -> raftpb::Message {
-    let index = some_number(walk);
-    let mut entries = Vec::new();
-    for _ in 0..walk.below(5) {
-        let after = entries.last().map_or(index, |entry: &raftpb::Entry| entry.index);
-        entries.push(some_entry(walk, after.min(1 << 63)));
-    }
+fn some_message(walk: &mut Walk, truth: &Truth, from: u64, to: u64) -> raftpb::Message {
+    let kind = walk.below(21) as i32 - 1;
+    let is_termless = kind == Kind::MsgProp as i32 || kind == Kind::MsgReadIndex as i32;
     let snapshot = (walk.below(3) > 0).then(|| raftpb::Snapshot {
         data: Bytes::new(),
         metadata: (walk.below(8) > 0).then(|| raftpb::SnapshotMetadata {
             conf_state: (walk.below(8) > 0).then(|| some_conf_state(walk)),
-            index: some_number(walk),
-            term: some_number(walk),
+            index: some_number(walk, truth.last),
+            term: some_number(walk, truth.term),
         }),
     });
-    raftpb::Message {
-        r#type: walk.below(21) as i32 - 1,
+    let mut message = raftpb::Message {
+        r#type: kind,
         to,
         from,
-        term: some_number(walk),
-        log_term: some_number(walk),
-        index,
-        entries,
-        commit: some_number(walk),
+        term: if is_termless { 0 } else { some_number(walk, truth.term) },
+        log_term: some_number(walk, truth.last_term),
+        index: some_number(walk, truth.last),
+        commit: some_number(walk, truth.committed),
         snapshot,
         reject: walk.below(2) == 0,
-        reject_hint: some_number(walk),
+        reject_hint: some_number(walk, truth.last),
         context: Bytes::from_static([&b""[..], b"CampaignTransfer"][walk.below(2) as usize]),
-        request_snapshot: if walk.below(8) == 0 { some_number(walk) } else { 0 },
-        priority: some_number(walk) as i64,
-        commit_term: some_number(walk),
-    }
+        request_snapshot: if walk.below(8) == 0 { some_number(walk, truth.last) } else { 0 },
+        priority: some_number(walk, 0) as i64,
+        commit_term: some_number(walk, truth.term),
+        ..raftpb::Message::default()
+    };
+    message.entries = some_entries(walk, &message);
+    message
 }
 
 /// One member hears nothing but lies, from peers who are in its group and some who are not; it
 /// may believe them, but it may not panic, halt, or hand out anything twice.
-fn hear_lies(seed: u64, members: u64) -> usize {
+fn hear_lies(seed: u64, members: u64) -> Heard {
     let mut walk = Walk::new(seed, members);
+    if members == 0 {
+        walk.net.add(1, &[], |config| config.seed = seed);
+    }
     walk.net.run(30);
-    let mut refused = 0;
+    let mut heard = Heard::default();
+    let mut truth = Truth::default();
+    walk.net.seen.iter().filter(|(id, _)| *id == 1).for_each(|(_, output)| truth.learn(output));
     for _ in 0..1_500 {
         let from = 1 + walk.below(5);
-        let message = some_message(&mut walk, from, 1);
+        let message = some_message(&mut walk, &truth, from, 1);
         if let Some(metadata) = message.snapshot.as_ref().and_then(|s| s.metadata.as_ref()) {
             let lies = BTreeMap::new();
             walk.net.member(1).images.insert(metadata.index, lies);
@@ -328,25 +374,47 @@ fn hear_lies(seed: u64, members: u64) -> usize {
             3 => walk.net.handle(1, ReplicaInput::Barrier { context: BarrierId(walk.drawn) }),
             _ => {}
         }
-        let lies = |output: &ReplicaOutput| matches!(output, ReplicaOutput::Misbehaved { .. });
-        refused += walk.net.seen.iter().filter(|(_, output)| lies(output)).count();
-        walk.net.seen.clear();
+        for (_, output) in walk.net.seen.drain(..) {
+            truth.learn(&output);
+            match output {
+                ReplicaOutput::Misbehaved { .. } => heard.refused += 1,
+                ReplicaOutput::Persist(batch) if batch.snapshot.is_some() => heard.images += 1,
+                ReplicaOutput::Role(role) if role.is_leader => heard.leaderships += 1,
+                ReplicaOutput::Committed { entries } => heard.entries += entries.len(),
+                _ => {}
+            }
+        }
         walk.net.letters.clear();
     }
-    refused
+    heard
+}
+
+/// How far lies got.
+#[derive(Debug, Default)]
+struct Heard {
+    refused: usize,
+    images: usize,
+    leaderships: usize,
+    entries: usize,
 }
 
 #[test]
 fn lies_never_panic() {
-    for seed in 0..120 {
-        let refused = hear_lies(seed, 1 + 2 * (seed % 3));
-        assert!(refused > 500, "too few lies were refused: {refused}");
+    let mut all = Heard::default();
+    for seed in 0..200 {
+        let heard = hear_lies(seed, [0, 1, 3, 5][seed as usize % 4]);
+        assert!(heard.refused > 200, "too few lies were refused: {heard:?}");
+        all.images += heard.images;
+        all.leaderships += heard.leaderships;
+        all.entries += heard.entries;
     }
+    let reaches_deep = all.images > 100 && all.leaderships > 100 && all.entries > 100;
+    assert!(reaches_deep, "lies never reached what they could break: {all:?}");
 }
 
 #[test]
 fn members_come_and_go() {
-    use raftpb::ConfChangeType as Kind;
+    use raftpb::ConfChangeType as Change;
     let mut walk = Walk::new(5, 3);
     walk.net.run(30);
     walk.net.add(4, &[], |_| ());
@@ -361,13 +429,13 @@ fn members_come_and_go() {
         walk.look();
         walk.net.member(to).applied.conf_state.clone()
     };
-    assert_eq!(change(Kind::ConfChangeAddLearnerNode, 4).learners, [4]);
-    assert_eq!(change(Kind::ConfChangeAddNode, 4).voters, [1, 2, 3, 4]);
-    let state = change(Kind::ConfChangeUpdateNode, 4);
+    assert_eq!(change(Change::ConfChangeAddLearnerNode, 4).learners, [4]);
+    assert_eq!(change(Change::ConfChangeAddNode, 4).voters, [1, 2, 3, 4]);
+    let state = change(Change::ConfChangeUpdateNode, 4);
     assert_eq!((state.voters.len(), state.learners.len()), (4, 0));
-    assert_eq!(change(Kind::ConfChangeRemoveNode, 4).voters, [1, 2, 3]);
+    assert_eq!(change(Change::ConfChangeRemoveNode, 4).voters, [1, 2, 3]);
     let first = leader(&walk);
-    let message = change_message(1 + first % 3, first, Kind::ConfChangeRemoveNode, first);
+    let message = change_message(1 + first % 3, first, Change::ConfChangeRemoveNode, first);
     let from = MemberId(1 + first % 3);
     let before = walk.net.seen.len();
     walk.net.handle(first, ReplicaInput::Peer { from, message });

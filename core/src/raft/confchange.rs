@@ -94,14 +94,13 @@ pub(crate) fn parse_conf_state(conf: &raftpb::ConfState) -> Option<eraftpb::Conf
         && next.is_subset(&outgoing)
         && next.is_disjoint(&voters)
         && (is_joint || !conf.auto_leave);
-    is_sound.then(|| {
-        let mut parsed = eraftpb::ConfState::default();
-        parsed.voters = voters.into_iter().collect();
-        parsed.learners = learners.into_iter().collect();
-        parsed.voters_outgoing = outgoing.into_iter().collect();
-        parsed.learners_next = next.into_iter().collect();
-        parsed.auto_leave = conf.auto_leave;
-        parsed
+    is_sound.then(|| eraftpb::ConfState {
+        voters: voters.into_iter().collect(),
+        learners: learners.into_iter().collect(),
+        voters_outgoing: outgoing.into_iter().collect(),
+        learners_next: next.into_iter().collect(),
+        auto_leave: conf.auto_leave,
+        ..eraftpb::ConfState::default()
     })
 }
 

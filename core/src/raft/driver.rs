@@ -13,26 +13,25 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use ::raft::eraftpb::{self, MessageType};
-use ::raft::{Config as RaftConfig, RawNode, Ready, SnapshotStatus, StateRole};
+use ::raft::{RawNode, Ready, SnapshotStatus, StateRole};
 use bytes::Bytes;
 use quorate_proto::raftpb;
 
 use super::confchange::{self, ConfHistory, encode_conf_state};
 use super::log::{Log, Point};
+use super::luck::Luck;
 use super::message::{
     Standing, encode_message, export_entry, export_hard_state, export_mark, import_entry,
     import_mark, order_messages,
 };
+use super::opening::{crate_config, load_log};
 use crate::config::Config;
-use crate::draw::{Domain, draw, draw_below};
 use crate::error::{Misbehaviour, StorageFault};
 use crate::ids::{LogIndex, MemberId, Term};
 use crate::input::Role;
 use crate::limits;
 use crate::storage::{Entry, EntryKind, HardState, LogContents, SnapshotMark};
 
-/// Bytes of committed entries taken out at once.
-const COMMITTED_BYTES_MAX: u64 = 1 << 20;
 /// Read barriers a leader keeps for others and itself.
 const READS_MAX: usize = limits::PENDING_READS_MAX;
 
@@ -68,6 +67,8 @@ pub(crate) struct Work {
     pub(crate) reads: Vec<(Vec<u8>, LogIndex)>,
     /// Whether this member was removed from the group.
     pub(crate) is_removed: bool,
+    /// Why this member gave up leadership, if it did so in this step; empty if it did not.
+    pub(crate) gave_up: &'static str,
 }
 
 impl Work {
@@ -76,28 +77,6 @@ impl Work {
         self.hard_state.is_some() || !self.entries.is_empty() || self.snapshot.is_some()
     }
 }
-
-/// Where randomised election timeouts come from.
-struct Luck {
-    key: u64,
-    ticks: usize,
-    campaign: u64,
-}
-
-impl Luck {
-    fn new(config: &Config) -> Self {
-        let key = draw(config.seed, ELECTION, config.member.get(), config.boot);
-        Self { key, ticks: config.election_ticks(), campaign: 0 }
-    }
-
-    /// The election timeout in ticks: from one to two times the configured one.
-    fn timeout(&self, term: u64) -> usize {
-        let lot = draw(self.key, ELECTION, term, self.campaign);
-        self.ticks + draw_below(self.ticks as u64, lot) as usize
-    }
-}
-
-const ELECTION: u64 = Domain::Election as u64;
 
 impl Driver {
     /// Takes up where `stored` and `log` left off; begins a new group if both are empty and
@@ -121,10 +100,12 @@ impl Driver {
             confchange::parse_conf_state(&stored.conf_state)
                 .ok_or_else(|| StorageFault::new("the stored group is impossible"))?
         };
-        let mut hard = eraftpb::HardState::default();
-        hard.term = start.hard_state.term.get();
-        hard.vote = start.hard_state.vote;
-        hard.commit = start.hard_state.commit.get();
+        let hard = eraftpb::HardState {
+            term: start.hard_state.term.get(),
+            vote: start.hard_state.vote,
+            commit: start.hard_state.commit.get(),
+            ..eraftpb::HardState::default()
+        };
         let window = Log::open(point, entries, hard, conf);
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let node = RawNode::new(&crate_config(config, stored.index), window, &logger)
@@ -140,6 +121,7 @@ impl Driver {
             campaigned_at: None,
         };
         driver.call(|_| ());
+        driver.node.mut_store().note_applied(stored.index.get());
         if is_fresh && !config.bootstrap.is_empty() {
             driver.bootstrap(confchange::encode_bootstrap(&config.bootstrap)?);
         }
@@ -219,7 +201,7 @@ impl Driver {
 
     /// Appends or forwards proposals, all or none.
     pub(crate) fn propose(&mut self, proposals: impl Iterator<Item = Bytes>) -> bool {
-        if self.node.raft.leader_id == 0 {
+        if self.node.raft.leader_id == 0 || self.is_full() {
             return false;
         }
         let entry = |data| eraftpb::Entry { data, ..eraftpb::Entry::default() };
@@ -234,6 +216,11 @@ impl Driver {
         let entry = eraftpb::Entry { data: context, ..eraftpb::Entry::default() };
         message.set_entries(Vec::from([entry]).into());
         self.step_read(message);
+    }
+
+    /// Whether more is waiting to be applied than memory is meant for.
+    fn is_full(&self) -> bool {
+        self.node.store().unapplied_bytes() >= limits::UNCOMMITTED_BYTES_MAX
     }
 
     fn own_message(&self, kind: MessageType) -> eraftpb::Message {
@@ -339,7 +326,8 @@ impl Driver {
             committed_term: raft.raft_log.term(raft.raft_log.committed).unwrap_or(0),
             asked_votes_in: self.asked_votes_in,
             may_campaign,
-            knows_sender: raft.prs().get(from.get()).is_some(),
+            is_full: self.is_full(),
+            matched: raft.prs().get(from.get()).map(|progress| progress.matched),
         }
     }
 
@@ -355,7 +343,7 @@ impl Driver {
         let raft = &self.node.raft;
         let is_new_campaign = !was_leader && raft.promotable() && raft.election_elapsed == 0;
         if is_new_campaign {
-            self.luck.campaign += 1;
+            self.luck.note_campaign();
             self.call(|_| ());
         }
     }
@@ -381,6 +369,7 @@ impl Driver {
     pub(crate) fn handle_applied(&mut self, index: LogIndex) {
         if index > self.applied() {
             self.call(|node| node.advance_apply_to(index.get()));
+            self.node.mut_store().note_applied(index.get());
         }
     }
 
@@ -474,16 +463,15 @@ impl Driver {
         Some(mark)
     }
 
-    /// Takes out what is to be done. While commits are held, no entries are handed out as
-    /// committed.
-    pub(crate) fn take_work(&mut self, holds_commits: bool) -> Option<Work> {
+    /// Takes out what is to be done, with at most `commits_max` entries as committed.
+    pub(crate) fn take_work(&mut self, commits_max: usize) -> Option<Work> {
         self.step_early_reads();
         if !self.node.has_ready() {
             return None;
         }
-        self.node.mut_store().hold_commits(holds_commits);
+        self.node.mut_store().limit_commits(commits_max);
         let mut ready = self.call(|node| node.ready());
-        self.node.mut_store().hold_commits(false);
+        self.node.mut_store().limit_commits(usize::MAX);
         let mut work = self.read_ready(&mut ready);
         self.node.advance_append_async(ready);
         self.apply_changes(&mut work);
@@ -512,6 +500,7 @@ impl Driver {
             committed: ready.take_committed_entries().iter().map(export_entry).collect(),
             reads: reads.map(|read| (read.request_ctx, LogIndex(read.index))).collect(),
             is_removed: false,
+            gave_up: "",
         };
         if let Some(mark) = &work.snapshot {
             let point = Point { index: mark.index.get(), term: mark.term.get() };
@@ -528,21 +517,19 @@ impl Driver {
 
     /// Changes of the group take effect as they are handed out.
     fn apply_changes(&mut self, work: &mut Work) {
-        for entry in &work.committed {
-            if entry.kind == EntryKind::Normal {
-                continue;
-            }
+        let is_change = |entry: &&Entry| entry.kind != EntryKind::Normal;
+        let changes: Vec<Entry> = work.committed.iter().filter(is_change).cloned().collect();
+        for entry in &changes {
             if let Some(change) = confchange::parse_change(entry) {
-                work.is_removed |= self.apply_change(&change);
+                self.apply_change(&change, work);
             }
             let conf = self.node.raft.prs().conf().to_conf_state();
             self.history.note(entry.index, encode_conf_state(&conf));
         }
     }
 
-    /// Returns whether it removed this member. A change the group does not allow is refused by
-    /// every member alike, and changes nothing.
-    fn apply_change(&mut self, change: &eraftpb::ConfChangeV2) -> bool {
+    /// A change the group does not allow is refused by every member alike, and changes nothing.
+    fn apply_change(&mut self, change: &eraftpb::ConfChangeV2, work: &mut Work) {
         let is_member = |node: &RawNode<Log>| node.raft.prs().get(node.raft.id).is_some();
         let was_member = is_member(&self.node);
         let _ = self.call(|node| node.apply_conf_change(change));
@@ -550,8 +537,9 @@ impl Driver {
         // The crate would look for the leader among the members at its next commit, and panic.
         if raft.state == StateRole::Leader && !raft.promotable() {
             self.step_down();
+            work.gave_up = "no longer a voter";
         }
-        was_member && !is_member(&self.node)
+        work.is_removed |= was_member && !is_member(&self.node);
     }
 }
 
@@ -566,54 +554,4 @@ fn has_change(message: &eraftpb::Message) -> bool {
 pub(crate) struct CutRule {
     pub(crate) entries_kept: u64,
     pub(crate) bytes_max: u64,
-}
-
-fn crate_config(config: &Config, applied: LogIndex) -> RaftConfig {
-    RaftConfig {
-        id: config.member.get(),
-        election_tick: config.election_ticks(),
-        heartbeat_tick: 1,
-        applied: applied.get(),
-        max_size_per_msg: limits::APPEND_BYTES_MAX,
-        max_inflight_msgs: limits::APPENDS_IN_FLIGHT_MAX,
-        check_quorum: true,
-        pre_vote: true,
-        max_uncommitted_size: limits::UNCOMMITTED_BYTES_MAX,
-        max_committed_size_per_ready: COMMITTED_BYTES_MAX,
-        ..RaftConfig::default()
-    }
-}
-
-/// Brings log and store together: the crate asserts what is checked here.
-fn load_log(stored: &SnapshotMark, mut log: LogContents) -> Result<LogContents, StorageFault> {
-    let fault = |what: &str| Err(StorageFault::new(format!("the log and the store: {what}")));
-    if log.mark.index > stored.index {
-        return fault("the log begins after the store ends");
-    }
-    let mut last = log.mark.index;
-    let mut term = log.mark.term;
-    for entry in &log.entries {
-        if entry.index != last.next() || entry.term < term {
-            return fault("entries do not follow one another");
-        }
-        (last, term) = (entry.index, entry.term);
-    }
-    if last < stored.index {
-        if log.hard_state.commit > stored.index {
-            return fault("the log ends before what was committed");
-        }
-        log.mark = stored.clone();
-        log.entries.clear();
-        (last, term) = (stored.index, stored.term);
-    }
-    if log.hard_state.commit > last {
-        return fault("the log ends before what was committed");
-    }
-    // The commit index is written without waiting, so the store may be ahead of it.
-    log.hard_state.commit = log.hard_state.commit.max(stored.index);
-    if log.hard_state.term < term {
-        log.hard_state.term = term;
-        log.hard_state.vote = 0;
-    }
-    Ok(log)
 }

@@ -17,10 +17,12 @@ pub(crate) struct Log {
     start: Point,
     entries: VecDeque<Entry>,
     bytes: u64,
+    applied: u64,
+    unapplied_bytes: u64,
     initial: RaftState,
     image: Option<Snapshot>,
     image_wanted: Cell<bool>,
-    commits_held: bool,
+    commits_max: usize,
 }
 
 /// An entry's place without the entry.
@@ -31,7 +33,8 @@ pub(crate) struct Point {
 }
 
 impl Log {
-    /// The window as it was found: `entries` follow `start` without gaps.
+    /// The window as it was found: `entries` follow `start` without gaps, and none of them is
+    /// applied yet.
     pub(crate) fn open(
         start: Point,
         entries: Vec<Entry>,
@@ -43,10 +46,12 @@ impl Log {
             start,
             entries: entries.into(),
             bytes,
+            applied: start.index,
+            unapplied_bytes: bytes,
             initial: RaftState::new(hard, conf),
             image: None,
             image_wanted: Cell::new(false),
-            commits_held: false,
+            commits_max: usize::MAX,
         }
     }
 
@@ -72,10 +77,14 @@ impl Log {
     pub(crate) fn append(&mut self, entries: Vec<Entry>) {
         let Some(first) = entries.first() else { return };
         let keep = self.position(first.index).unwrap_or(0);
+        // What is replaced was never committed, so never applied.
         for entry in self.entries.drain(keep.min(self.entries.len())..) {
             self.bytes -= size(&entry);
+            self.unapplied_bytes -= size(&entry);
         }
-        self.bytes += entries.iter().map(size).sum::<u64>();
+        let bytes = entries.iter().map(size).sum::<u64>();
+        self.bytes += bytes;
+        self.unapplied_bytes += bytes;
         self.entries.extend(entries);
     }
 
@@ -83,8 +92,23 @@ impl Log {
     pub(crate) fn restart(&mut self, start: Point) {
         self.entries.clear();
         self.bytes = 0;
+        self.unapplied_bytes = 0;
+        self.applied = start.index;
         self.start = start;
         self.image = None;
+    }
+
+    /// Entries up to `index` are applied.
+    pub(crate) fn note_applied(&mut self, index: u64) {
+        let from = self.offset(self.applied);
+        let newly = self.entries.range(from..self.offset(index).max(from));
+        self.unapplied_bytes -= newly.map(size).sum::<u64>();
+        self.applied = self.applied.max(index);
+    }
+
+    /// Bytes of the entries that are not applied.
+    pub(crate) fn unapplied_bytes(&self) -> u64 {
+        self.unapplied_bytes
     }
 
     /// Forgets entries up to and including `index`.
@@ -126,9 +150,9 @@ impl Log {
         self.image_wanted.take()
     }
 
-    /// While held, raft is given no committed entries.
-    pub(crate) fn hold_commits(&mut self, held: bool) {
-        self.commits_held = held;
+    /// Limits how many committed entries raft is given at once.
+    pub(crate) fn limit_commits(&mut self, most: usize) {
+        self.commits_max = most;
     }
 
     fn position(&self, index: u64) -> Option<usize> {
@@ -163,9 +187,8 @@ impl Storage for Log {
         if high > self.last_index() + 1 {
             return Err(StorageError::Unavailable.into());
         }
-        if self.commits_held && !context.can_async() {
-            return Ok(Vec::new());
-        }
+        // Only reads for followers may be answered later; all others are for commits while limited.
+        let most = if context.can_async() { usize::MAX } else { self.commits_max };
         let room = max_size.into().unwrap_or(u64::MAX);
         let mut taken = 0;
         let range = self.entries.range(self.offset(low - 1)..self.offset(high - 1));
@@ -174,7 +197,7 @@ impl Storage for Log {
             taken += size(entry);
             is_first || taken <= room
         });
-        Ok(fitting.cloned().collect())
+        Ok(fitting.take(most).cloned().collect())
     }
 
     fn term(&self, index: u64) -> Result<u64> {
@@ -222,7 +245,10 @@ mod tests {
         let mut log = log(vec![entry(11, 2, 5), entry(12, 2, 5), entry(13, 2, 5)]);
         log.append(vec![entry(12, 3, 1)]);
         assert_eq!(log.last_index(), 12);
-        assert_eq!(log.bytes, 5 + 1 + 24);
+        assert_eq!((log.bytes, log.unapplied_bytes()), (5 + 1 + 24, 5 + 1 + 24));
+        log.note_applied(11);
+        log.note_applied(11);
+        assert_eq!((log.bytes, log.unapplied_bytes()), (5 + 1 + 24, 1 + 12));
         assert_eq!([10, 11, 12, 13].map(|i| log.term_at(i)), [Some(2), Some(2), Some(3), None]);
     }
 

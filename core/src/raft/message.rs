@@ -34,8 +34,10 @@ pub(crate) struct Standing {
     pub(crate) asked_votes_in: u64,
     /// Whether this member may stand for election now.
     pub(crate) may_campaign: bool,
-    /// Whether the sender is in the group.
-    pub(crate) knows_sender: bool,
+    /// Whether no more entries can be taken for now.
+    pub(crate) is_full: bool,
+    /// How far the sender's log is known to match, if it is in the group.
+    pub(crate) matched: Option<u64>,
 }
 
 impl Standing {
@@ -72,7 +74,7 @@ impl Standing {
                 | Inner::MsgRequestVoteResponse
                 | Inner::MsgRequestPreVoteResponse
         );
-        if (is_answer || is_termless) && !self.knows_sender {
+        if (is_answer || is_termless) && self.matched.is_none() {
             return Err(Misbehaviour::Stranger);
         }
         parse_message(kind, message).map(Some)
@@ -94,11 +96,14 @@ impl Standing {
         if message.request_snapshot != 0 {
             return Err(Misbehaviour::Malformed);
         }
-        let is_current = self.role == StateRole::Leader && message.term == self.term;
-        if is_current && !message.reject && message.index > self.last_index {
+        if self.is_current_leader(message) && !message.reject && message.index > self.last_index {
             return Err(Misbehaviour::Inconsistent);
         }
         Ok(())
+    }
+
+    fn is_current_leader(&self, message: &raftpb::Message) -> bool {
+        self.role == StateRole::Leader && message.term == self.term
     }
 
     fn check_heartbeat(&self, message: &raftpb::Message) -> Result<(), Misbehaviour> {
@@ -165,6 +170,16 @@ impl Standing {
             Inner::MsgPropose | Inner::MsgReadIndex => self.role != StateRole::Leader,
             // Only the leader this member follows can answer what it asked.
             Inner::MsgReadIndexResp => message.term != self.term || message.from != self.leader,
+            // The leader sends it again; what replaces a tail is taken, or it would stay for ever.
+            Inner::MsgAppend => {
+                let extends = message.index >= self.last_index && !message.entries.is_empty();
+                self.is_full && message.term >= self.term && extends
+            }
+            // Late: the crate would probe below what it knows to match.
+            Inner::MsgAppendResponse => {
+                let is_known = self.matched.is_some_and(|matched| message.index <= matched);
+                self.is_current_leader(message) && message.reject && is_known
+            }
             Inner::MsgTimeoutNow | Inner::MsgRequestPreVoteResponse => !self.may_campaign,
             _ => false,
         }
@@ -228,6 +243,8 @@ fn encode_kind(kind: Inner) -> Option<Wire> {
     KINDS.iter().find(|(_, inner)| *inner == kind).map(|&(wire, _)| wire)
 }
 
+/// The sender's priority is left behind: all members are equal, and a member without a term cannot
+/// refuse a vote for its sake without panicking.
 fn parse_message(kind: Inner, message: raftpb::Message) -> Result<eraftpb::Message, Misbehaviour> {
     let mut parsed = eraftpb::Message::default();
     parsed.set_msg_type(kind);
@@ -241,7 +258,6 @@ fn parse_message(kind: Inner, message: raftpb::Message) -> Result<eraftpb::Messa
     parsed.reject = message.reject;
     parsed.reject_hint = message.reject_hint;
     parsed.context = message.context;
-    parsed.priority = message.priority;
     let entries: Option<Vec<_>> = message.entries.into_iter().map(parse_entry).collect();
     parsed.set_entries(entries.ok_or(Misbehaviour::Malformed)?.into());
     if kind == Inner::MsgSnapshot {

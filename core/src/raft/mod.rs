@@ -5,8 +5,8 @@
 //!            |                                             ^
 //!            v                                             |
 //!    message.rs (border) --> driver.rs (the raft crate) --> disk.rs (what must wait)
-//!                                |        |
-//!                             log.rs   confchange.rs
+//!                              |      |      |
+//!                           log.rs luck.rs confchange.rs
 //! ```
 //!
 //! A put on a leader of three: `Propose` waits until the next drain, where all proposals leave in
@@ -35,5 +35,7 @@ pub(crate) mod confchange;
 pub(crate) mod disk;
 pub(crate) mod driver;
 pub(crate) mod log;
+pub(crate) mod luck;
 pub(crate) mod message;
+pub(crate) mod opening;
 pub(crate) mod pointers;

@@ -12,7 +12,8 @@ const MEMBER: Standing = Standing {
     committed_term: 4,
     asked_votes_in: 0,
     may_campaign: true,
-    knows_sender: true,
+    is_full: false,
+    matched: Some(8),
 };
 
 fn message(kind: Wire) -> raftpb::Message {
@@ -76,6 +77,10 @@ fn appended_entries_follow_one_another() {
     for message in bad {
         assert_eq!(judge(MEMBER, message.clone()), Err(Misbehaviour::Inconsistent), "{message:?}");
     }
+    let full = Standing { is_full: true, ..MEMBER };
+    let more = append(20, 4, vec![entry(21, 5)]);
+    assert_eq!([judge(MEMBER, more.clone()), judge(full, more)], [Ok(true), Ok(false)]);
+    assert_eq!(judge(full, append(19, 4, vec![entry(20, 5)])), Ok(true), "a tail is replaced");
     let unknown = raftpb::Entry { r#type: 9, ..entry(10, 4) };
     assert_eq!(judge(MEMBER, append(9, 4, vec![unknown])), Err(Misbehaviour::Malformed));
 }
@@ -86,7 +91,9 @@ fn answers_come_from_members_and_claim_no_more_than_was_sent() {
     let answer = |index| raftpb::Message { index, ..message(Wire::MsgAppResp) };
     assert_eq!(judge(leader, answer(20)), Ok(true));
     assert_eq!(judge(leader, answer(21)), Err(Misbehaviour::Inconsistent));
-    let stranger = Standing { knows_sender: false, ..leader };
+    let refusal = |index| raftpb::Message { reject: true, ..answer(index) };
+    assert_eq!([judge(leader, refusal(8)), judge(leader, refusal(9))], [Ok(false), Ok(true)]);
+    let stranger = Standing { matched: None, ..leader };
     assert_eq!(judge(stranger, answer(20)), Err(Misbehaviour::Stranger));
     let candidate = Standing { role: StateRole::Candidate, ..MEMBER };
     let vote = || message(Wire::MsgVoteResp);
