@@ -33,6 +33,7 @@ pub mod node;
 pub mod observe;
 mod outputs;
 pub mod plan;
+mod post;
 pub mod queue;
 pub mod run;
 pub mod table;
@@ -43,3 +44,6 @@ pub use node::Build;
 pub use plan::{Plan, Shape};
 pub use run::{Report, find_parting, run};
 pub use trace::Wanted;
+
+#[cfg(test)]
+mod tests;
