@@ -114,6 +114,8 @@ pub struct World<B: Build, O> {
     /// Faults that struck, by word.
     pub(super) fired: BTreeMap<&'static str, u64>,
     events: u64,
+    /// The member whose machine had the last turn.
+    current: usize,
 }
 
 impl<B: Build, O: Observer> World<B, O> {
@@ -137,6 +139,7 @@ impl<B: Build, O: Observer> World<B, O> {
             violation: None,
             fired: BTreeMap::new(),
             events: 0,
+            current: 0,
             plan,
         };
         world.schedule_all();
@@ -229,6 +232,11 @@ impl<B: Build, O: Observer> World<B, O> {
         self.queue.now()
     }
 
+    /// The member whose machine had the last turn.
+    pub(super) fn current(&self) -> MemberId {
+        self.nodes[self.current].id()
+    }
+
     /// Tells the observer.
     pub(super) fn tell(&mut self, seen: &Seen) {
         if self.violation.is_none()
@@ -287,6 +295,7 @@ impl<B: Build, O: Observer> World<B, O> {
             return;
         }
         let now = self.queue.now();
+        self.current = node;
         let busy = self.nodes[node].draw_turn(now, part, self.plan.weather.step_us);
         let turn = &mut self.nodes[node].turns[part as usize];
         turn.is_due = false;

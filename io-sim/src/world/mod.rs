@@ -37,6 +37,7 @@ mod post;
 pub mod queue;
 pub mod run;
 pub mod table;
+pub mod toy;
 pub mod trace;
 mod words;
 

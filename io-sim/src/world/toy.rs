@@ -16,12 +16,12 @@ use quorate_proto::etcdserverpb as pb;
 
 use crate::world::Build;
 
-pub(super) use replica::ToyReplica;
-pub(super) use state::ToyState;
+pub use replica::ToyReplica;
+pub use state::ToyState;
 
 /// What is wrong with the machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Planted {
+pub enum Planted {
     /// Nothing.
     Nothing,
     /// Digests contain the member's id.
@@ -38,12 +38,13 @@ static RUNS: AtomicU64 = AtomicU64::new(0);
 
 impl Planted {
     /// Machines that are another in each run.
-    pub(super) fn another_each_run() -> Self {
+    pub fn another_each_run() -> Self {
         Self::Runs(RUNS.fetch_add(1, Ordering::Relaxed))
     }
 }
 
-pub(super) struct Toy(pub(super) Planted);
+/// Builds them.
+pub struct Toy(pub Planted);
 
 impl Build for Toy {
     type Replica = ToyReplica;

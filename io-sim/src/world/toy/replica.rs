@@ -15,7 +15,8 @@ use super::Planted;
 
 const TERM: u64 = 1;
 
-pub(in crate::world::tests) struct ToyReplica {
+/// See the module.
+pub struct ToyReplica {
     me: MemberId,
     peers: Vec<MemberId>,
     planted: Planted,
@@ -196,7 +197,8 @@ impl ToyReplica {
     }
 
     fn take_image(&mut self, message: &raftpb::Message) {
-        let meta = message.snapshot.as_ref().and_then(|s| s.metadata.as_ref()).unwrap();
+        let snapshot = message.snapshot.as_ref();
+        let Some(meta) = snapshot.and_then(|s| s.metadata.as_ref()) else { return };
         if meta.index <= self.last() {
             return self.acknowledge(self.persisted);
         }
@@ -255,8 +257,7 @@ impl Machine for ToyReplica {
             }
             ReplicaInput::Peer { from, message } => self.handle_peer(from, message),
             ReplicaInput::Persisted { number } => {
-                while self.writing.front().is_some_and(|(first, _)| *first <= number) {
-                    let (_, last) = self.writing.pop_front().unwrap();
+                while let Some((_, last)) = self.writing.pop_front_if(|first| first.0 <= number) {
                     self.persisted = last;
                 }
                 if self.leads() {

@@ -21,7 +21,8 @@ use quorate_proto::mvccpb;
 use super::Planted;
 use super::replica::mark;
 
-pub(in crate::world::tests) struct ToyState {
+/// See the module.
+pub struct ToyState {
     config: Config,
     planted: Planted,
     applied: u64,
@@ -37,7 +38,9 @@ pub(in crate::world::tests) struct ToyState {
 
 fn number(image: &dyn StateRead, key: &[u8]) -> Result<u64, StorageFault> {
     let row = image.get(Table::Meta, key)?;
-    Ok(row.map_or(0, |row| u64::from_le_bytes(row.as_ref().try_into().unwrap())))
+    Ok(row.map_or(0, |row| {
+        u64::from_le_bytes(row.as_ref().try_into().expect("eight bytes were written"))
+    }))
 }
 
 impl ToyState {
@@ -68,7 +71,7 @@ impl ToyState {
         self.digest = number(image.as_ref(), b"digest")?;
         self.history.clear();
         image.scan(Table::Key, b"", b"", &mut |_, value| {
-            self.history.push(mvccpb::KeyValue::decode(value.clone()).unwrap());
+            self.history.push(mvccpb::KeyValue::decode(value.clone()).expect("was encoded"));
             ControlFlow::Continue(())
         })?;
         self.image = (self.applied, image);
@@ -107,8 +110,8 @@ impl ToyState {
     fn apply(&mut self, entry: &Entry) {
         assert_eq!(entry.index.0, self.applied + 1, "entries come in order, once");
         assert!(self.planted != Planted::Panic || entry.index.0 != 100, "one too many");
-        let request = pb::InternalRaftRequest::decode(entry.data.clone()).unwrap();
-        let put = request.put.unwrap();
+        let request = pb::InternalRaftRequest::decode(entry.data.clone()).expect("was encoded");
+        let put = request.put.expect("only puts are proposed");
         let kv = mvccpb::KeyValue {
             key: put.key,
             value: put.value,
@@ -206,7 +209,7 @@ impl Machine for ToyState {
             StateInput::Installed { image } => {
                 self.epoch += 1;
                 let before = self.revision();
-                self.load(image).unwrap();
+                self.load(image).expect("an image can be read");
                 let missed = self.history[before as usize - 1..].to_vec();
                 for (stream, range) in self.streams.clone() {
                     let Some(range) = range else { continue };
