@@ -1,2 +1,10 @@
-//! The simulator.
-fn main() {}
+//! `quorate-sim`: explores seeds, replays failures.
+
+mod cli;
+mod scenario;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main::<scenario::Members>()
+}

@@ -243,16 +243,16 @@ impl<B: Build, O: Observer> World<B, O> {
             Upward::Call(call, Operation::Request(request)) => {
                 self.nodes[node].unproposed.push((call, request.clone()));
                 let token = Token(call.0);
-                self.to_state(node, StateInput::Request { token, request });
+                self.give_state(node, StateInput::Request { token, request });
             }
             Upward::Open(stream) => {
                 let frame_bytes_max = FRAME_BYTES_MAX;
-                self.to_state(node, StateInput::StreamOpened { stream, frame_bytes_max });
+                self.give_state(node, StateInput::StreamOpened { stream, frame_bytes_max });
             }
             Upward::Watch(stream, message) => {
-                self.to_state(node, StateInput::StreamMessage { stream, message });
+                self.give_state(node, StateInput::StreamMessage { stream, message });
             }
-            Upward::Close(stream) => self.to_state(node, StateInput::StreamClosed { stream }),
+            Upward::Close(stream) => self.give_state(node, StateInput::StreamClosed { stream }),
         }
     }
 
@@ -269,7 +269,7 @@ impl<B: Build, O: Observer> World<B, O> {
     /// A serializable read needs no barrier: the newest view will do.
     fn take_range(&mut self, node: usize, call: CallId, range: &pb::RangeRequest) {
         if !range.serializable {
-            return self.to_state(node, StateInput::Read { token: Token(call.0) });
+            return self.give_state(node, StateInput::Read { token: Token(call.0) });
         }
         if let Some(view) = self.nodes[node].view.clone() {
             self.read(node, call, &view);
@@ -335,7 +335,7 @@ impl<B: Build, O: Observer> World<B, O> {
         let event = Event::Down(node, client, u32::MAX, Downward::Broken(stream));
         self.queue.push(self.now() + rest, Class::Network, event);
         if self.nodes[node].is_up() {
-            self.to_state(node, StateInput::StreamClosed { stream });
+            self.give_state(node, StateInput::StreamClosed { stream });
         }
     }
 

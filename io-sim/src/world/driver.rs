@@ -5,22 +5,20 @@ use std::sync::Arc;
 
 use quorate_core::config::Peer;
 use quorate_core::error::StorageFault;
-use quorate_core::ids::{ClusterId, LogIndex, MemberId, StreamId};
-use quorate_core::peer::{Class as Lane, Message};
+use quorate_core::ids::{ClusterId, MemberId, StreamId};
 use quorate_core::time::{Duration, Time};
 use quorate_core::{Config, Machine, ReplicaInput, StateInput};
-use quorate_proto::peer::PeerMessage;
-use quorate_proto::raftpb;
 
 use super::client::{Clients, Downward, Upward};
 use super::clock::Clock;
 use super::describe::Describe;
 use super::disk::Pace;
 use super::luck::{Luck, Purpose};
-use super::network::{Fate, Network, Place};
+use super::network::{Network, Place};
 use super::node::{Build, Node, Part};
 use super::observe::{Observer, Seen, Stop, Verdict, Violation};
 use super::plan::{Plan, Shape};
+use super::post::Transit;
 use super::queue::{Class, Queue};
 use super::table::Content;
 use super::trace::{Line, Trace, Wanted};
@@ -31,7 +29,6 @@ pub(super) const SECOND: u64 = 1_000 * MILLISECOND;
 const TURN_INPUTS_MAX: usize = 32;
 /// Messages from peers that wait for one machine; more are lost.
 const INBOX_MAX: usize = 8_192;
-
 /// What will happen.
 pub(super) enum Event {
     /// The next fault of the plan.
@@ -85,16 +82,6 @@ pub(super) enum Ending {
     HungDisk(u64),
 }
 
-/// A message on its way between members, by number.
-pub(super) struct Transit {
-    from: usize,
-    to: usize,
-    /// Where it arrives; `to` unless it goes astray.
-    at: usize,
-    connection: u32,
-    message: PeerMessage,
-}
-
 /// How far the run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -127,6 +114,8 @@ pub struct World<B: Build, O> {
     /// Faults that struck, by word.
     pub(super) fired: BTreeMap<&'static str, u64>,
     events: u64,
+    /// The member whose machine had the last turn.
+    current: usize,
 }
 
 impl<B: Build, O: Observer> World<B, O> {
@@ -150,6 +139,7 @@ impl<B: Build, O: Observer> World<B, O> {
             violation: None,
             fired: BTreeMap::new(),
             events: 0,
+            current: 0,
             plan,
         };
         world.schedule_all();
@@ -209,7 +199,7 @@ impl<B: Build, O: Observer> World<B, O> {
             Event::Arrive(transit) => self.arrive(transit, None),
             Event::ArriveImage(image) => self.arrive(image.0, Some(image.1)),
             Event::Learn(node, boot, input) if !self.is_stale(node, boot) => {
-                self.to_replica(node, input);
+                self.give_replica(node, input);
             }
             Event::Up(client, node, connection, message) => {
                 self.arrive_up(client, node, connection, message);
@@ -242,6 +232,11 @@ impl<B: Build, O: Observer> World<B, O> {
         self.queue.now()
     }
 
+    /// The member whose machine had the last turn.
+    pub(super) fn current(&self) -> MemberId {
+        self.nodes[self.current].id()
+    }
+
     /// Tells the observer.
     pub(super) fn tell(&mut self, seen: &Seen) {
         if self.violation.is_none()
@@ -264,7 +259,7 @@ impl<B: Build, O: Observer> World<B, O> {
     }
 
     /// Puts an input in the replica's inbox.
-    pub(super) fn to_replica(&mut self, node: usize, input: ReplicaInput) {
+    pub(super) fn give_replica(&mut self, node: usize, input: ReplicaInput) {
         let inbox = &mut self.nodes[node].replica_inbox;
         if inbox.len() < INBOX_MAX || !matches!(input, ReplicaInput::Peer { .. }) {
             inbox.push_back(input);
@@ -273,7 +268,7 @@ impl<B: Build, O: Observer> World<B, O> {
     }
 
     /// Puts an input in the state's inbox.
-    pub(super) fn to_state(&mut self, node: usize, input: StateInput) {
+    pub(super) fn give_state(&mut self, node: usize, input: StateInput) {
         self.nodes[node].state_inbox.push_back(input);
         self.wake(node, Part::State);
     }
@@ -300,6 +295,7 @@ impl<B: Build, O: Observer> World<B, O> {
             return;
         }
         let now = self.queue.now();
+        self.current = node;
         let busy = self.nodes[node].draw_turn(now, part, self.plan.weather.step_us);
         let turn = &mut self.nodes[node].turns[part as usize];
         turn.is_due = false;
@@ -460,111 +456,6 @@ impl<B: Build, O: Observer> World<B, O> {
         self.queue.push(at, Class::Fault, Event::Start(node));
     }
 
-    /// Sends a message to another member.
-    pub(super) fn send(&mut self, from: usize, to: MemberId, message: PeerMessage) {
-        let Some(to) = self.nodes.iter().position(|node| node.id() == to) else { return };
-        let Some(body) = &message.message else { return };
-        let lane = Lane::of(body);
-        let (now, places) = (self.queue.now(), (Place::Member(from), Place::Member(to)));
-        let image = match body {
-            Message::Raft(raft) if lane == Lane::Snapshot => self.image_for(from, raft),
-            _ => None,
-        };
-        if lane == Lane::Snapshot && image.is_none() {
-            return self.fail_image(from, to);
-        }
-        match self.network.send(now, places.0, places.1, lane as usize) {
-            Fate::Lost if lane == Lane::Snapshot => self.fail_image(from, to),
-            Fate::Lost => {
-                let to = self.nodes[to].id();
-                self.learn(from, 10 * MILLISECOND, ReplicaInput::Unreachable { to });
-            }
-            Fate::Arrives { at, again, connection, astray } => {
-                let wrong = (to + 1) % self.nodes.len();
-                let at_node = if astray { wrong } else { to };
-                let transit = |message| Transit { from, to, at: at_node, connection, message };
-                if let Some(content) = image {
-                    return self.send_image(at, transit(message), content);
-                }
-                if let Some(again) = again {
-                    let event = Event::Arrive(transit(message.clone()));
-                    self.queue.push(again, Class::Network, event);
-                }
-                self.queue.push(at, Class::Network, Event::Arrive(transit(message)));
-            }
-        }
-    }
-
-    fn learn(&mut self, node: usize, rest: u64, input: ReplicaInput) {
-        let event = Event::Learn(node, self.nodes[node].boot, input);
-        self.queue.push(self.queue.now() + rest, Class::Network, event);
-    }
-
-    /// The image that goes with an announcement.
-    fn image_for(&self, from: usize, raft: &raftpb::Message) -> Option<Content> {
-        let index = raft.snapshot.as_ref()?.metadata.as_ref()?.index;
-        let (mark, image) = self.nodes[from].pinned.as_ref()?;
-        (mark.index == LogIndex(index)).then(|| Content::copied(image.as_ref()).ok())?
-    }
-
-    fn fail_image(&mut self, from: usize, to: usize) {
-        let to = self.nodes[to].id();
-        let input = ReplicaInput::SnapshotSent { to, delivered: false };
-        self.learn(from, 50 * MILLISECOND, input);
-    }
-
-    /// An image takes its time, a millisecond for each hundred rows, and may break off.
-    fn send_image(&mut self, at: u64, transit: Transit, content: Content) {
-        let node = &mut self.nodes[transit.from];
-        let rest = content.rows() as u64 * 10_000 + node.luck.below(200 * MILLISECOND);
-        if node.luck.hits(self.plan.weather.image_cut as u32) {
-            *self.fired.entry("image-cut").or_default() += 1;
-            return self.fail_image(transit.from, transit.to);
-        }
-        let event = Event::ArriveImage(Box::new((transit, content)));
-        self.queue.push(at + rest, Class::Network, event);
-    }
-
-    fn arrive(&mut self, transit: Transit, image: Option<Content>) {
-        let Transit { from, to, at, connection, message } = transit;
-        let (a, b) = (Place::Member(from), Place::Member(to));
-        let is_whole = self.network.arrive(a, b, connection) && self.nodes[at].is_up();
-        if let Some(content) = image {
-            if !is_whole {
-                return self.fail_image(from, to);
-            }
-            self.stage(at, &message, content);
-            let to = self.nodes[to].id();
-            self.learn(from, MILLISECOND, ReplicaInput::SnapshotSent { to, delivered: true });
-        }
-        if !is_whole {
-            return;
-        }
-        let from = self.nodes[from].id();
-        match message.message {
-            Some(Message::Raft(message)) => {
-                self.to_replica(at, ReplicaInput::Peer { from, message });
-            }
-            Some(Message::Ask(ask)) => self.to_state(at, StateInput::Ask { from, ask }),
-            Some(Message::Answer(answer)) => {
-                self.to_state(at, StateInput::Answer { from, answer });
-            }
-            None => {}
-        }
-    }
-
-    /// Keeps a received image until the replica asks for it to be installed.
-    fn stage(&mut self, node: usize, message: &PeerMessage, content: Content) {
-        let Some(Message::Raft(raft)) = &message.message else { return };
-        let Some(meta) = raft.snapshot.as_ref().and_then(|s| s.metadata.as_ref()) else { return };
-        let mark = quorate_core::storage::SnapshotMark {
-            index: LogIndex(meta.index),
-            term: quorate_core::ids::Term(meta.term),
-            conf_state: meta.conf_state.clone().unwrap_or_default(),
-        };
-        self.nodes[node].staged = Some((mark, content));
-    }
-
     /// What was counted.
     pub(super) fn counts(&self) -> (u64, &Network) {
         (self.events, &self.network)
@@ -575,7 +466,7 @@ impl<B: Build, O: Observer> World<B, O> {
         let credit = &mut self.nodes[node].credit[usize::from(slow)];
         for (stream, frames) in std::mem::take(credit) {
             let input = StateInput::StreamReady { stream: StreamId(stream), frames };
-            self.to_state(node, input);
+            self.give_state(node, input);
         }
     }
 }

@@ -72,7 +72,7 @@ impl<B: Build, O: Observer> World<B, O> {
             Fault::MoveLeader { node } => {
                 let Some(leader) = self.leader() else { return false };
                 let to = Some(self.nodes[number(node)].id());
-                self.to_replica(leader, ReplicaInput::TransferLeader { to });
+                self.give_replica(leader, ReplicaInput::TransferLeader { to });
                 true
             }
             Fault::SlowDisk { node, .. }

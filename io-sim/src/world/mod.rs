@@ -33,9 +33,11 @@ pub mod node;
 pub mod observe;
 mod outputs;
 pub mod plan;
+mod post;
 pub mod queue;
 pub mod run;
 pub mod table;
+pub mod toy;
 pub mod trace;
 mod words;
 
@@ -43,3 +45,6 @@ pub use node::Build;
 pub use plan::{Plan, Shape};
 pub use run::{Report, find_parting, run};
 pub use trace::Wanted;
+
+#[cfg(test)]
+mod tests;

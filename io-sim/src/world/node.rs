@@ -9,7 +9,7 @@
 //! by one. How long a turn takes, and so how much gathers, is drawn; a lag of applying or a pause
 //! is nothing but a very long turn.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use quorate_core::error::StorageFault;
@@ -124,8 +124,8 @@ pub(super) struct Node<B: Build> {
     pub(super) view: Option<View>,
     /// The newest image taken here.
     pub(super) pinned: Option<(SnapshotMark, Arc<dyn StateRead>)>,
-    /// The newest image received here.
-    pub(super) staged: Option<(SnapshotMark, Content)>,
+    /// Images received here and not installed yet, by index.
+    pub(super) staged: BTreeMap<LogIndex, Content>,
     /// Calls handed in and not yet seen in a proposal.
     pub(super) unproposed: Vec<(CallId, Request)>,
     /// Frames passed on and not yet credited, by stream: to quick clients, to slow ones.
@@ -157,7 +157,7 @@ impl<B: Build> Node<B> {
             applied: (LogIndex(0), 0),
             view: None,
             pinned: None,
-            staged: None,
+            staged: BTreeMap::new(),
             unproposed: Vec::new(),
             credit: [Vec::new(), Vec::new()],
             stored: LogIndex(0),
@@ -202,7 +202,7 @@ impl<B: Build> Node<B> {
         self.role = Role::default();
         self.view = None;
         self.pinned = None;
-        self.staged = None;
+        self.staged.clear();
         self.unproposed.clear();
         self.credit = [Vec::new(), Vec::new()];
         let installed = self.log.crash(self.pace.luck());

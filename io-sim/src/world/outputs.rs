@@ -29,27 +29,27 @@ impl<B: Build, O: Observer> World<B, O> {
             ReplicaOutput::Persist(persist) => self.persist(node, persist),
             ReplicaOutput::Committed { entries } => {
                 self.tell(&Seen::Committed { member, entries: entries.clone() });
-                self.to_state(node, StateInput::Committed { entries });
+                self.give_state(node, StateInput::Committed { entries });
             }
             ReplicaOutput::CommitIndex { index } => {
                 self.tell(&Seen::CommitIndex { member, index });
-                self.to_state(node, StateInput::CommitIndex { index });
+                self.give_state(node, StateInput::CommitIndex { index });
             }
             ReplicaOutput::BarrierReached { context, index } => {
-                self.to_state(node, StateInput::BarrierReached { context, index });
+                self.give_state(node, StateInput::BarrierReached { context, index });
             }
             ReplicaOutput::BarrierLost { context } => {
-                self.to_state(node, StateInput::BarrierLost { context });
+                self.give_state(node, StateInput::BarrierLost { context });
             }
             ReplicaOutput::ProposalDropped { id } => {
-                self.to_state(node, StateInput::ProposalDropped { id });
+                self.give_state(node, StateInput::ProposalDropped { id });
             }
             ReplicaOutput::Role(role) => {
                 self.nodes[node].role = role;
                 self.tell(&Seen::Role { member, role });
-                self.to_state(node, StateInput::Role(role));
+                self.give_state(node, StateInput::Role(role));
             }
-            ReplicaOutput::TakeSnapshot => self.to_state(node, StateInput::TakeSnapshot),
+            ReplicaOutput::TakeSnapshot => self.give_state(node, StateInput::TakeSnapshot),
             ReplicaOutput::Cut { mark } => self.cut_log(node, mark),
             ReplicaOutput::Misbehaved { from, how } => {
                 self.tell(&Seen::Misbehaved { member, from, how });
@@ -95,16 +95,15 @@ impl<B: Build, O: Observer> World<B, O> {
             snapshot: persist.snapshot.clone(),
         };
         self.tell(&seen);
-        let staged = &self.nodes[node].staged;
-        let image = match (&persist.snapshot, staged) {
-            (Some(mark), Some((have, content))) if mark.index == have.index => {
-                Some(content.clone())
-            }
-            (Some(mark), _) => {
-                let what = format!("installs an image at {} that never arrived", mark.index);
-                return self.object(Verdict::Correctness, "image", what);
-            }
-            (None, _) => None,
+        let image = match &persist.snapshot {
+            Some(mark) => match self.nodes[node].staged.remove(&mark.index) {
+                Some(content) => Some(content),
+                None => {
+                    let what = format!("installs an image at {} that never arrived", mark.index);
+                    return self.object(Verdict::Correctness, "image", what);
+                }
+            },
+            None => None,
         };
         self.nodes[node].log.write(persist, image);
         self.begin_log(node);
@@ -130,15 +129,15 @@ impl<B: Build, O: Observer> World<B, O> {
         let Some(done) = self.nodes[node].log.complete() else { return };
         if let Some((mark, content)) = done.installed {
             self.nodes[node].store.install(content.clone());
-            self.nodes[node].staged = None;
+            self.nodes[node].staged.retain(|index, _| *index > mark.index);
             self.nodes[node].stored = mark.index;
             self.tell(&Seen::Installed { member, mark });
-            self.to_state(node, StateInput::Installed { image: shared(content) });
+            self.give_state(node, StateInput::Installed { image: shared(content) });
         }
         if done.synced {
             self.tell(&Seen::Persisted { member, number: done.number });
         }
-        self.to_replica(node, ReplicaInput::Persisted { number: done.number });
+        self.give_replica(node, ReplicaInput::Persisted { number: done.number });
         self.begin_log(node);
     }
 
@@ -178,19 +177,19 @@ impl<B: Build, O: Observer> World<B, O> {
             StateOutput::Publish(view) => self.nodes[node].view = Some(view),
             StateOutput::Propose { id, data } => self.propose(node, id, data),
             StateOutput::Barrier { context } => {
-                self.to_replica(node, ReplicaInput::Barrier { context });
+                self.give_replica(node, ReplicaInput::Barrier { context });
             }
             StateOutput::Applied { index, digest } => {
                 self.nodes[node].applied = (index, digest);
                 self.tell(&Seen::Applied { member, index, digest });
-                self.to_replica(node, ReplicaInput::Applied { index });
+                self.give_replica(node, ReplicaInput::Applied { index });
             }
             StateOutput::Store(batch) => self.store(node, batch),
             StateOutput::SnapshotTaken { mark, image } => {
                 self.nodes[node].pinned = Some((mark.clone(), image));
-                self.to_replica(node, ReplicaInput::SnapshotTaken { mark });
+                self.give_replica(node, ReplicaInput::SnapshotTaken { mark });
             }
-            StateOutput::Synced { mark } => self.to_replica(node, ReplicaInput::Synced { mark }),
+            StateOutput::Synced { mark } => self.give_replica(node, ReplicaInput::Synced { mark }),
             StateOutput::Send { to, message } => self.send(node, to, message),
             StateOutput::Note(note) => self.tell(&Seen::Noted { member, note }),
             StateOutput::Halt(fault) => self.halt(node, fault.what),
@@ -208,7 +207,7 @@ impl<B: Build, O: Observer> World<B, O> {
         };
         let member = self.nodes[node].id();
         self.tell(&Seen::Proposed { member, id, call, data: data.clone() });
-        self.to_replica(node, ReplicaInput::Propose { id, data });
+        self.give_replica(node, ReplicaInput::Propose { id, data });
     }
 
     fn store(&mut self, node: usize, batch: Batch) {
@@ -229,7 +228,7 @@ impl<B: Build, O: Observer> World<B, O> {
     pub(super) fn store_done(&mut self, node: usize) {
         if let Some(done) = self.nodes[node].store.complete() {
             let image = Arc::new(done.image);
-            self.to_state(node, StateInput::Stored { index: done.index, image });
+            self.give_state(node, StateInput::Stored { index: done.index, image });
             if done.sync {
                 self.begin_store_sync(node);
             }
@@ -252,7 +251,7 @@ impl<B: Build, O: Observer> World<B, O> {
             let member = self.nodes[node].id();
             self.nodes[node].stored = index;
             self.tell(&Seen::Synced { member, index });
-            self.to_state(node, StateInput::Synced { index });
+            self.give_state(node, StateInput::Synced { index });
         }
         if self.nodes[node].store.owes_sync() {
             self.begin_store_sync(node);

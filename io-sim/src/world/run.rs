@@ -41,7 +41,7 @@ pub fn run<B: Build, O: Observer>(plan: Plan, build: B, observer: O, wanted: Wan
         Err(panic) => Some(Violation {
             verdict: Verdict::Crash,
             oracle: "panic",
-            what: message_of(panic.as_ref()),
+            what: format!("member {}: {}", world.current(), message_of(panic.as_ref())),
         }),
     };
     world.into_report(violation)

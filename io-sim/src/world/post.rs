@@ -1,0 +1,139 @@
+//! The post between members: messages, and images that travel with an announcement.
+//!
+//! An image is copied when it is sent, takes its time, may be cut off on the way, and waits at the
+//! receiver until the replica asks for it to be installed. Its sender learns how it ended.
+
+use quorate_core::ReplicaInput;
+use quorate_core::StateInput;
+use quorate_core::ids::{LogIndex, MemberId};
+use quorate_core::peer::{Class as Lane, Message};
+use quorate_proto::peer::PeerMessage;
+use quorate_proto::raftpb;
+
+use super::driver::{Event, MILLISECOND, World};
+use super::network::{Fate, Place};
+use super::node::{Build, Node};
+use super::observe::Observer;
+use super::queue::Class;
+use super::table::Content;
+
+/// Received images that wait to be installed; more are refused.
+const STAGED_MAX: usize = 8;
+
+/// A message on its way between members, by number.
+pub(super) struct Transit {
+    from: usize,
+    to: usize,
+    /// Where it arrives; `to` unless it goes astray.
+    at: usize,
+    connection: u32,
+    message: PeerMessage,
+}
+
+impl<B: Build, O: Observer> World<B, O> {
+    /// Sends a message to another member.
+    pub(super) fn send(&mut self, from: usize, to: MemberId, message: PeerMessage) {
+        let Some(to) = self.nodes.iter().position(|node| node.id() == to) else { return };
+        let Some(body) = &message.message else { return };
+        let lane = Lane::of(body);
+        let (now, places) = (self.queue.now(), (Place::Member(from), Place::Member(to)));
+        let image = match body {
+            Message::Raft(raft) if lane == Lane::Snapshot => self.image_for(from, raft),
+            _ => None,
+        };
+        if lane == Lane::Snapshot && image.is_none() {
+            return self.fail_image(from, to);
+        }
+        match self.network.send(now, places.0, places.1, lane as usize) {
+            Fate::Lost if lane == Lane::Snapshot => self.fail_image(from, to),
+            Fate::Lost => {
+                let to = self.nodes[to].id();
+                self.learn(from, 10 * MILLISECOND, ReplicaInput::Unreachable { to });
+            }
+            Fate::Arrives { at, again, connection, astray } => {
+                let wrong = (to + 1) % self.nodes.len();
+                let at_node = if astray { wrong } else { to };
+                let transit = |message| Transit { from, to, at: at_node, connection, message };
+                if let Some(content) = image {
+                    return self.send_image(at, transit(message), content);
+                }
+                if let Some(again) = again {
+                    let event = Event::Arrive(transit(message.clone()));
+                    self.queue.push(again, Class::Network, event);
+                }
+                self.queue.push(at, Class::Network, Event::Arrive(transit(message)));
+            }
+        }
+    }
+
+    fn learn(&mut self, node: usize, rest: u64, input: ReplicaInput) {
+        let event = Event::Learn(node, self.nodes[node].boot, input);
+        self.queue.push(self.queue.now() + rest, Class::Network, event);
+    }
+
+    /// The image that goes with an announcement.
+    fn image_for(&self, from: usize, raft: &raftpb::Message) -> Option<Content> {
+        let index = raft.snapshot.as_ref()?.metadata.as_ref()?.index;
+        let (mark, image) = self.nodes[from].pinned.as_ref()?;
+        (mark.index == LogIndex(index)).then(|| Content::copied(image.as_ref()).ok())?
+    }
+
+    fn fail_image(&mut self, from: usize, to: usize) {
+        let to = self.nodes[to].id();
+        let input = ReplicaInput::SnapshotSent { to, delivered: false };
+        self.learn(from, 50 * MILLISECOND, input);
+    }
+
+    /// An image takes its time, a millisecond for each hundred rows, and may break off.
+    fn send_image(&mut self, at: u64, transit: Transit, content: Content) {
+        let node = &mut self.nodes[transit.from];
+        let rest = content.rows() as u64 * 10_000 + node.luck.below(200 * MILLISECOND);
+        if node.luck.hits(self.plan.weather.image_cut as u32) {
+            *self.fired.entry("image-cut").or_default() += 1;
+            return self.fail_image(transit.from, transit.to);
+        }
+        let event = Event::ArriveImage(Box::new((transit, content)));
+        self.queue.push(at + rest, Class::Network, event);
+    }
+
+    pub(super) fn arrive(&mut self, transit: Transit, image: Option<Content>) {
+        let Transit { from, to, at, connection, message } = transit;
+        let (a, b) = (Place::Member(from), Place::Member(to));
+        let is_whole = self.network.arrive(a, b, connection) && self.nodes[at].is_up();
+        if let Some(content) = image {
+            if !is_whole || !self.stage(at, &message, content) {
+                return self.fail_image(from, to);
+            }
+            let to = self.nodes[to].id();
+            self.learn(from, MILLISECOND, ReplicaInput::SnapshotSent { to, delivered: true });
+        }
+        if !is_whole {
+            return;
+        }
+        let from = self.nodes[from].id();
+        match message.message {
+            Some(Message::Raft(message)) => {
+                self.give_replica(at, ReplicaInput::Peer { from, message });
+            }
+            Some(Message::Ask(ask)) => self.give_state(at, StateInput::Ask { from, ask }),
+            Some(Message::Answer(answer)) => {
+                self.give_state(at, StateInput::Answer { from, answer });
+            }
+            None => {}
+        }
+    }
+
+    /// Keeps a received image until the replica asks for it to be installed. False if it is full.
+    fn stage(&mut self, node: usize, message: &PeerMessage, content: Content) -> bool {
+        let Some(Message::Raft(raft)) = &message.message else { return false };
+        let snapshot = raft.snapshot.as_ref();
+        let Some(meta) = snapshot.and_then(|s| s.metadata.as_ref()) else { return false };
+        let Node { staged, applied, .. } = &mut self.nodes[node];
+        staged.retain(|index, _| *index > applied.0);
+        let has_room = staged.len() < STAGED_MAX;
+        if has_room {
+            staged.insert(LogIndex(meta.index), content);
+        }
+        has_room
+    }
+}

@@ -1,0 +1,202 @@
+//! `quorate-sim run`: many seeds.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use quorate_io_sim::world::{Plan, Report};
+
+use super::failure::{Failure, check};
+use super::{Found, say};
+use crate::scenario::{Subject, shape};
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// How many seeds.
+    #[arg(long, default_value_t = 100)]
+    seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 0)]
+    start: u64,
+    /// Simulated seconds under faults.
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// Members.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=9))]
+    nodes: u64,
+    /// Only every n-th seed, from the i-th on: `0/4` to `3/4`.
+    #[arg(long, default_value = "0/1", value_parser = parse_shard)]
+    shard: (u64, u64),
+    /// Seeds at the same time.
+    #[arg(long, default_value_t = 1)]
+    jobs: u64,
+    /// Run each seed once instead of twice with equal traces.
+    #[arg(long)]
+    once: bool,
+    /// No faults: for measuring.
+    #[arg(long)]
+    calm: bool,
+}
+
+fn parse_shard(text: &str) -> Result<(u64, u64), String> {
+    let parts = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+    match parts {
+        Some((i, n)) if i < n => Ok((i, n)),
+        _ => Err(String::from("i/n with i below n")),
+    }
+}
+
+/// What all runs add up to.
+#[derive(Debug, Default)]
+struct Sum {
+    seeds: u64,
+    simulated_ns: u64,
+    answered: u64,
+    events: u64,
+    fired: BTreeMap<&'static str, u64>,
+    failures: Vec<Failure>,
+}
+
+impl Sum {
+    fn add<O>(&mut self, report: &Report<O>, runs: u64, failure: Option<Failure>) {
+        self.seeds += 1;
+        self.simulated_ns += runs * report.ended_at;
+        self.answered += runs * report.answered;
+        self.events += runs * report.events;
+        for (word, times) in &report.fired {
+            *self.fired.entry(word).or_default() += times;
+        }
+        let counts = report.network;
+        let weather = [
+            ("net-lost", counts.lost),
+            ("net-duplicated", counts.duplicated),
+            ("net-reordered", counts.reordered),
+            ("net-slowed", counts.slowed),
+            ("net-astray", counts.astray),
+            ("net-reset", counts.resets),
+        ];
+        for (word, times) in weather {
+            *self.fired.entry(word).or_default() += times;
+        }
+        self.failures.extend(failure);
+    }
+
+    fn say(&self, cpu: Duration) {
+        let cpu_us = cpu.as_micros().max(1);
+        let hours = |ns: u64| format!("{}.{:02}", ns / HOUR, ns % HOUR * 100 / HOUR);
+        let per_cpu_hour = u128::from(self.simulated_ns) / 1_000 / cpu_us;
+        let per_cpu_second = |n: u64| u128::from(n) * 1_000_000 / cpu_us;
+        say(&format!("seeds             {}", self.seeds));
+        say(&format!("simulated hours   {}", hours(self.simulated_ns)));
+        say(&format!("hours per CPU-h   {per_cpu_hour}"));
+        say(&format!("calls per CPU-s   {}", per_cpu_second(self.answered)));
+        say(&format!("events per CPU-s  {}", per_cpu_second(self.events)));
+        let fired: Vec<_> = self.fired.iter().map(|(word, n)| format!("{word} {n}")).collect();
+        say(&format!("faults            {}", fired.join(", ")));
+    }
+}
+
+const HOUR: u64 = 3_600_000_000_000;
+
+/// Explores.
+pub(super) fn run<S: Subject>(args: &RunArgs) -> Result<Found, std::io::Error> {
+    let seeds: Vec<_> = (args.start..args.start.saturating_add(args.seeds))
+        .filter(|seed| seed % args.shard.1 == args.shard.0)
+        .collect();
+    let bar = progress(seeds.len() as u64);
+    let sum = Mutex::new(Sum::default());
+    let (next, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
+    let (began, began_cpu) = (Instant::now(), cpu_time());
+    std::thread::scope(|scope| {
+        for _ in 0..args.jobs.max(1) {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    let place = next.fetch_add(1, Ordering::Relaxed) as usize;
+                    let Some(&seed) = seeds.get(place) else { break };
+                    let failed = explore::<S>(args, seed, &sum);
+                    is_over.fetch_or(failed, Ordering::Relaxed);
+                    bar.inc(1);
+                }
+            });
+        }
+    });
+    bar.finish_and_clear();
+    let cpu = match (began_cpu, cpu_time()) {
+        (Some(before), Some(after)) => after.saturating_sub(before),
+        _ => began.elapsed(),
+    };
+    let mut sum = sum.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    sum.say(cpu);
+    sum.failures.sort_by_key(|failure| failure.seed);
+    for failure in &sum.failures {
+        let Failure { seed, text, .. } = failure;
+        say(&format!("seed {seed}: {text}"));
+        let calm = if args.calm { " --calm" } else { "" };
+        let (seconds, nodes) = (args.seconds, args.nodes);
+        say(&format!("quorate-sim replay {seed} --seconds {seconds} --nodes {nodes}{calm}"));
+    }
+    Ok(sum.failures.first().map_or(Found::Nothing, |failure| failure.found))
+}
+
+/// The plan of a seed.
+pub(super) fn plan<S: Subject>(seed: u64, nodes: u64, seconds: u64, calm: bool) -> Plan {
+    let shape = shape(nodes, seconds);
+    S::fit(if calm { Plan::calm(seed, shape) } else { Plan::draw(seed, shape) })
+}
+
+fn explore<S: Subject>(args: &RunArgs, seed: u64, sum: &Mutex<Sum>) -> bool {
+    let plan = plan::<S>(seed, args.nodes, args.seconds, args.calm);
+    let (report, failure) = check::<S>(&plan, args.once, 0);
+    let failed = failure.is_some();
+    let runs = if args.once || report.violation.is_some() { 1 } else { 2 };
+    let mut sum = sum.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    sum.add(&report, runs, failure);
+    failed
+}
+
+/// A bar on a terminal, nothing elsewhere.
+fn progress(seeds: u64) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {eta} left");
+    let bar = ProgressBar::new(seeds);
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// CPU time of this process so far, where the system tells it: in hundredths of a second.
+fn cpu_time() -> Option<Duration> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let fields: Vec<_> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+    Some(Duration::from_millis(10 * ticks))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_are_i_of_n() {
+        assert_eq!(parse_shard("2/3"), Ok((2, 3)));
+        for wrong in ["3/3", "1", "a/b", "-1/2", "0/0"] {
+            assert!(parse_shard(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn this_system_tells_cpu_time() {
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_millis(50) {
+            std::hint::spin_loop();
+        }
+        assert!(cpu_time().is_some_and(|time| time >= Duration::from_millis(10)));
+    }
+}

@@ -1,0 +1,80 @@
+//! The command line: `quorate-sim run` and `quorate-sim replay`.
+//!
+//! A failure is one line that reproduces it anywhere, and an exit code that says what kind it is:
+//! 0 all is well, 1 a wrong answer, 2 wrong usage, 3 something due did not happen, 4 a crash,
+//! 5 two runs of one seed differ.
+
+mod columns;
+mod explore;
+mod failure;
+mod replay;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::scenario::Subject;
+
+/// Tests a replicated store in a simulated, faulty world.
+#[derive(Debug, Parser)]
+#[command(name = "quorate-sim", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Explore seeds until one fails.
+    Run(explore::RunArgs),
+    /// Run one seed, or one schedule, and show what happened.
+    Replay(replay::ReplayArgs),
+}
+
+/// What the program found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Nothing = 0,
+    Wrong = 1,
+    BadUsage = 2,
+    Stuck = 3,
+    Crash = 4,
+    Difference = 5,
+}
+
+/// Runs the program on these machines.
+pub(crate) fn main<S: Subject>() -> ExitCode {
+    failure::remember_panics();
+    let found = match Cli::parse().command {
+        Command::Run(args) => explore::run::<S>(&args),
+        Command::Replay(args) => replay::replay::<S>(&args),
+    };
+    let found = found.unwrap_or_else(|error| {
+        say_error(&error.to_string());
+        Found::BadUsage
+    });
+    ExitCode::from(found as u8)
+}
+
+/// A line for the reader; a closed pipe is no reason to fail.
+fn say(line: &str) {
+    let _ = writeln!(io::stdout().lock(), "{line}");
+}
+
+/// A line for whoever looks after the program.
+fn say_error(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "quorate-sim: {line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}
