@@ -82,7 +82,8 @@ impl Mvcc {
         let swept = self.now.index.sweep(&running.cursor, running.target, work_max);
         let remove = |key| Write { table: Table::Key, key, value: None };
         let rows = swept.removed.into_iter();
-        let mut slice = Slice { writes: rows.map(|row| remove(row.encode())).collect(), finished: None };
+        let mut slice =
+            Slice { writes: rows.map(|row| remove(row.encode())).collect(), finished: None };
         match swept.next {
             Some(next) => running.cursor = next,
             None => self.finish_compaction(&mut slice),

@@ -146,11 +146,11 @@ impl HashWalk {
         }
         let index = &self.view.index;
         let all = KeyRange::From(Bytes::new());
-        let flow = index.visit(&all, self.until, &mut |key, _: Version| {
-            match index.hashed_as_of(key, self.until) {
-                Some(_) => ControlFlow::Break(()),
-                None => ControlFlow::Continue(()),
-            }
+        let flow = index.visit(&all, self.until, &mut |key, _: Version| match index
+            .hashed_as_of(key, self.until)
+        {
+            Some(_) => ControlFlow::Break(()),
+            None => ControlFlow::Continue(()),
         });
         let needs_any = flow.is_break()
             || (self.needed == Needed::ByCompaction && self.has_tombstone_at_end()?);

@@ -86,9 +86,7 @@ fn load_index(records: &Records) -> Result<(Index, i64), StorageFault> {
         let version = match row.is_tombstone {
             true => Version::tombstone(row.at),
             // A record that only lifts the revision is empty; it counts as a version 0.
-            false => {
-                Version { at: row.at, created: kv.create_revision, number: kv.version.max(0) }
-            }
+            false => Version { at: row.at, created: kv.create_revision, number: kv.version.max(0) },
         };
         index.push(&kv.key, version);
         Ok(ControlFlow::Continue(()))

@@ -1,6 +1,7 @@
 //! An unchanging picture of keys and history.
 
 use alloc::sync::Arc;
+use core::ops::ControlFlow;
 
 use quorate_proto::mvccpb::KeyValue;
 
@@ -8,6 +9,7 @@ use super::hash::KvHash;
 use super::index::{Index, Version};
 use super::records::Records;
 use crate::error::{Refusal, StorageFault};
+use crate::event::KeyRange;
 use crate::ids::Revision;
 use crate::schema::record;
 
@@ -48,8 +50,18 @@ impl KvView {
         self.version_of(key).map(|version| self.load(&version)).transpose()
     }
 
-    /// The record a live version stands for.
-    pub(super) fn load(&self, version: &Version) -> Result<KeyValue, StorageFault> {
+    /// Visits the keys of `keys` that exist at the newest revision, in order, until `visit` breaks.
+    /// Reads no record.
+    pub fn visit<'a>(
+        &'a self,
+        keys: &KeyRange,
+        visit: &mut dyn FnMut(&'a [u8], Version) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        self.index.visit(keys, self.revision, visit)
+    }
+
+    /// Reads the record a live version stands for.
+    pub fn load(&self, version: &Version) -> Result<KeyValue, StorageFault> {
         record::load(&self.records.get(version.at)?)
     }
 

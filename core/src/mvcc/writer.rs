@@ -76,7 +76,7 @@ impl<'a> Writer<'a> {
     pub fn delete_range(&mut self, range: &KeyRange) -> u64 {
         let mut keys = Vec::new();
         let now = self.now();
-        let _ = now.index.visit(range, now.revision, &mut |key, _| {
+        let _ = now.visit(range, &mut |key, _| {
             keys.push(Bytes::copy_from_slice(key));
             ControlFlow::Continue(())
         });

@@ -165,6 +165,8 @@ impl History {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+
     use super::*;
 
     /// Digits are puts, dots tombstones, at revisions 2, 3, 4, ...; `-` leaves one out.
@@ -189,8 +191,9 @@ mod tests {
     #[test]
     fn generations_begin_after_tombstones() {
         let history = history("pp.p-p");
-        let seen: Vec<_> =
-            (1..=8).map(|main| history.as_of(main).map(|v| (v.at.main, v.created, v.number))).collect();
+        let seen: Vec<_> = (1..=8)
+            .map(|main| history.as_of(main).map(|v| (v.at.main, v.created, v.number)))
+            .collect();
         let tombstone = Some((4, 0, -1));
         assert_eq!(
             seen,

@@ -111,10 +111,9 @@ impl Node {
                     is_worn: history.is_worn(),
                 })
             }),
-            Self::Branch(branch) => branch
-                .children
-                .iter()
-                .fold(Tally::default(), |tally, child| tally.sum(child.tally)),
+            Self::Branch(branch) => {
+                branch.children.iter().fold(Tally::default(), |tally, child| tally.sum(child.tally))
+            }
         }
     }
 
