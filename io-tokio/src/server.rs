@@ -330,19 +330,20 @@ impl Server<'_> {
 
 /// Waits until this member's attributes are known to all, which takes a leader.
 async fn published(core: &Core) {
-    while !core.view().facts.published {
+    while !core.view().facts.is_published {
         tokio::time::sleep(LOOK_INTERVAL).await;
     }
 }
 
 /// Keeps the transport's members those of the newest view.
 async fn follow_members(core: &Core, peers: &Peers) {
-    let mut known = Vec::new();
+    let mut known = Arc::from([]);
     loop {
-        let facts = core.view().facts;
+        let view = core.view();
+        let members = &view.facts.members;
         // Before the first entry is applied nobody is known, and the transport knows better.
-        if !facts.members.is_empty() && facts.members != known {
-            known.clone_from(&facts.members);
+        if !members.is_empty() && *members != known {
+            known.clone_from(members);
             let members = known.iter().map(|m| (MemberId(m.id), m.peer_ur_ls.clone()));
             peers.set_members(members);
         }
@@ -352,7 +353,8 @@ async fn follow_members(core: &Core, peers: &Peers) {
 
 /// Gives leadership away, if there is somebody to take it.
 async fn hand_over(core: &Core) {
-    let facts = core.view().facts;
+    let view = core.view();
+    let facts = &view.facts;
     if !facts.role.is_leader {
         return;
     }

@@ -44,9 +44,6 @@ mod store;
 mod view;
 mod writer;
 
-#[cfg(test)]
-mod tests;
-
 pub use crate::schema::{RevisionKey, RowKey};
 pub use compact::Slice;
 pub use hash::KvHash;

@@ -84,26 +84,24 @@ fn holds(view: &KvView, compare: &pb::Compare) -> Result<bool, StorageFault> {
 /// A union of another kind than the target compares as zero; an unknown target as equal; an unknown
 /// relation always holds.
 fn holds_for(compare: &pb::Compare, target: Option<CompareTarget>, kv: &KeyValue) -> bool {
-    let order = match (target, &compare.target_union) {
-        (Some(CompareTarget::Value), Some(TargetUnion::Value(value))) => kv.value.cmp(value),
-        (Some(CompareTarget::Value), _) => kv.value.as_ref().cmp(&[]),
-        (Some(CompareTarget::Version), union) => kv.version.cmp(&match union {
-            Some(TargetUnion::Version(version)) => *version,
-            _ => 0,
-        }),
-        (Some(CompareTarget::Create), union) => kv.create_revision.cmp(&match union {
-            Some(TargetUnion::CreateRevision(revision)) => *revision,
-            _ => 0,
-        }),
-        (Some(CompareTarget::Mod), union) => kv.mod_revision.cmp(&match union {
-            Some(TargetUnion::ModRevision(revision)) => *revision,
-            _ => 0,
-        }),
-        (Some(CompareTarget::Lease), union) => kv.lease.cmp(&match union {
-            Some(TargetUnion::Lease(lease)) => *lease,
-            _ => 0,
-        }),
-        (None, _) => Ordering::Equal,
+    let number = match (target, &compare.target_union) {
+        (Some(CompareTarget::Version), Some(TargetUnion::Version(number)))
+        | (Some(CompareTarget::Create), Some(TargetUnion::CreateRevision(number)))
+        | (Some(CompareTarget::Mod), Some(TargetUnion::ModRevision(number)))
+        | (Some(CompareTarget::Lease), Some(TargetUnion::Lease(number))) => *number,
+        _ => 0,
+    };
+    let value = match &compare.target_union {
+        Some(TargetUnion::Value(value)) => value.as_ref(),
+        _ => &[],
+    };
+    let order = match target {
+        Some(CompareTarget::Version) => kv.version.cmp(&number),
+        Some(CompareTarget::Create) => kv.create_revision.cmp(&number),
+        Some(CompareTarget::Mod) => kv.mod_revision.cmp(&number),
+        Some(CompareTarget::Lease) => kv.lease.cmp(&number),
+        Some(CompareTarget::Value) => kv.value.as_ref().cmp(value),
+        None => Ordering::Equal,
     };
     match CompareResult::try_from(compare.result) {
         Ok(CompareResult::Equal) => order.is_eq(),

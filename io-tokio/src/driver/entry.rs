@@ -182,7 +182,7 @@ impl Drop for Call<'_> {
     fn drop(&mut self) {
         if !self.is_answered {
             let token = self.token;
-            self.core.post(ToState::After(StateInput::Forget { token }));
+            self.core.post(ToState::Forget { token });
         }
     }
 }

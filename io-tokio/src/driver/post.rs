@@ -44,6 +44,8 @@ pub(super) enum ToState {
     Client(StateInput),
     /// What follows a client's earlier input: never refused.
     After(StateInput),
+    /// Nobody waits for that answer any more.
+    Forget { token: Token },
     /// From another member; counted.
     Peer(StateInput),
     /// End after this turn.

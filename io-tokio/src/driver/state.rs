@@ -138,22 +138,19 @@ impl<S: Machine<Input = StateInput, Output = StateOutput>> StateLoop<S> {
                 StateInput::StreamOpened { stream, frame_bytes_max }
             }
             ToState::After(input) => {
-                self.forget(&input);
+                if let StateInput::StreamClosed { stream } = &input {
+                    self.streams.remove(stream);
+                }
                 input
+            }
+            ToState::Forget { token } => {
+                self.waiting.remove(&token);
+                return;
             }
             ToState::Client(input) | ToState::Peer(input) => input,
             ToState::Stop => return self.is_stopping = true,
         };
         self.machine.handle(now, input);
-    }
-
-    /// Lets go of what nobody waits for any more.
-    fn forget(&mut self, input: &StateInput) {
-        match input {
-            StateInput::Forget { token } => drop(self.waiting.remove(token)),
-            StateInput::StreamClosed { stream } => drop(self.streams.remove(stream)),
-            _ => {}
-        }
     }
 
     /// Carries out what the machine wants, until it wants nothing more.
@@ -193,7 +190,9 @@ impl<S: Machine<Input = StateInput, Output = StateOutput>> StateLoop<S> {
                 self.replica.send(ToReplica::Image { mark, image }).ok();
                 return;
             }
-            StateOutput::Propose { id, data } => ReplicaInput::Propose { id, data },
+            StateOutput::Propose { id, data, only_in } => {
+                ReplicaInput::Propose { id, data, only_in }
+            }
             StateOutput::Barrier { context } => ReplicaInput::Barrier { context },
             StateOutput::Applied { index, .. } => ReplicaInput::Applied { index },
             StateOutput::Synced { mark } => ReplicaInput::Synced { mark },

@@ -18,7 +18,7 @@ service! {
                 Ok(Response::new(pb::MemberListResponse {
                     // Membership has no revision.
                     header: Some(view.header(Revision(0))),
-                    members: view.facts.members.clone(),
+                    members: view.facts.members.to_vec(),
                 }))
             }
         }

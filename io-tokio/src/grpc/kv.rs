@@ -46,7 +46,7 @@ service! {
             ) -> Result<Response<pb::TxnResponse>, Status> {
                 let request = request.into_inner();
                 let answer = if reads::is_read_only(&request) {
-                    reads::check_txn(&request)?;
+                    reads::check_txn(&request, self.limits.txn_ops_max)?;
                     let view = self.view(reads::is_serializable(&request)).await?;
                     reads::read_txn(&view, &request).map(Response::new)?
                 } else {

@@ -173,7 +173,7 @@ pub(super) async fn checked(probe: &impl Probe, checks: &[Check], query: &Query)
 
 pub(super) fn versions(probe: &impl Probe) -> String {
     let view = probe.view();
-    let cluster = match view.facts.cluster_version.as_str() {
+    let cluster = match &*view.facts.cluster_version {
         "" => "not_decided",
         decided => decided,
     };

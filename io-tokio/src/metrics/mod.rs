@@ -239,8 +239,8 @@ impl FactGauges {
         self.is_learner.set(i64::from(learner));
         self.committed.set(whole(facts.committed.get()));
         self.applied.set(whole(facts.applied.get()));
-        self.db_size.set(whole(facts.db_size.0));
-        self.db_in_use.set(whole(facts.db_size.1));
+        self.db_size.set(whole(facts.db_size));
+        self.db_in_use.set(whole(facts.db_size_in_use));
         self.revision.set(crate::grpc::reads::revision(view).get());
         self.watchers.set(whole(facts.watchers as u64));
         self.server_id.clear();
@@ -251,7 +251,7 @@ impl FactGauges {
             self.cluster_version.get_or_create(&vec![("cluster_version", minor)]).set(1);
         }
         self.alarms.clear();
-        for alarm in &facts.alarms {
+        for alarm in facts.alarms.iter() {
             let labels = vec![
                 ("server_id", format!("{:x}", alarm.member_id)),
                 ("alarm_type", alarm.alarm().as_str_name().to_owned()),

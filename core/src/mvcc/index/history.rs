@@ -165,6 +165,8 @@ impl History {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+
     use super::*;
 
     /// Digits are puts, dots tombstones, at revisions 2, 3, 4, ...; `-` leaves one out.
