@@ -269,11 +269,13 @@ impl Drop for PanicGuard {
 
 impl Running {
     /// Waits until the process must end; tells why.
-    pub async fn fatal(&self) -> Fatal {
+    pub fn fatal(&self) -> impl Future<Output = Fatal> + Send + use<> {
         let mut fatal = self.fatal.clone();
-        match fatal.wait_for(Option::is_some).await.map(|told| told.clone()) {
-            Ok(Some(told)) => told,
-            _ => std::future::pending().await,
+        async move {
+            match fatal.wait_for(Option::is_some).await.map(|told| told.clone()) {
+                Ok(Some(told)) => told,
+                _ => std::future::pending().await,
+            }
         }
     }
 

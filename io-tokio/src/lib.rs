@@ -21,6 +21,7 @@ pub mod driver;
 pub mod grpc;
 pub mod http;
 pub mod logging;
+pub mod member;
 pub mod metrics;
 pub mod server;
 pub mod transport;

@@ -33,7 +33,7 @@ use crate::metrics::Metrics;
 use crate::transport::IoThreads;
 use crate::transport::listen::{Bound, Connections, Http2, NoGrpc, Port, bind};
 use crate::transport::peers::{Inbound, PeerPort, Peers};
-use crate::{bootstrap, logging, version};
+use crate::{bootstrap, logging, member, version};
 
 /// How long a successor may take.
 const TRANSFER_MAX: Duration = Duration::from_millis(500);
@@ -74,19 +74,6 @@ pub enum End {
     Signal(i32),
     /// Its member did.
     Member(Ended),
-}
-
-/// Opens the disk and the two machines and starts their loops.
-///
-/// This is the seam between the shell's front and its back: what it returns is all that serving
-/// needs. It runs on the main thread; streams to peers run on the peer thread's runtime.
-fn open_member(
-    settings: &Settings,
-    _metrics: &Arc<Metrics>,
-    _peer_threads: &IoThreads,
-) -> Result<Member, String> {
-    bootstrap::bootstrap(settings).map_err(|error| error.to_string())?;
-    Err("this build has no storage; a member cannot be opened".to_owned())
 }
 
 /// The program.
@@ -170,7 +157,7 @@ fn serve_settings(settings: &Settings) -> Result<End, String> {
         .map_err(told("the main runtime"))?;
     let _entered = runtime.enter();
     let signals = Signals::new().map_err(told("the signal handlers"))?;
-    let member = open_member(settings, &metrics, &peer_threads)?;
+    let member = member::open(settings, &metrics, &peer_threads)?;
     let server = Server { settings, metrics, peer_threads: &peer_threads, io_threads: &io_threads };
     let end = runtime.block_on(server.run(member, ports, signals));
     io_threads.stop();
@@ -323,6 +310,7 @@ impl Server<'_> {
             message_bytes_max: self.settings.message_bytes_max(),
             election_timeout: self.settings.election_timeout,
             quota_backend_bytes: self.settings.quota_backend_bytes,
+            txn_ops_max: self.settings.txn_ops_max,
         };
         Front { core: core.clone(), metrics: self.metrics.clone(), limits }
     }

@@ -61,6 +61,8 @@ pub struct Limits {
     pub election_timeout: Duration,
     /// The quota, as told by `Status`; 0 for none.
     pub quota_backend_bytes: u64,
+    /// Most operations in one transaction.
+    pub txn_ops_max: usize,
 }
 
 /// A stream of answers.
