@@ -1,8 +1,8 @@
 //! Quorate measured.
 //!
 //! ```text
-//! benches/*.rs   parts, under criterion:        cargo bench -p quorate-benches
-//! src/compare/   the whole, beside a real etcd: cargo run --release -p quorate-benches --bin compare
+//! benches/*.rs   parts, under criterion         cargo bench -p quorate-benches
+//! src/compare/   the whole, beside a real etcd  cargo run --release -p quorate-benches
 //! ```
 //!
 //! Absolute figures depend on the machine and on who shares it; ratios of two servers driven in
