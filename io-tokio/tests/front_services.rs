@@ -9,11 +9,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use front_fake::{Fake, Served, leading, loopback, serve, view};
+use front_fake::{Call, Fake, Served, leading, loopback, serve, view};
 use http_body_util::BodyExt as _;
 use quorate_core::error::Refusal;
 use quorate_core::{Request, Response};
-use quorate_io_tokio::driver::Call;
 use quorate_io_tokio::http::Surface;
 use quorate_io_tokio::transport::listen::{self, Http2, Port};
 use quorate_proto::etcdserverpb as pb;
@@ -122,7 +121,7 @@ async fn the_gate_asks_for_a_version_and_for_a_leader() {
     assert_eq!(health.check(unknown).await.unwrap_err().code(), Code::NotFound);
 
     facts.cluster_version = "3.7.0".to_owned();
-    fake.published.store(view(facts).into());
+    fake.publish(facts).await;
     let found = client.status(pb::StatusRequest {}).await.unwrap().into_inner();
     assert_eq!((found.version.as_str(), found.leader), ("3.7.1", 0));
     let mut request = tonic::Request::new(pb::StatusRequest {});
@@ -172,7 +171,7 @@ async fn a_watch_that_needs_a_leader_ends_without_one() {
     let Some(Call::Open(_, _, _out)) = fake.calls.recv().await else { panic!() };
     let mut facts = leading();
     facts.role.leader = None;
-    fake.published.store(view(facts).into());
+    fake.publish(facts).await;
     let status = frames.message().await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::Unavailable, "etcdserver: no leader"));
 }
@@ -339,6 +338,8 @@ async fn answers_that_are_ready_together_leave_together() {
         let response = pb::PutResponse { prev_kv: Some(prev_kv), header: None };
         answer.send(Ok(Response::Put(response))).unwrap();
     }
+    // The thread is held, so that all of them are ready when the server runs again.
+    std::thread::sleep(Duration::from_millis(100));
     for call in calls {
         assert_eq!(call.await.unwrap().into_inner().prev_kv.unwrap().value.len(), 300);
     }
