@@ -25,7 +25,7 @@ pub struct IoThreads {
 }
 
 impl IoThreads {
-    /// One thread per core, up to [`IO_THREADS_MAX`].
+    /// One thread per core, up to four.
     pub fn for_clients() -> io::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self::start("io", cores.min(IO_THREADS_MAX))
