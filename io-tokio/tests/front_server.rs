@@ -6,12 +6,11 @@ mod front_fake;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use front_fake::{Fake, leading, view};
+use front_fake::{Call, Fake, leading, view};
 use quorate_core::ids::MemberId;
 use quorate_core::peer::raftpb;
 use quorate_core::storage::StateRead;
 use quorate_io_tokio::cli::{self, Called, Outcome, Settings};
-use quorate_io_tokio::driver::Call;
 use quorate_io_tokio::server::{End, Ended, Member, Ports, Server, Signals};
 use quorate_io_tokio::transport::IoThreads;
 use quorate_io_tokio::transport::peers::{Chunks, Identity, Images, Peers};

@@ -10,6 +10,11 @@ use tokio::sync::watch;
 /// Most threads for clients' connections.
 const IO_THREADS_MAX: usize = 4;
 
+/// Tasks woken by other threads run before those woken here. Answers come from other threads,
+/// connections are woken here by the calls that got one: so all that were answered have written
+/// before their connection sends.
+const REMOTE_FIRST: u32 = 1;
+
 /// Running threads; they end when asked to.
 #[derive(Debug)]
 pub struct IoThreads {
@@ -20,7 +25,7 @@ pub struct IoThreads {
 }
 
 impl IoThreads {
-    /// One thread per core, up to [`IO_THREADS_MAX`].
+    /// One thread per core, up to four.
     pub fn for_clients() -> io::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self::start("io", cores.min(IO_THREADS_MAX))
@@ -36,7 +41,10 @@ impl IoThreads {
             stop,
         };
         for index in 0..count {
-            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let runtime = Builder::new_current_thread()
+                .enable_all()
+                .global_queue_interval(REMOTE_FIRST)
+                .build()?;
             started.handles.push(runtime.handle().clone());
             let mut stopped = started.stop.subscribe();
             let run = move || {

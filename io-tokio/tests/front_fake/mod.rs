@@ -9,7 +9,8 @@ use quorate_core::View;
 use quorate_core::ids::{ClusterId, LogIndex, MemberId, Term};
 use quorate_core::input::Role;
 use quorate_core::view::Facts;
-use quorate_io_tokio::driver::{Call, Core};
+pub use quorate_io_tokio::driver::Call;
+use quorate_io_tokio::driver::Core;
 use quorate_io_tokio::grpc::{Front, Limits, Services, reads};
 use quorate_io_tokio::http::{Pages, Surface};
 use quorate_io_tokio::metrics::Metrics;
@@ -45,6 +46,14 @@ impl Fake {
         let published = Arc::new(ArcSwap::from_pointee(view(facts)));
         let core = Core::new(sender, published.clone());
         Self { core, calls, published, metrics: Arc::new(Metrics::new(1 << 31)) }
+    }
+
+    /// Publishes new facts and waits until they are seen.
+    pub async fn publish(&self, facts: Facts) {
+        self.published.store(view(facts.clone()).into());
+        while *self.core.view().facts != facts {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     pub fn front(&self) -> Front {
