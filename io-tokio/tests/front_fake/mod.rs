@@ -1,22 +1,31 @@
 //! A member that answers from a script, for tests of what stands in front of it.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use quorate_core::View;
-use quorate_core::ids::{ClusterId, LogIndex, MemberId, Term};
+use quorate_core::error::Refusal;
+use quorate_core::ids::{ClusterId, LogIndex, MemberId, StreamId, Term, Token};
 use quorate_core::input::Role;
+use quorate_core::peer::{PeerMessage, raftpb};
+use quorate_core::storage::{SnapshotMark, StateRead};
+use quorate_core::time::{Time, Wake};
 use quorate_core::view::Facts;
-pub use quorate_io_tokio::driver::Call;
-use quorate_io_tokio::driver::Core;
+use quorate_core::{
+    Machine, ReplicaInput, ReplicaOutput, Request, Response, StateInput, StateOutput, View,
+};
+use quorate_io_tokio::clock::Clock;
+use quorate_io_tokio::disk::{DataDir, Identity, recovery};
+use quorate_io_tokio::driver::{Core, Parts, Running, Transport, Unobserved, start};
 use quorate_io_tokio::grpc::{Front, Limits, Services, reads};
 use quorate_io_tokio::http::{Pages, Surface};
 use quorate_io_tokio::metrics::Metrics;
 use quorate_io_tokio::transport::IoThreads;
 use quorate_io_tokio::transport::listen::{Bound, Connections, Grpc, Http2, Port, bind};
-use tokio::sync::mpsc;
+use quorate_proto::etcdserverpb::{WatchRequest, WatchResponse};
+use tokio::sync::{mpsc, oneshot};
 
 /// Facts of a member that leads a cluster of one.
 pub fn leading() -> Facts {
@@ -32,8 +41,154 @@ pub fn leading() -> Facts {
     }
 }
 
+/// What reached the machines.
+#[derive(Debug)]
+pub enum Call {
+    /// A request and where its answer goes.
+    Request(Request, oneshot::Sender<Result<Response, Refusal>>),
+    /// A read barrier.
+    Read(oneshot::Sender<Result<(), Refusal>>),
+    /// A watch stream: its number, what it takes, and where its frames go.
+    Open(StreamId, usize, mpsc::Sender<WatchResponse>),
+    /// A message on it.
+    Watch(StreamId, WatchRequest),
+    /// Its end.
+    Close(StreamId),
+    /// Hand leadership over.
+    TransferLeadership(Option<MemberId>),
+}
+
+/// How often the machines look whether the script has answered.
+const LOOK_INTERVAL: Duration = Duration::from_millis(1);
+
+/// A state that passes everything to the script.
+struct ScriptedState {
+    calls: mpsc::UnboundedSender<Call>,
+    published: Arc<ArcSwap<View>>,
+    shown: Option<Arc<View>>,
+    requests: Vec<(Token, oneshot::Receiver<Result<Response, Refusal>>)>,
+    reads: Vec<(Token, oneshot::Receiver<Result<(), Refusal>>)>,
+    streams: BTreeMap<StreamId, mpsc::Receiver<WatchResponse>>,
+    outputs: VecDeque<StateOutput>,
+    now: Time,
+}
+
+impl ScriptedState {
+    fn look(&mut self) {
+        let newest = self.published.load_full();
+        if self.shown.as_ref().is_none_or(|shown| !Arc::ptr_eq(shown, &newest)) {
+            self.outputs.push_back(StateOutput::Publish(View::clone(&newest)));
+            self.shown = Some(newest.clone());
+        }
+        let outputs = &mut self.outputs;
+        self.requests.retain_mut(|(token, answer)| match answer.try_recv() {
+            Ok(result) => {
+                outputs.push_back(StateOutput::Respond { token: *token, result });
+                false
+            }
+            Err(error) => error == oneshot::error::TryRecvError::Empty,
+        });
+        self.reads.retain_mut(|(token, answer)| match answer.try_recv() {
+            Ok(result) => {
+                let result = result.map(|()| View::clone(&newest));
+                outputs.push_back(StateOutput::ReadReady { token: *token, result });
+                false
+            }
+            Err(error) => error == oneshot::error::TryRecvError::Empty,
+        });
+        for (stream, frames) in &mut self.streams {
+            while let Ok(frame) = frames.try_recv() {
+                outputs.push_back(StateOutput::Stream { stream: *stream, frame });
+            }
+        }
+    }
+}
+
+impl Machine for ScriptedState {
+    type Input = StateInput;
+    type Output = StateOutput;
+
+    fn handle(&mut self, now: Time, input: StateInput) {
+        self.now = now;
+        let call = match input {
+            StateInput::Request { token, request } => {
+                let (answer, answered) = oneshot::channel();
+                self.requests.push((token, answered));
+                Call::Request(request, answer)
+            }
+            StateInput::Read { token } => {
+                let (answer, answered) = oneshot::channel();
+                self.reads.push((token, answered));
+                Call::Read(answer)
+            }
+            StateInput::StreamOpened { stream, frame_bytes_max } => {
+                let (frames, received) = mpsc::channel(100);
+                self.streams.insert(stream, received);
+                Call::Open(stream, frame_bytes_max, frames)
+            }
+            StateInput::StreamMessage { stream, message } => Call::Watch(stream, message),
+            StateInput::StreamClosed { stream } => {
+                self.streams.remove(&stream);
+                Call::Close(stream)
+            }
+            _ => return,
+        };
+        let _ = self.calls.send(call);
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        self.now = now;
+        self.look();
+    }
+
+    fn poll_output(&mut self) -> Option<StateOutput> {
+        if self.shown.is_none() {
+            self.look();
+        }
+        self.outputs.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Wake> {
+        Some(Wake { at: self.now + LOOK_INTERVAL, timer: "script" })
+    }
+}
+
+/// A replica that passes wishes to the script.
+struct ScriptedReplica(mpsc::UnboundedSender<Call>);
+
+impl Machine for ScriptedReplica {
+    type Input = ReplicaInput;
+    type Output = ReplicaOutput;
+
+    fn handle(&mut self, _: Time, input: ReplicaInput) {
+        if let ReplicaInput::TransferLeader { to } = input {
+            let _ = self.0.send(Call::TransferLeadership(to));
+        }
+    }
+
+    fn handle_timeout(&mut self, _: Time) {}
+
+    fn poll_output(&mut self) -> Option<ReplicaOutput> {
+        None
+    }
+
+    fn poll_timeout(&self) -> Option<Wake> {
+        None
+    }
+}
+
+/// Neither disk nor network: nothing in these tests gets that far.
+struct Nothing;
+
+impl Transport for Nothing {
+    fn send(&self, _: MemberId, _: PeerMessage) {}
+    fn send_image(&self, _: MemberId, _: raftpb::Message, _: Arc<dyn StateRead>) {}
+}
+
 /// A member and its ends.
 pub struct Fake {
+    running: Running,
+    folder: tempfile::TempDir,
     pub core: Core,
     pub calls: mpsc::UnboundedReceiver<Call>,
     pub published: Arc<ArcSwap<View>>,
@@ -44,8 +199,36 @@ impl Fake {
     pub fn new(facts: Facts) -> Self {
         let (sender, calls) = mpsc::unbounded_channel();
         let published = Arc::new(ArcSwap::from_pointee(view(facts)));
-        let core = Core::new(sender, published.clone());
-        Self { core, calls, published, metrics: Arc::new(Metrics::new(1 << 31)) }
+        let folder = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(folder.path()).unwrap();
+        let identity = Identity { member: MemberId(0xa), cluster: ClusterId(0xc) };
+        recovery::create(&dir, identity).unwrap();
+        let mark_of = |_: &dyn StateRead| Ok(SnapshotMark::default());
+        let found = recovery::open(&dir, None, &mark_of, Default::default()).unwrap();
+        let state = ScriptedState {
+            calls: sender.clone(),
+            published: published.clone(),
+            shown: None,
+            requests: Vec::new(),
+            reads: Vec::new(),
+            streams: BTreeMap::new(),
+            outputs: VecDeque::new(),
+            now: Time::ZERO,
+        };
+        let running = start(Parts {
+            replica: ScriptedReplica(sender),
+            state,
+            incoming: found.store.incoming(),
+            log: Box::new(found.log_writer),
+            store: Box::new(found.store),
+            transport: Arc::new(Nothing),
+            observer: Arc::new(Unobserved),
+            clock: Clock::start(),
+        })
+        .unwrap();
+        let core = running.core.clone();
+        let metrics = Arc::new(Metrics::new(1 << 31));
+        Self { running, folder, core, calls, published, metrics }
     }
 
     /// Publishes new facts and waits until they are seen.
