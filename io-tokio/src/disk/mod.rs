@@ -79,8 +79,8 @@ pub trait LogWrite: Send {
 
 /// The store as its thread sees it. A write that failed once fails for ever.
 pub trait StateWrite: Send {
-    /// Writes the batch as one, unsynced.
-    fn write(&mut self, batch: Batch) -> Result<(), StorageFault>;
+    /// Writes the batch as one, unsynced; false if it was dropped, being of an earlier epoch.
+    fn write(&mut self, batch: Batch) -> Result<bool, StorageFault>;
 
     /// Makes all that was written survive a crash.
     fn sync(&mut self) -> Result<(), StorageFault>;

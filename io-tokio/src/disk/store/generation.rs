@@ -174,10 +174,9 @@ pub(in crate::disk) fn store_fault(what: &str, path: &Path, error: &fjall::Error
              mend the disk or free space, then start the member again: nothing is lost",
             path.display()
         )),
-        Error::Locked => StorageFault::new(format!(
-            "{what} {}: another process holds it",
-            path.display()
-        )),
+        Error::Locked => {
+            StorageFault::new(format!("{what} {}: another process holds it", path.display()))
+        }
         error => StorageFault::new(format!(
             "{what} {}: {error:?}; move the member's data directory away and add the member \
              anew, its peers send it everything",

@@ -111,13 +111,14 @@ impl Store {
 }
 
 impl StateWrite for Store {
-    fn write(&mut self, batch: Batch) -> Result<(), StorageFault> {
+    fn write(&mut self, batch: Batch) -> Result<bool, StorageFault> {
         if batch.epoch < self.epoch {
-            return Ok(());
+            return Ok(false);
         }
         self.guard(|store| {
             store.tally.count(&store.generation, &batch.writes)?;
-            store.generation.commit(batch.writes, &store.tally)
+            store.generation.commit(batch.writes, &store.tally)?;
+            Ok(true)
         })
     }
 

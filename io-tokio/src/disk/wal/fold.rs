@@ -121,9 +121,10 @@ impl Fold {
             Some(entry) => entry.term != stored.term,
             None => {
                 base == stored.index
-                    && self.mark.as_ref().is_some_and(|m| {
-                        m.index == stored.index && m.term != stored.term
-                    })
+                    && self
+                        .mark
+                        .as_ref()
+                        .is_some_and(|m| m.index == stored.index && m.term != stored.term)
             }
         }
     }
@@ -160,5 +161,9 @@ impl From<Folded> for LogContents {
 
 /// A refusal about a whole log.
 pub(super) fn refuse(folder: &std::path::Path, why: &str) -> StorageFault {
-    StorageFault::new(format!("the log in {} cannot be used: {why}; {}", folder.display(), super::REMEDY))
+    StorageFault::new(format!(
+        "the log in {} cannot be used: {why}; {}",
+        folder.display(),
+        super::REMEDY
+    ))
 }

@@ -183,7 +183,8 @@ impl LogWriter {
         self.begin_segment(self.last.max(LogIndex(1)), None)?;
         if self.offset + bytes > self.size {
             self.size = self.offset + bytes;
-            allocate(&self.file, self.size).map_err(|e| fault("cannot extend", &self.path(), &e))?;
+            allocate(&self.file, self.size)
+                .map_err(|e| fault("cannot extend", &self.path(), &e))?;
             self.sync_file()?;
         }
         Ok(())
@@ -414,4 +415,3 @@ fn encode_entry(out: &mut Vec<u8>, entry: &Entry) {
     encode_varint(entry.data.len() as u64, out);
     out.extend_from_slice(&entry.data);
 }
-
