@@ -148,3 +148,11 @@ fn allocate(file: &File, bytes: u64) -> io::Result<()> {
         outcome => Ok(outcome?),
     }
 }
+
+/// A folder for a test's files, in memory where there is one: its syncs cost nothing.
+#[cfg(test)]
+fn memory_dir() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    made.expect("a folder for temporary files")
+}
