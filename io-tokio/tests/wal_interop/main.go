@@ -16,7 +16,7 @@ import (
 func main() {
 	index, _ := strconv.ParseUint(os.Args[2], 10, 64)
 	term, _ := strconv.ParseUint(os.Args[3], 10, 64)
-	snapshot := walpb.Snapshot{Index: &index, Term: &term}
+	snapshot := &walpb.Snapshot{Index: &index, Term: &term}
 	log, err := wal.Open(zap.NewNop(), os.Args[1], snapshot)
 	if err != nil {
 		fmt.Println("cannot open:", err)
