@@ -1,4 +1,5 @@
 //! The loops around small machines: group commit, order, refusals, stopping, faults.
+#![allow(clippy::unwrap_used, reason = "in tests an unwrap is an assertion")]
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
