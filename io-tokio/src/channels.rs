@@ -2,11 +2,11 @@
 //!
 //! | Queue | Bound | When full |
 //! |---|---|---|
-//! | clients -> state | [`CLIENT_INPUTS_MAX`] | the call is refused: too many requests |
-//! | peers -> replica | [`PEER_MESSAGES_MAX`] | the message is dropped; raft sends again |
-//! | peers -> state | [`PEER_QUESTIONS_MAX`] | the message is dropped; the asker times out |
-//! | state -> a watch stream | [`STREAM_FRAMES_MAX`] | the stream is closed; the client resumes it |
-//! | replica <-> state, replica -> log, state -> store, and answers | by the machines | never full |
+//! | clients -> state | [`CLIENT_INPUTS_MAX`] | refused: too many requests |
+//! | peers -> replica | [`PEER_MESSAGES_MAX`] | dropped; raft sends again |
+//! | peers -> state | [`PEER_QUESTIONS_MAX`] | dropped; the asker times out |
+//! | state -> a watch stream | [`STREAM_FRAMES_MAX`] | closed; the client resumes it |
+//! | between the four loops | by the machines | never full |
 //!
 //! The queues of the last row have no capacity of their own, so that no cycle of full queues can
 //! stop the loops: sending never waits. What is in them is bounded by the machines: committed

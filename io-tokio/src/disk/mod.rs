@@ -4,7 +4,7 @@
 //! <data-dir>/member/lock          held while a process runs here
 //! <data-dir>/member/wal/          the log: consensus, in etcd's format         -> wal/
 //! <data-dir>/member/store/<n>/    the store: records and ledgers, in fjall     -> store/
-//! <data-dir>/member/store/<n>.incoming/   an image being received              -> image/
+//! <data-dir>/member/store/<mark>.incoming/  an image being received              -> image/
 //! ```
 //!
 //! The log is the truth; the store can be rebuilt from it or from peers. The store may be behind
@@ -15,10 +15,10 @@
 //!
 //! | Crash | What is found | What happens at the next start |
 //! |---|---|---|
-//! | while receiving | `<n+1>.incoming` | it is removed; the leader sends again |
+//! | while receiving | `<mark>.incoming` | it is removed; the leader sends again |
 //! | before the rename | the same, complete | the same: nobody was told it is here |
-//! | after the rename | `<n>` and `<n+1>`, a log that does not know | `<n>` is removed; the log starts over behind the image |
-//! | after the log's marker | the same, a log that knows | `<n>` is removed |
+//! | after the rename | `<n>`, `<n+1>`, an old log | `<n>` is removed; the log starts over |
+//! | after the log's marker | `<n>`, `<n+1>`, a log behind it | `<n>` is removed |
 //!
 //! Invariants:
 //! - A failed write or sync ends the process; nothing is retried.
@@ -147,4 +147,12 @@ fn allocate(file: &File, bytes: u64) -> io::Result<()> {
         Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => file.set_len(bytes),
         outcome => Ok(outcome?),
     }
+}
+
+/// A folder for a test's files, in memory where there is one: its syncs cost nothing.
+#[cfg(test)]
+fn memory_dir() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    made.expect("a folder for temporary files")
 }

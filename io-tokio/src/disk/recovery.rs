@@ -16,7 +16,6 @@ use std::sync::Arc;
 use quorate_core::error::StorageFault;
 use quorate_core::storage::{SnapshotMark, StateRead};
 
-use super::faults::LogFaults;
 use super::store::Store;
 use super::wal::{self, FoundLog, LogWriter};
 use super::{DataDir, Identity, StateWrite};
@@ -50,7 +49,7 @@ pub fn create(dir: &DataDir, identity: Identity) -> Result<(), StorageFault> {
             dir.wal().display()
         )));
     }
-    wal::create(dir.wal(), identity)
+    wal::create(dir.wal(), identity, &wal::Settings::default())
 }
 
 /// Whose directory it is, without opening more than the log's beginning.
@@ -63,7 +62,7 @@ pub fn open(
     dir: &DataDir,
     expected: Option<Identity>,
     mark_of: MarkOf<'_>,
-    faults: Arc<dyn LogFaults>,
+    settings: wal::Settings,
 ) -> Result<Recovered, StorageFault> {
     if let Some(expected) = expected {
         check_identity(dir, expected)?;
@@ -73,7 +72,7 @@ pub fn open(
     store.sync()?;
     let image = store.image();
     let stored = mark_of(image.as_ref())?;
-    let (identity, log, log_writer) = wal::open(dir.wal(), &stored, faults)?;
+    let (identity, log, log_writer) = wal::open(dir.wal(), &stored, settings)?;
     Ok(Recovered { identity, stored, image, log, log_writer, store })
 }
 

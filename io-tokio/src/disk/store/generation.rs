@@ -24,7 +24,7 @@ const WORKERS: usize = 2;
 /// Open files fjall keeps.
 const FILES_MAX: usize = 256;
 /// fjall's limit.
-const KEY_BYTES_MAX: usize = u16::MAX as usize;
+pub(super) const KEY_BYTES_MAX: usize = u16::MAX as usize;
 
 /// A database and its folder. Dropping the last handle of a retired one removes the folder.
 pub(in crate::disk) struct Generation {
@@ -90,7 +90,7 @@ impl Generation {
         &self.folder.path
     }
 
-    /// Writes rows and the tally after them as one.
+    /// Writes rows, whose keys were checked, and the tally after them as one.
     pub(in crate::disk) fn commit(
         &self,
         writes: Vec<Write>,
@@ -98,7 +98,6 @@ impl Generation {
     ) -> Result<(), StorageFault> {
         let mut batch = self.database.batch();
         for write in writes {
-            self.check_key(&write.key)?;
             let table = self.table(write.table);
             match write.value {
                 Some(value) => batch.insert(table, write.key, value),

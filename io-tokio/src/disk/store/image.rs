@@ -9,6 +9,7 @@ use quorate_core::error::StorageFault;
 use quorate_core::storage::{StateRead, Table};
 
 use super::Generation;
+use super::generation::KEY_BYTES_MAX;
 
 /// What was stored when it was taken. Keeps its generation's folder.
 pub(super) struct Image {
@@ -24,6 +25,9 @@ impl Image {
 
 impl StateRead for Image {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StorageFault> {
+        if !(1..=KEY_BYTES_MAX).contains(&key.len()) {
+            return Ok(None);
+        }
         let value = self.snapshot.get(self.generation.table(table), key);
         Ok(value.map_err(|e| self.generation.read_fault(&e))?.map(Bytes::from))
     }
@@ -35,12 +39,10 @@ impl StateRead for Image {
         until: &[u8],
         visit: &mut dyn FnMut(&[u8], &Bytes) -> ControlFlow<()>,
     ) -> Result<(), StorageFault> {
-        let end = match until {
-            [] => Bound::Unbounded,
-            _ if until <= from => return Ok(()),
-            _ => Bound::Excluded(until),
-        };
-        let range: (Bound<&[u8]>, Bound<&[u8]>) = (Bound::Included(from), end);
+        if !until.is_empty() && until <= from {
+            return Ok(());
+        }
+        let range = (first(from), last(until));
         for row in self.snapshot.range::<&[u8], _>(self.generation.table(table), range) {
             let (key, value) = row.into_inner().map_err(|e| self.generation.read_fault(&e))?;
             if visit(&key, &value.into()).is_break() {
@@ -48,5 +50,23 @@ impl StateRead for Image {
             }
         }
         Ok(())
+    }
+}
+
+/// Where keys from `from` on begin. fjall panics on longer keys than it can hold: all that are not
+/// before one such are after what it begins with.
+fn first(from: &[u8]) -> Bound<&[u8]> {
+    match from.get(..KEY_BYTES_MAX) {
+        Some(start) if from.len() > KEY_BYTES_MAX => Bound::Excluded(start),
+        _ => Bound::Included(from),
+    }
+}
+
+/// Where keys before `until` end.
+fn last(until: &[u8]) -> Bound<&[u8]> {
+    match until.get(..KEY_BYTES_MAX) {
+        Some(start) if until.len() > KEY_BYTES_MAX => Bound::Included(start),
+        _ if until.is_empty() => Bound::Unbounded,
+        _ => Bound::Excluded(until),
     }
 }

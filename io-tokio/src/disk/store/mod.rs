@@ -116,6 +116,9 @@ impl StateWrite for Store {
             return Ok(false);
         }
         self.guard(|store| {
+            for write in &batch.writes {
+                store.generation.check_key(&write.key)?;
+            }
             store.tally.count(&store.generation, &batch.writes)?;
             store.generation.commit(batch.writes, &store.tally)?;
             Ok(true)

@@ -153,12 +153,6 @@ fn missing(commit: LogIndex, last: LogIndex) -> String {
     format!("the log knows that entry {commit} was committed, but ends at entry {last}")
 }
 
-impl From<Folded> for LogContents {
-    fn from(folded: Folded) -> Self {
-        folded.contents
-    }
-}
-
 /// A refusal about a whole log.
 pub(super) fn refuse(folder: &std::path::Path, why: &str) -> StorageFault {
     StorageFault::new(format!(

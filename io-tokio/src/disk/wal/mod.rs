@@ -38,14 +38,33 @@ mod tests;
 mod write;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use quorate_core::error::StorageFault;
 
 pub use read::{FoundLog, open, read_identity};
 pub use write::{LogWriter, create};
 
+use super::faults::{LogFaults, NoFaults};
+
 /// Size of a segment, as etcd's.
 pub const SEGMENT_BYTES: u64 = 64_000_000;
+
+/// How a log is written.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Size of new segments.
+    pub segment_bytes: u64,
+    /// Trouble made on purpose.
+    pub faults: Arc<dyn LogFaults>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { segment_bytes: SEGMENT_BYTES, faults: Arc::new(NoFaults) }
+    }
+}
+
 /// Most bytes written between two syncs, unless one record is longer.
 pub const STEP_BYTES_MAX: u64 = 1 << 20;
 /// Zeros are written in pieces of this size ahead of the records.

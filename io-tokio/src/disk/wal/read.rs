@@ -1,7 +1,6 @@
 //! Opening a log: all segments in order, then the tail made ready for writing.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use prost::Message;
 use quorate_core::error::StorageFault;
@@ -9,12 +8,12 @@ use quorate_core::ids::{ClusterId, LogIndex, MemberId, Term};
 use quorate_core::storage::{Entry, EntryKind, HardState, LogContents, LogRead, SnapshotMark};
 use quorate_proto::{etcdserverpb, raftpb, walpb};
 
+use super::Settings;
 use super::fold::{self, Fold};
 use super::frame::{Kind, Record};
 use super::name::{self, Name};
 use super::scan::{Next, Scan};
 use super::write::{LogWriter, Tail};
-use crate::disk::faults::LogFaults;
 use crate::disk::{Identity, fault};
 
 /// A log as it was found, for the replica that opens on it.
@@ -49,7 +48,7 @@ impl LogRead for FoundLog {
 pub fn open(
     folder: &Path,
     stored: &SnapshotMark,
-    faults: Arc<dyn LogFaults>,
+    settings: Settings,
 ) -> Result<(Identity, FoundLog, LogWriter), StorageFault> {
     remove_drafts(folder)?;
     let mut reading = Reading::new(stored);
@@ -69,7 +68,7 @@ pub fn open(
     let last = reading.fold.last().unwrap_or_default();
     let folded = reading.fold.finish().map_err(|why| fold::refuse(folder, &why))?;
     let tail = Tail { crc, offset, last, hard_state: folded.contents.hard_state };
-    let mut writer = LogWriter::resume((folder, names), tail, identity, faults)?;
+    let mut writer = LogWriter::resume((folder, names), tail, identity, settings)?;
     if folded.starts_over {
         writer.start_over(stored)?;
     }

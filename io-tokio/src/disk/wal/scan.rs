@@ -140,7 +140,7 @@ impl Scan {
 
     /// Offset of the last byte not yet read that is not zero.
     fn last_data(&mut self) -> Result<Option<u64>, StorageFault> {
-        let (mut last, mut block) = (None, vec![0; 256 << 10]);
+        let (mut last, mut block, zeros) = (None, vec![0; 256 << 10], vec![0; 256 << 10]);
         let start = std::io::Seek::stream_position(&mut self.file);
         let mut at = start.map_err(|e| fault("cannot read", &self.path, &e))?;
         loop {
@@ -148,8 +148,10 @@ impl Scan {
             if n == 0 {
                 return Ok(last);
             }
-            let found = block[..n].iter().rposition(|byte| *byte != 0);
-            last = found.map(|i| at + i as u64).or(last);
+            if block[..n] != zeros[..n] {
+                let found = block[..n].iter().rposition(|byte| *byte != 0);
+                last = found.map(|i| at + i as u64).or(last);
+            }
             at += n as u64;
         }
     }

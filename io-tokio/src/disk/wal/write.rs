@@ -3,7 +3,6 @@
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use prost::Message;
@@ -17,8 +16,7 @@ use quorate_proto::{etcdserverpb, walpb};
 use super::frame::{self, Kind, frame_bytes_max};
 use super::name::Name;
 use super::read::Names;
-use super::{SEGMENT_BYTES, STEP_BYTES_MAX, ZEROS_AHEAD_BYTES};
-use crate::disk::faults::LogFaults;
+use super::{STEP_BYTES_MAX, Settings, ZEROS_AHEAD_BYTES};
 use crate::disk::{Appended, Identity, LogWrite, allocate, fault, sync_folder};
 
 /// The log, open for writing.
@@ -44,9 +42,8 @@ pub struct LogWriter {
     frames: Vec<u8>,
     /// The data of the record being encoded.
     data: Vec<u8>,
-    segment_bytes: u64,
     sync_time: Duration,
-    faults: Arc<dyn LogFaults>,
+    settings: Settings,
     /// The failure after which nothing is written any more.
     broken: Option<StorageFault>,
 }
@@ -62,7 +59,7 @@ pub(super) struct Tail {
 
 /// Creates the log of a new member in `folder`, which must not exist. It appears there complete,
 /// or not at all.
-pub fn create(folder: &Path, identity: Identity) -> Result<(), StorageFault> {
+pub fn create(folder: &Path, identity: Identity, settings: &Settings) -> Result<(), StorageFault> {
     let draft = folder.with_extension("tmp");
     if draft.exists() {
         std::fs::remove_dir_all(&draft).map_err(|e| fault("cannot remove", &draft, &e))?;
@@ -73,7 +70,7 @@ pub fn create(folder: &Path, identity: Identity) -> Result<(), StorageFault> {
     let metadata = encode_metadata(identity);
     let start = SnapshotMark::default();
     let begin = begin(&mut crc, &metadata, &HardState::default(), Some(&start));
-    make_segment(&draft, name, (&begin, SEGMENT_BYTES))?;
+    make_segment(&draft, name, (&begin, settings.segment_bytes))?;
     std::fs::rename(&draft, folder).map_err(|e| fault("cannot rename", &draft, &e))?;
     sync_folder(folder.parent().unwrap_or(folder))
 }
@@ -83,12 +80,12 @@ impl LogWriter {
         (folder, names): (&Path, Names),
         tail: Tail,
         identity: Identity,
-        faults: Arc<dyn LogFaults>,
+        settings: Settings,
     ) -> Result<Self, StorageFault> {
         let name = names.last().map(Name::to_string).unwrap_or_default();
         let path = folder.join(name);
         let file = open_segment(&path)?;
-        let size = clean_tail(&file, &path, tail.offset)?;
+        let size = clean_tail(&file, &path, tail.offset, settings.segment_bytes)?;
         Ok(Self {
             folder: folder.to_path_buf(),
             names,
@@ -103,19 +100,10 @@ impl LogWriter {
             metadata: encode_metadata(identity),
             frames: Vec::new(),
             data: Vec::new(),
-            segment_bytes: SEGMENT_BYTES,
             sync_time: Duration::ZERO,
-            faults,
+            settings,
             broken: None,
         })
-    }
-
-    /// Makes segments of another size: for tests.
-    #[must_use]
-    pub fn with_segment_bytes(mut self, bytes: u64) -> Self {
-        self.segment_bytes = bytes;
-        self.size = self.size.min(bytes.max(self.offset));
-        self
     }
 
     /// Index of the last entry.
@@ -201,9 +189,9 @@ impl LogWriter {
         let sequence = self.names.last().map_or(0, |name| name.sequence + 1);
         let name = Name { sequence, first };
         let begin = begin(&mut self.crc, &self.metadata, &self.hard_state, mark);
-        self.file = make_segment(&self.folder, name, (&begin, self.segment_bytes))?;
+        self.file = make_segment(&self.folder, name, (&begin, self.settings.segment_bytes))?;
         self.names.push(name);
-        self.size = self.segment_bytes;
+        self.size = self.settings.segment_bytes;
         self.offset = begin.len() as u64;
         self.zeroed = self.offset;
         Ok(())
@@ -249,7 +237,7 @@ impl LogWriter {
 
     fn sync_file(&mut self) -> Result<(), StorageFault> {
         let start = Instant::now();
-        let outcome = self.faults.before_sync().and_then(|()| self.file.sync_data());
+        let outcome = self.settings.faults.before_sync().and_then(|()| self.file.sync_data());
         self.sync_time += start.elapsed();
         outcome.map_err(|e| fault("cannot sync", &self.path(), &e))
     }
@@ -321,9 +309,9 @@ fn open_segment(path: &Path) -> Result<File, StorageFault> {
 
 /// Makes everything from `offset` on zero and the file as long as a segment: what a crash left
 /// behind must not shine through what is written next.
-fn clean_tail(file: &File, path: &Path, offset: u64) -> Result<u64, StorageFault> {
+fn clean_tail(file: &File, path: &Path, offset: u64, least: u64) -> Result<u64, StorageFault> {
     let work = || {
-        let size = file.metadata()?.len().max(SEGMENT_BYTES);
+        let size = file.metadata()?.len().max(least);
         file.set_len(offset)?;
         allocate(file, size)?;
         file.sync_all()?;
