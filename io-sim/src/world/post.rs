@@ -52,7 +52,7 @@ impl<B: Build, O: Observer> World<B, O> {
             }
             Fate::Arrives { at, again, connection, astray } => {
                 let wrong = (to + 1) % self.nodes.len();
-                let at_node = if astray { wrong } else { to };
+                let at_node = if astray && image.is_none() { wrong } else { to };
                 let transit = |message| Transit { from, to, at: at_node, connection, message };
                 if let Some(content) = image {
                     return self.send_image(at, transit(message), content);
