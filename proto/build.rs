@@ -67,6 +67,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .build_client(services)
         .build_server(services)
         .build_transport(false)
+        .codec_path("crate::codec::SmallCodec")
         .compile_fds_with_config(set, config)?;
     Ok(())
 }

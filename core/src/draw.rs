@@ -11,6 +11,8 @@ pub enum Domain {
     Election = 1,
     /// Lease ids picked by the server.
     Lease = 2,
+    /// Spread of progress notifications over watch streams.
+    Watch = 3,
     /// Free for shells and simulators: they add their own numbers on top.
     Shell = 1 << 32,
 }

@@ -20,6 +20,8 @@ pub enum ReplicaInput {
         id: RequestId,
         /// An encoded `InternalRaftRequest`.
         data: Bytes,
+        /// Only while this member leads in that term; never forwarded.
+        only_in: Option<Term>,
     },
     /// `State` wants to know how far it must have applied for reads to be current.
     Barrier {
@@ -96,11 +98,6 @@ pub enum StateInput {
     /// A client's linearizable read: answered with a [`View`](crate::View) once it is current.
     Read {
         /// Comes back with the view.
-        token: Token,
-    },
-    /// The client of a request or read is gone; no answer is wanted.
-    Forget {
-        /// The abandoned call.
         token: Token,
     },
     /// A client opened a watch stream.
@@ -191,7 +188,7 @@ pub enum StateInput {
         /// Untrusted.
         answer: Answer,
     },
-    /// Wall-clock time, for what is stamped with it. Informative: nothing is decided by it.
+    /// How large the store is; for status and the quota.
     DbSize {
         /// Bytes the store occupies.
         allocated: u64,

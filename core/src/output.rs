@@ -127,6 +127,8 @@ pub enum StateOutput {
         id: RequestId,
         /// Its bytes.
         data: Bytes,
+        /// Only while this member leads in that term.
+        only_in: Option<Term>,
     },
     /// To `Replica`: a read barrier.
     Barrier {

@@ -164,3 +164,23 @@ pub trait StateRead: Send + Sync {
         visit: &mut dyn FnMut(&[u8], &Bytes) -> ControlFlow<()>,
     ) -> Result<(), StorageFault>;
 }
+
+/// The image of a store that holds nothing yet.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoRows;
+
+impl StateRead for NoRows {
+    fn get(&self, _table: Table, _key: &[u8]) -> Result<Option<Bytes>, StorageFault> {
+        Ok(None)
+    }
+
+    fn scan(
+        &self,
+        _table: Table,
+        _from: &[u8],
+        _until: &[u8],
+        _visit: &mut dyn FnMut(&[u8], &Bytes) -> ControlFlow<()>,
+    ) -> Result<(), StorageFault> {
+        Ok(())
+    }
+}

@@ -3,7 +3,7 @@
 //! Cloning is O(1). Reads run against it on any thread, outside the machines' loops.
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
+use core::ops::Deref;
 
 use quorate_proto::etcdserverpb as pb;
 
@@ -11,13 +11,16 @@ use crate::ids::{ClusterId, LogIndex, MemberId, Revision};
 use crate::input::Role;
 use crate::mvcc::KvView;
 
-/// The picture. See the module.
+/// The picture, shared. See the module.
 #[derive(Clone)]
-pub struct View {
+pub struct View(Arc<Picture>);
+
+/// What the picture shows.
+pub struct Picture {
     /// Keys and history.
     pub kv: KvView,
     /// The rest.
-    pub facts: Arc<Facts>,
+    pub facts: Facts,
 }
 
 /// What a view knows beside keys.
@@ -34,22 +37,33 @@ pub struct Facts {
     /// Who leads.
     pub role: Role,
     /// All members, by id.
-    pub members: Vec<pb::Member>,
+    pub members: Arc<[pb::Member]>,
     /// Raised alarms.
-    pub alarms: Vec<pb::AlarmMember>,
+    pub alarms: Arc<[pb::AlarmMember]>,
     /// The cluster's version, X.Y.Z; empty until decided.
-    pub cluster_version: alloc::string::String,
+    pub cluster_version: Arc<str>,
     /// Whether this member's attributes are published.
-    pub published: bool,
-    /// Bytes the store occupies, and bytes of them in use.
-    pub db_size: (u64, u64),
+    pub is_published: bool,
+    /// Bytes the store occupies.
+    pub db_size: u64,
+    /// Bytes of them that hold data.
+    pub db_size_in_use: u64,
+    /// Proposals of this member that wait to be applied.
+    pub pending: usize,
     /// Leases alive.
     pub leases: usize,
     /// Watchers on this member.
     pub watchers: usize,
+    /// Watch streams on this member.
+    pub streams: usize,
 }
 
 impl View {
+    /// A picture of `kv` and `facts`.
+    pub fn new(kv: KvView, facts: Facts) -> Self {
+        Self(Arc::new(Picture { kv, facts }))
+    }
+
     /// A response header for something that happened at `revision`.
     pub fn header(&self, revision: Revision) -> pb::ResponseHeader {
         pb::ResponseHeader {
@@ -58,5 +72,13 @@ impl View {
             revision: revision.get(),
             raft_term: self.facts.role.term.get(),
         }
+    }
+}
+
+impl Deref for View {
+    type Target = Picture;
+
+    fn deref(&self) -> &Picture {
+        &self.0
     }
 }

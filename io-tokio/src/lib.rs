@@ -1,1 +1,28 @@
-//! The production shell.
+//! The production shell: the same core with real sockets, a real disk and a real clock.
+//!
+//! ```text
+//!   transport/  ports, connections, streams between members
+//!       |  grpc/  http/   bytes become messages; no rule of behaviour here
+//!       v
+//!   driver.rs   the loops: replica, log, state, store
+//!       |
+//!       v
+//!   disk/       the log in etcd's format, the store in fjall, images
+//! ```
+//!
+//! [`server`] wires it together; [`cli`] declares every flag once.
+
+pub mod bootstrap;
+pub mod channels;
+pub mod cli;
+pub mod clock;
+pub mod disk;
+pub mod driver;
+pub mod grpc;
+pub mod http;
+pub mod logging;
+pub mod member;
+pub mod metrics;
+pub mod server;
+pub mod transport;
+pub mod version;

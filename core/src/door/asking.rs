@@ -1,0 +1,95 @@
+//! Questions only the leader can answer, asked of it on behalf of a client.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use quorate_proto::peer::{Ask, ask::Question};
+
+use crate::error::Refusal;
+use crate::ids::Token;
+use crate::limits::PENDING_REQUESTS_MAX;
+use crate::time::{Duration, Time, Wake};
+
+/// How long before an unanswered question is asked again.
+const RETRY: Duration = Duration::from_millis(500);
+
+#[derive(Debug)]
+struct Asked {
+    token: Token,
+    question: Question,
+    asked_at: Option<Time>,
+    deadline: Time,
+}
+
+/// The questions under way.
+#[derive(Debug)]
+pub(crate) struct Asking {
+    asked: BTreeMap<u64, Asked>,
+    ids: u64,
+    patience: Duration,
+}
+
+impl Asking {
+    /// Nothing asked yet; clients wait at most `patience`. Ids start at `boot`, so that an answer
+    /// to a question of an earlier run finds nobody.
+    pub(crate) fn new(patience: Duration, boot: u64) -> Self {
+        Self { asked: BTreeMap::new(), ids: boot << 20, patience }
+    }
+
+    /// Notes a client's question; it leaves with the next [`poll_due`](Self::poll_due).
+    pub(crate) fn insert(
+        &mut self,
+        now: Time,
+        token: Token,
+        question: Question,
+    ) -> Result<(), Refusal> {
+        if self.asked.len() >= PENDING_REQUESTS_MAX {
+            return Err(Refusal::RequestTooManyRequests);
+        }
+        self.ids += 1;
+        let deadline = now + self.patience;
+        self.asked.insert(self.ids, Asked { token, question, asked_at: None, deadline });
+        Ok(())
+    }
+
+    /// The questions to send now.
+    pub(crate) fn poll_due(&mut self, now: Time) -> Vec<Ask> {
+        let is_due = |asked: &Asked| asked.asked_at.is_none_or(|at| now.since(at) >= RETRY);
+        let due = self.asked.iter_mut().filter(|(_, asked)| is_due(asked));
+        due.map(|(&id, asked)| {
+            asked.asked_at = Some(now);
+            Ask { id, question: Some(asked.question) }
+        })
+        .collect()
+    }
+
+    /// Takes out who asked question `id`.
+    pub(crate) fn remove(&mut self, id: u64) -> Option<Token> {
+        self.asked.remove(&id).map(|asked| asked.token)
+    }
+
+    /// Takes out all questions, because they can be answered here now, or by nobody.
+    pub(crate) fn drain(&mut self) -> Vec<(Token, Question)> {
+        core::mem::take(&mut self.asked).into_values().map(|a| (a.token, a.question)).collect()
+    }
+
+    /// Asks everything again at once: another member leads now.
+    pub(crate) fn ask_again(&mut self) {
+        self.asked.values_mut().for_each(|asked| asked.asked_at = None);
+    }
+
+    /// Takes out the next question whose time is over. Ids rise, so the first is the oldest.
+    pub(crate) fn poll_late(&mut self, now: Time) -> Option<Token> {
+        let (_, first) = self.asked.first_key_value()?;
+        if first.deadline > now {
+            return None;
+        }
+        self.asked.pop_first().map(|(_, asked)| asked.token)
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Wake> {
+        let next = |asked: &Asked| asked.asked_at.map_or(Time::ZERO, |at| at + RETRY);
+        let at = self.asked.values().map(|asked| next(asked).min(asked.deadline)).min()?;
+        Some(Wake { at, timer: "question to the leader" })
+    }
+}

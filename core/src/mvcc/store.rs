@@ -1,0 +1,95 @@
+//! The ledger.
+
+use alloc::sync::Arc;
+use core::ops::ControlFlow;
+
+use super::compact::Compaction;
+use super::index::{Index, Version};
+use super::records::Records;
+use super::view::KvView;
+use super::writer::Writer;
+use crate::error::StorageFault;
+use crate::ids::Revision;
+use crate::schema::{RevisionKey, meta, record};
+use crate::storage::StateRead;
+
+/// Keys and history of one member. See the module's parent.
+pub struct Mvcc {
+    /// What a view taken now shows.
+    pub(super) now: KvView,
+    /// The compaction under way.
+    pub(super) compaction: Option<Compaction>,
+}
+
+impl Mvcc {
+    /// Rebuilds the ledger from what is stored; reads every record once. A compaction that was
+    /// not finished goes on.
+    pub fn open(image: Arc<dyn StateRead>) -> Result<Self, StorageFault> {
+        let finished = meta::load_revision(&*image, meta::FINISHED_COMPACT)?.unwrap_or(-1);
+        let scheduled = meta::load_revision(&*image, meta::SCHEDULED_COMPACT)?.unwrap_or(-1);
+        let compacted = finished.max(scheduled);
+        let records = Records::new(image, i64::MAX);
+        let (index, newest) = load_index(&records)?;
+        // After a compaction of everything the newest record may be older than it.
+        let revision = newest.max(compacted).max(1);
+        let records = records.with_stored(revision);
+        let now = KvView { revision, compacted, index, records, hashes: Arc::default() };
+        let compaction = (scheduled > finished).then(|| Compaction::resumed(scheduled));
+        Ok(Self { now, compaction })
+    }
+
+    /// The ledger as it is now, for any number of readers. O(1).
+    pub fn view(&self) -> KvView {
+        self.now.clone()
+    }
+
+    /// The same, to look at in place.
+    pub fn now(&self) -> &KvView {
+        &self.now
+    }
+
+    /// The newest revision.
+    pub fn revision(&self) -> Revision {
+        self.now.revision()
+    }
+
+    /// The compacted revision; -1 if nothing ever was.
+    pub fn compacted(&self) -> Revision {
+        self.now.compacted()
+    }
+
+    /// Keys that exist. O(1).
+    pub fn keys_live(&self) -> u64 {
+        self.now.keys_live()
+    }
+
+    /// Begins a mutation.
+    pub fn writer(&mut self) -> Writer<'_> {
+        Writer::new(self)
+    }
+
+    /// The store shows all rows of revisions up to `stored` in `image`: records up to there leave
+    /// memory. `stored` is what [`revision`](Self::revision) was when the last batch in the image
+    /// was made.
+    pub fn on_stored(&mut self, stored: Revision, image: Arc<dyn StateRead>) {
+        self.now.records.on_stored(stored.get(), image);
+    }
+}
+
+/// Reads every record; returns the newest main revision too.
+fn load_index(records: &Records) -> Result<(Index, i64), StorageFault> {
+    let mut index = Index::new();
+    let mut newest = 0;
+    records.scan(RevisionKey::first_of(0), i64::MAX - 1, &mut |row, stored| {
+        newest = row.at.main;
+        let kv = record::load(stored)?;
+        let version = match row.is_tombstone {
+            true => Version::tombstone(row.at),
+            // A record that only lifts the revision is empty; it counts as a version 0.
+            false => Version { at: row.at, created: kv.create_revision, number: kv.version.max(0) },
+        };
+        index.push(&kv.key, version);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok((index, newest))
+}

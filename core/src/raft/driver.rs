@@ -1,0 +1,557 @@
+//! The only file that touches the `raft` crate's node.
+//!
+//! Every call into the crate goes through [`Driver::call`], which takes its luck away again: the
+//! crate draws election timeouts from the operating system's randomness, and here they are a
+//! function of (seed, member, boot, term, campaign).
+//!
+//! The crate's own batching of appends stays off: it joins new entries to an earlier, empty
+//! append without comparing their indexes, which goes wrong when several steps are taken between
+//! two readies, as they are here. Proposals are stepped in one message and what leaves is joined
+//! by `order_messages`, which does compare.
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use ::raft::eraftpb::{self, MessageType};
+use ::raft::{RawNode, Ready, SnapshotStatus, StateRole};
+use bytes::Bytes;
+use quorate_proto::raftpb;
+
+use super::confchange::{self, ConfHistory, encode_conf_state};
+use super::log::{Log, Point};
+use super::luck::Luck;
+use super::message::{
+    Standing, encode_message, export_entry, export_hard_state, export_mark, import_entry,
+    import_mark, order_messages,
+};
+use super::opening::{crate_config, load_log};
+use crate::config::Config;
+use crate::error::{Misbehaviour, StorageFault};
+use crate::ids::{LogIndex, MemberId, Term};
+use crate::input::Role;
+use crate::limits;
+use crate::storage::{Entry, EntryKind, HardState, LogContents, SnapshotMark};
+
+/// Read barriers a leader keeps for others and itself.
+const READS_MAX: usize = limits::PENDING_READS_MAX;
+
+/// One member of a raft group, deterministic.
+pub(crate) struct Driver {
+    node: RawNode<Log>,
+    luck: Luck,
+    history: ConfHistory,
+    /// Barriers that wait for the leader's first commit in its term.
+    early_reads: Vec<eraftpb::Message>,
+    /// The newest term in which requests for votes have left.
+    asked_votes_in: u64,
+    /// Term and vote as they were last handed out to be persisted.
+    vote: (Term, u64),
+    /// Last entry handed out as committed.
+    emitted: LogIndex,
+    /// Where a sole voter last tried to lead: not tried again until something changed.
+    campaigned_at: Option<(u64, u64)>,
+}
+
+/// What a member must do now, taken out of the crate in one go.
+#[derive(Default)]
+pub(crate) struct Work {
+    /// The crate's number for it, to be reported once it is persisted.
+    pub(crate) ready: u64,
+    pub(crate) hard_state: Option<HardState>,
+    pub(crate) changes_vote: bool,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) snapshot: Option<SnapshotMark>,
+    pub(crate) must_sync: bool,
+    pub(crate) messages: Vec<raftpb::Message>,
+    pub(crate) committed: Vec<Entry>,
+    pub(crate) reads: Vec<(Vec<u8>, LogIndex)>,
+    /// Whether this member was removed from the group.
+    pub(crate) is_removed: bool,
+    /// Why this member gave up leadership, if it did so in this step; empty if it did not.
+    pub(crate) gave_up: &'static str,
+}
+
+impl Work {
+    /// Whether there is anything for the disk.
+    pub(crate) fn has_batch(&self) -> bool {
+        self.hard_state.is_some() || !self.entries.is_empty() || self.snapshot.is_some()
+    }
+}
+
+impl Driver {
+    /// Takes up where `stored` and `log` left off; begins a new group if both are empty and
+    /// `config` names its members.
+    pub(crate) fn open(
+        config: &Config,
+        stored: &SnapshotMark,
+        log: LogContents,
+    ) -> Result<Self, StorageFault> {
+        if config.member.get() == 0 || config.heartbeat_interval.is_zero() {
+            return Err(StorageFault::new("a member needs an id and a heartbeat interval"));
+        }
+        let is_fresh = stored.index.get() == 0 && log == LogContents::default();
+        let start = load_log(stored, log)?;
+        let history = ConfHistory::open(&start.mark, stored, &start.entries);
+        let entries = start.entries.iter().map(import_entry).collect();
+        let point = Point { index: start.mark.index.get(), term: start.mark.term.get() };
+        let conf = if stored.index.get() == 0 {
+            eraftpb::ConfState::default()
+        } else {
+            confchange::parse_conf_state(&stored.conf_state)
+                .ok_or_else(|| StorageFault::new("the stored group is impossible"))?
+        };
+        let hard = eraftpb::HardState {
+            term: start.hard_state.term.get(),
+            vote: start.hard_state.vote,
+            commit: start.hard_state.commit.get(),
+            ..eraftpb::HardState::default()
+        };
+        let window = Log::open(point, entries, hard, conf);
+        let logger = slog::Logger::root(slog::Discard, slog::o!());
+        let node = RawNode::new(&crate_config(config, stored.index), window, &logger)
+            .map_err(|error| StorageFault::new(format!("raft does not open: {error}")))?;
+        let mut driver = Self {
+            node,
+            luck: Luck::new(config),
+            history,
+            early_reads: Vec::new(),
+            asked_votes_in: 0,
+            vote: (start.hard_state.term, start.hard_state.vote),
+            emitted: stored.index,
+            campaigned_at: None,
+        };
+        driver.call(|_| ());
+        driver.node.mut_store().note_applied(stored.index.get());
+        if is_fresh && !config.bootstrap.is_empty() {
+            driver.bootstrap(confchange::encode_bootstrap(&config.bootstrap)?);
+        }
+        Ok(driver)
+    }
+
+    /// The log begins as if a leader of term 1 had added every member and all had agreed.
+    fn bootstrap(&mut self, entries: Vec<Entry>) {
+        let entries: Vec<_> = entries.iter().map(import_entry).collect();
+        self.call(|node| {
+            node.raft.become_follower(1, 0);
+            node.raft.raft_log.append(&entries);
+            node.raft.raft_log.committed = entries.len() as u64;
+        });
+    }
+
+    /// Calls the crate, and replaces the luck it may have drawn.
+    fn call<R>(&mut self, step: impl FnOnce(&mut RawNode<Log>) -> R) -> R {
+        let result = step(&mut self.node);
+        let timeout = self.luck.timeout(self.node.raft.term);
+        self.node.raft.set_randomized_election_timeout(timeout);
+        result
+    }
+
+    /// Who leads, as far as this member knows.
+    pub(crate) fn role(&self) -> Role {
+        let raft = &self.node.raft;
+        Role {
+            term: Term(raft.term),
+            leader: (raft.leader_id != 0).then_some(MemberId(raft.leader_id)),
+            is_leader: raft.state == StateRole::Leader,
+        }
+    }
+
+    /// Last entry known to be committed.
+    pub(crate) fn committed(&self) -> LogIndex {
+        LogIndex(self.node.raft.raft_log.committed)
+    }
+
+    /// Last entry durable here.
+    pub(crate) fn persisted(&self) -> LogIndex {
+        LogIndex(self.node.raft.raft_log.persisted)
+    }
+
+    /// Last entry applied.
+    pub(crate) fn applied(&self) -> LogIndex {
+        LogIndex(self.node.raft.raft_log.applied)
+    }
+
+    /// Last entry in the log.
+    pub(crate) fn accepted(&self) -> LogIndex {
+        LogIndex(self.node.raft.raft_log.last_index())
+    }
+
+    /// Last entry handed out as committed.
+    pub(crate) fn emitted(&self) -> LogIndex {
+        self.emitted
+    }
+
+    /// Last entry that is gone from memory.
+    pub(crate) fn purged(&self) -> LogIndex {
+        LogIndex(self.node.store().start().index)
+    }
+
+    /// Whether this member is the only voter of its group.
+    pub(crate) fn is_sole_voter(&self) -> bool {
+        let raft = &self.node.raft;
+        let voters = raft.prs().conf().voters().ids();
+        raft.promotable() && voters.len() == 1
+    }
+
+    /// Whether entries wait to be handed out for the disk.
+    pub(crate) fn has_unwritten(&self) -> bool {
+        let log = &self.node.raft.raft_log;
+        !log.unstable_entries().is_empty() || log.unstable_snapshot().is_some()
+    }
+
+    /// Appends or forwards proposals, all or none.
+    pub(crate) fn propose(&mut self, proposals: impl Iterator<Item = Bytes>) -> bool {
+        if self.node.raft.leader_id == 0 || self.is_full() {
+            return false;
+        }
+        let entry = |data| eraftpb::Entry { data, ..eraftpb::Entry::default() };
+        let mut message = self.own_message(MessageType::MsgPropose);
+        message.set_entries(proposals.map(entry).collect::<Vec<_>>().into());
+        self.call(|node| node.raft.step(message)).is_ok()
+    }
+
+    /// Asks for a read index; the answer comes with `context`.
+    pub(crate) fn ask_read(&mut self, context: Bytes) {
+        let mut message = self.own_message(MessageType::MsgReadIndex);
+        let entry = eraftpb::Entry { data: context, ..eraftpb::Entry::default() };
+        message.set_entries(Vec::from([entry]).into());
+        self.step_read(message);
+    }
+
+    /// Whether more is waiting to be applied than memory is meant for.
+    fn is_full(&self) -> bool {
+        self.node.store().unapplied_bytes() >= limits::UNCOMMITTED_BYTES_MAX
+    }
+
+    fn own_message(&self, kind: MessageType) -> eraftpb::Message {
+        let mut message = eraftpb::Message::default();
+        message.set_msg_type(kind);
+        message.from = self.node.raft.id;
+        message
+    }
+
+    /// The crate forgets a read that comes before the leader's first commit, so it waits here.
+    fn step_read(&mut self, message: eraftpb::Message) {
+        let raft = &self.node.raft;
+        let is_leader = raft.state == StateRole::Leader;
+        if is_leader && raft.pending_read_count() + self.early_reads.len() >= READS_MAX {
+            return;
+        }
+        if is_leader && !raft.commit_to_current_term() {
+            self.early_reads.push(message);
+            return;
+        }
+        // Refusals come as no answer: whoever asked asks again.
+        let _ = self.call(|node| node.raft.step(message));
+    }
+
+    fn step_early_reads(&mut self) {
+        if self.early_reads.is_empty() {
+            return;
+        }
+        let raft = &self.node.raft;
+        if raft.state != StateRole::Leader {
+            self.early_reads.clear();
+        } else if raft.commit_to_current_term() {
+            for message in core::mem::take(&mut self.early_reads) {
+                self.step_read(message);
+            }
+        }
+    }
+
+    /// A peer's message.
+    pub(crate) fn handle_message(
+        &mut self,
+        from: MemberId,
+        message: raftpb::Message,
+        may_campaign: bool,
+    ) -> Result<(), Misbehaviour> {
+        let standing = self.standing(from, may_campaign);
+        let Some(message) = standing.parse(from, message)? else { return Ok(()) };
+        if message.get_msg_type() == MessageType::MsgReadIndex {
+            self.step_read(message);
+            return Ok(());
+        }
+        if has_change(&message) {
+            self.propose_changes(message);
+            return Ok(());
+        }
+        match self.call(|node| node.step(message)) {
+            Err(::raft::Error::StepPeerNotFound) => Err(Misbehaviour::Stranger),
+            // A forwarded proposal was not taken; its member will give up waiting.
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes proposals with changes of the group, as their leader. The crate would do so by
+    /// decoding them, and it knows fewer kinds than etcd; its rules are kept: one change at a
+    /// time, and a joint group is left before anything else. A change that breaks them becomes an
+    /// empty entry.
+    fn propose_changes(&mut self, mut message: eraftpb::Message) {
+        let raft = &mut self.node.raft;
+        if raft.lead_transferee.is_some() {
+            return;
+        }
+        let is_joint = !raft.prs().conf().to_conf_state().voters_outgoing.is_empty();
+        let mut entries = message.take_entries().into_vec();
+        let next = raft.raft_log.last_index() + 1;
+        for (entry, index) in entries.iter_mut().zip(next..) {
+            if entry.get_entry_type() == eraftpb::EntryType::EntryNormal {
+                continue;
+            }
+            let change = confchange::parse_change(&export_entry(entry));
+            let leaves = change.is_some_and(|change| change.leave_joint());
+            if raft.has_pending_conf() || is_joint != leaves {
+                *entry = eraftpb::Entry::default();
+            } else {
+                raft.pending_conf_index = index;
+            }
+        }
+        self.call(|node| {
+            if node.raft.append_entry(&mut entries) {
+                node.raft.bcast_append();
+            }
+        });
+    }
+
+    fn standing(&self, from: MemberId, may_campaign: bool) -> Standing {
+        let raft = &self.node.raft;
+        Standing {
+            id: raft.id,
+            term: raft.term,
+            role: raft.state,
+            leader: raft.leader_id,
+            last_index: raft.raft_log.last_index(),
+            committed: raft.raft_log.committed,
+            committed_term: raft.raft_log.term(raft.raft_log.committed).unwrap_or(0),
+            asked_votes_in: self.asked_votes_in,
+            may_campaign,
+            is_full: self.is_full(),
+            matched: raft.prs().get(from.get()).map(|progress| progress.matched),
+        }
+    }
+
+    /// Requests for votes in `term` have left.
+    pub(crate) fn note_votes_asked(&mut self, term: u64) {
+        self.asked_votes_in = self.asked_votes_in.max(term);
+    }
+
+    /// One tick of the clock.
+    pub(crate) fn tick(&mut self) {
+        let was_leader = self.node.raft.state == StateRole::Leader;
+        self.call(|node| node.tick());
+        let raft = &self.node.raft;
+        let is_new_campaign = !was_leader && raft.promotable() && raft.election_elapsed == 0;
+        if is_new_campaign {
+            self.luck.note_campaign();
+            self.call(|_| ());
+        }
+    }
+
+    /// Stands for election at once; for a sole voter whose log is on disk.
+    pub(crate) fn campaign_alone(&mut self) {
+        let raft = &self.node.raft;
+        let at = (raft.term, raft.raft_log.applied);
+        if raft.state == StateRole::Leader || self.campaigned_at == Some(at) {
+            return;
+        }
+        self.campaigned_at = Some(at);
+        // Refused while changes of the group are not applied: tried again as they are.
+        let _ = self.call(|node| node.campaign());
+    }
+
+    /// Everything up to the crate's `ready` is on disk.
+    pub(crate) fn handle_persisted(&mut self, ready: u64) {
+        self.call(|node| node.on_persist_ready(ready));
+    }
+
+    /// `State` has applied up to `index`, which was handed out.
+    pub(crate) fn handle_applied(&mut self, index: LogIndex) {
+        if index > self.applied() {
+            self.call(|node| node.advance_apply_to(index.get()));
+            self.node.mut_store().note_applied(index.get());
+        }
+    }
+
+    /// Hands leadership to `to`, or to the active voter that is furthest. Whether it was begun.
+    pub(crate) fn transfer_leader(&mut self, to: Option<MemberId>) -> bool {
+        let Some(to) = to.map_or_else(|| self.successor(), |to| Some(to.get())) else {
+            return false;
+        };
+        let raft = &self.node.raft;
+        let is_voter = raft.prs().conf().voters().contains(to);
+        if raft.state != StateRole::Leader || !is_voter {
+            return false;
+        }
+        self.call(|node| node.transfer_leader(to));
+        true
+    }
+
+    fn successor(&self) -> Option<u64> {
+        let raft = &self.node.raft;
+        let voters = raft.prs().conf().voters();
+        let others = raft.prs().iter().filter(|&(&id, _)| id != raft.id && voters.contains(id));
+        let rank = |&(&id, progress): &(&u64, &::raft::Progress)| {
+            (progress.recent_active, progress.matched, core::cmp::Reverse(id))
+        };
+        others.max_by_key(rank).map(|(&id, _)| id)
+    }
+
+    /// Leads no longer, by its own decision.
+    pub(crate) fn step_down(&mut self) {
+        self.call(|node| {
+            let term = node.raft.term;
+            node.raft.become_follower(term, 0);
+        });
+    }
+
+    /// Messages to `to` are being lost.
+    pub(crate) fn handle_unreachable(&mut self, to: MemberId) {
+        self.call(|node| node.report_unreachable(to.get()));
+    }
+
+    /// Sending an image to `to` has ended.
+    pub(crate) fn handle_snapshot_sent(&mut self, to: MemberId, is_delivered: bool) {
+        let status = if is_delivered { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
+        self.call(|node| node.report_snapshot(to.get(), status));
+        let is_sending =
+            |progress: &::raft::Progress| progress.state == ::raft::ProgressState::Snapshot;
+        if !self.node.raft.prs().iter().any(|(_, progress)| is_sending(progress)) {
+            self.node.mut_store().offer_image(None);
+        }
+    }
+
+    /// Whether an image was asked for and there is none.
+    pub(crate) fn take_image_wish(&self) -> bool {
+        self.node.store().take_image_wish()
+    }
+
+    /// An image is ready to be announced.
+    pub(crate) fn offer_image(&mut self, mark: &SnapshotMark) -> Result<(), StorageFault> {
+        let image = import_mark(mark)
+            .ok_or_else(|| StorageFault::new("an image of an impossible group was taken"))?;
+        self.node.mut_store().offer_image(Some(image));
+        let raft = &self.node.raft;
+        if raft.state != StateRole::Leader {
+            return Ok(());
+        }
+        let purged = self.purged().get();
+        let is_behind = |progress: &::raft::Progress| progress.next_idx <= purged;
+        let mut behind: Vec<u64> = raft
+            .prs()
+            .iter()
+            .filter(|&(&id, progress)| id != raft.id && is_behind(progress))
+            .map(|(&id, _)| id)
+            .collect();
+        behind.sort_unstable();
+        self.call(|node| behind.into_iter().for_each(|id| node.raft.send_append(id)));
+        Ok(())
+    }
+
+    /// Cuts the log behind the durable point. Returns where it may begin now, if that moved.
+    pub(crate) fn cut(&mut self, stored: LogIndex, config: &CutRule) -> Option<SnapshotMark> {
+        let window = self.node.store();
+        let wanted = window.cut_point(stored.get(), config.entries_kept, config.bytes_max);
+        let (index, conf_state) = self.history.known_at(wanted)?;
+        if index <= window.start().index {
+            return None;
+        }
+        let term = Term(window.term_at(index)?);
+        let mark = SnapshotMark { index: LogIndex(index), term, conf_state: conf_state.clone() };
+        self.node.mut_store().cut(index);
+        self.history.cut(index);
+        Some(mark)
+    }
+
+    /// Takes out what is to be done, with at most `commits_max` entries as committed.
+    pub(crate) fn take_work(&mut self, commits_max: usize) -> Option<Work> {
+        self.step_early_reads();
+        if !self.node.has_ready() {
+            return None;
+        }
+        self.node.mut_store().limit_commits(commits_max);
+        let mut ready = self.call(|node| node.ready());
+        self.node.mut_store().limit_commits(usize::MAX);
+        let mut work = self.read_ready(&mut ready);
+        self.node.advance_append_async(ready);
+        self.apply_changes(&mut work);
+        Some(work)
+    }
+
+    /// Translates a ready, and makes what is to be persisted readable for the crate.
+    fn read_ready(&mut self, ready: &mut Ready) -> Work {
+        let hard_state = ready.hs().map(export_hard_state);
+        let vote = hard_state.map_or(self.vote, |hard| (hard.term, hard.vote));
+        let changes_vote = core::mem::replace(&mut self.vote, vote) != vote;
+        let snapshot = (!ready.snapshot().is_empty()).then(|| export_mark(ready.snapshot()));
+        let accepted = ready.take_entries();
+        let mut messages = ready.take_messages();
+        messages.extend(ready.take_persisted_messages());
+        let encoded = messages.into_iter().filter_map(encode_message).collect();
+        let reads = ready.take_read_states().into_iter();
+        let work = Work {
+            ready: ready.number(),
+            hard_state,
+            changes_vote,
+            entries: accepted.iter().map(export_entry).collect(),
+            snapshot,
+            must_sync: ready.must_sync(),
+            messages: order_messages(encoded, limits::APPEND_BYTES_MAX as usize),
+            committed: ready.take_committed_entries().iter().map(export_entry).collect(),
+            reads: reads.map(|read| (read.request_ctx, LogIndex(read.index))).collect(),
+            is_removed: false,
+            gave_up: "",
+        };
+        if let Some(mark) = &work.snapshot {
+            let point = Point { index: mark.index.get(), term: mark.term.get() };
+            self.node.mut_store().restart(point);
+            self.history.restart(mark);
+            self.emitted = mark.index;
+        }
+        self.node.mut_store().append(accepted);
+        if let Some(last) = work.committed.last() {
+            self.emitted = last.index;
+        }
+        work
+    }
+
+    /// Changes of the group take effect as they are handed out.
+    fn apply_changes(&mut self, work: &mut Work) {
+        let is_change = |entry: &&Entry| entry.kind != EntryKind::Normal;
+        let changes: Vec<Entry> = work.committed.iter().filter(is_change).cloned().collect();
+        for entry in &changes {
+            if let Some(change) = confchange::parse_change(entry) {
+                self.apply_change(&change, work);
+            }
+            let conf = self.node.raft.prs().conf().to_conf_state();
+            self.history.note(entry.index, encode_conf_state(&conf));
+        }
+    }
+
+    /// A change the group does not allow is refused by every member alike, and changes nothing.
+    fn apply_change(&mut self, change: &eraftpb::ConfChangeV2, work: &mut Work) {
+        let is_member = |node: &RawNode<Log>| node.raft.prs().get(node.raft.id).is_some();
+        let was_member = is_member(&self.node);
+        let _ = self.call(|node| node.apply_conf_change(change));
+        let raft = &self.node.raft;
+        // The crate would look for the leader among the members at its next commit, and panic.
+        if raft.state == StateRole::Leader && !raft.promotable() {
+            self.step_down();
+            work.gave_up = "no longer a voter";
+        }
+        work.is_removed |= was_member && !is_member(&self.node);
+    }
+}
+
+fn has_change(message: &eraftpb::Message) -> bool {
+    let is_change =
+        |entry: &eraftpb::Entry| entry.get_entry_type() != eraftpb::EntryType::EntryNormal;
+    message.get_msg_type() == MessageType::MsgPropose && message.get_entries().iter().any(is_change)
+}
+
+/// How much of the log stays behind the durable point.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CutRule {
+    pub(crate) entries_kept: u64,
+    pub(crate) bytes_max: u64,
+}

@@ -1,0 +1,68 @@
+//! What a member starts from: the crate's settings, and a log that fits the store.
+
+use alloc::format;
+
+use ::raft::Config as RaftConfig;
+
+use crate::config::Config;
+use crate::error::StorageFault;
+use crate::ids::LogIndex;
+use crate::limits;
+use crate::storage::{LogContents, SnapshotMark};
+
+/// Bytes of committed entries taken out at once.
+const COMMITTED_BYTES_MAX: u64 = 1 << 20;
+
+/// The crate's settings.
+pub(crate) fn crate_config(config: &Config, applied: LogIndex) -> RaftConfig {
+    RaftConfig {
+        id: config.member.get(),
+        election_tick: config.election_ticks(),
+        heartbeat_tick: 1,
+        applied: applied.get(),
+        max_size_per_msg: limits::APPEND_BYTES_MAX,
+        max_inflight_msgs: limits::APPENDS_IN_FLIGHT_MAX,
+        check_quorum: true,
+        pre_vote: true,
+        max_uncommitted_size: limits::UNCOMMITTED_BYTES_MAX,
+        max_committed_size_per_ready: COMMITTED_BYTES_MAX,
+        ..RaftConfig::default()
+    }
+}
+
+/// Brings log and store together: the crate asserts what is checked here.
+pub(crate) fn load_log(
+    stored: &SnapshotMark,
+    mut log: LogContents,
+) -> Result<LogContents, StorageFault> {
+    let fault = |what: &str| Err(StorageFault::new(format!("the log and the store: {what}")));
+    if log.mark.index > stored.index {
+        return fault("the log begins after the store ends");
+    }
+    let mut last = log.mark.index;
+    let mut term = log.mark.term;
+    for entry in &log.entries {
+        if entry.index != last.next() || entry.term < term {
+            return fault("entries do not follow one another");
+        }
+        (last, term) = (entry.index, entry.term);
+    }
+    if last < stored.index {
+        if log.hard_state.commit > stored.index {
+            return fault("the log ends before what was committed");
+        }
+        log.mark = stored.clone();
+        log.entries.clear();
+        (last, term) = (stored.index, stored.term);
+    }
+    if log.hard_state.commit > last {
+        return fault("the log ends before what was committed");
+    }
+    // The commit index is written without waiting, so the store may be ahead of it.
+    log.hard_state.commit = log.hard_state.commit.max(stored.index);
+    if log.hard_state.term < term {
+        log.hard_state.term = term;
+        log.hard_state.vote = 0;
+    }
+    Ok(log)
+}

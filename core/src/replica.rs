@@ -1,0 +1,468 @@
+//! The consensus machine: routes inputs to the rooms of [`raft`](crate::raft) and their wishes
+//! out.
+//!
+//! Raft's own state is only looked at when outputs are drained, so all proposals fed between two
+//! drains leave as one append and one [`Persist`].
+//!
+//! What a shell must keep to
+//! - Batches are written in order. `Persisted` may skip numbers: it covers all before it, synced or
+//!   not. It may come late or in bursts; if it never comes, nothing but this member's own promises
+//!   and its applying stops.
+//! - A received image is complete before its announcement is handed in as `Peer`. It is installed
+//!   when a [`Persist`] names its mark, and dropped if none does. `Installed` goes to `State` before
+//!   entries committed later.
+//! - Every announcement sent is answered by `SnapshotSent`. An image that was taken may be announced
+//!   until a newer one is taken, a `Cut` passes it, or every announcement of it was answered.
+//! - `handle_timeout` is called when the named instant has come, inbox or not.
+//!
+//! Answers to: etcd v3.7.1 `server/etcdserver/raft.go`
+
+use alloc::collections::VecDeque;
+use alloc::format;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use quorate_proto::raftpb::{self, MessageType};
+
+use crate::config::Config;
+use crate::error::StorageFault;
+use crate::ids::{BarrierId, LogIndex, MemberId, RequestId, Term};
+use crate::input::{ReplicaInput, Role};
+use crate::limits;
+use crate::machine::Machine;
+use crate::output::{Note, Persist, ReplicaOutput};
+use crate::raft::barrier::Barriers;
+use crate::raft::disk::{Batch, Disk, StallStep};
+use crate::raft::driver::{CutRule, Driver, Work};
+use crate::raft::pointers::Pointers;
+use crate::storage::{Entry, LogContents, SnapshotMark};
+use crate::time::{Duration, Time, Wake};
+
+/// One member's consensus. See the module.
+pub struct Replica {
+    now: Time,
+    next_tick: Time,
+    tick: Duration,
+    cut_rule: CutRule,
+    node: Driver,
+    disk: Disk,
+    barriers: Barriers,
+    proposals: Vec<Proposal>,
+    backlog: Backlog,
+    snapshot: LogIndex,
+    stored: LogIndex,
+    role: Role,
+    announced_commit: LogIndex,
+    awaits_image: bool,
+    is_removed: bool,
+    is_halted: bool,
+    outputs: VecDeque<ReplicaOutput>,
+}
+
+/// An entry that waits for the next drain.
+struct Proposal {
+    id: RequestId,
+    data: Bytes,
+    only_in: Option<Term>,
+}
+
+/// Committed entries handed out and not yet applied.
+#[derive(Default)]
+struct Backlog {
+    /// Last index and bytes of each hand-out.
+    parts: VecDeque<(LogIndex, u64)>,
+    bytes: u64,
+}
+
+impl Backlog {
+    fn push(&mut self, entries: &[Entry]) {
+        let Some(last) = entries.last() else { return };
+        let bytes = entries.iter().map(|entry| entry.data.len() as u64).sum();
+        self.parts.push_back((last.index, bytes));
+        self.bytes += bytes;
+    }
+
+    fn apply(&mut self, index: LogIndex) {
+        while let Some((_, bytes)) = self.parts.pop_front_if(|(last, _)| *last <= index) {
+            self.bytes -= bytes;
+        }
+    }
+}
+
+impl Replica {
+    /// Takes up where the store (`stored`: what is durably applied) and the log left off. With
+    /// both empty, `config.bootstrap` begins a new group; without it, the member waits to be
+    /// added to one.
+    pub fn open(
+        config: &Config,
+        stored: SnapshotMark,
+        log: LogContents,
+        now: Time,
+    ) -> Result<Self, StorageFault> {
+        let node = Driver::open(config, &stored, log)?;
+        let snapshot = node.purged();
+        let replica = Self {
+            now,
+            next_tick: now + config.heartbeat_interval,
+            tick: config.heartbeat_interval,
+            cut_rule: CutRule {
+                entries_kept: config.snapshot_catchup_entries,
+                bytes_max: config.log_bytes_max,
+            },
+            node,
+            disk: Disk::new(config.election_timeout / 2),
+            barriers: Barriers::new(config.member, config.boot),
+            proposals: Vec::new(),
+            backlog: Backlog::default(),
+            snapshot,
+            stored: stored.index,
+            role: Role::default(),
+            announced_commit: LogIndex(0),
+            awaits_image: false,
+            is_removed: false,
+            is_halted: false,
+            outputs: VecDeque::new(),
+        };
+        replica.pointers().check_order()?;
+        Ok(replica)
+    }
+
+    fn route(&mut self, input: ReplicaInput) -> Result<(), StorageFault> {
+        match input {
+            ReplicaInput::Propose { id, data, only_in } => {
+                self.proposals.push(Proposal { id, data, only_in });
+            }
+            ReplicaInput::Barrier { context } => self.handle_barrier(context),
+            ReplicaInput::Peer { from, message } => self.handle_peer(from, message),
+            ReplicaInput::Persisted { number } => self.handle_persisted(number)?,
+            ReplicaInput::Applied { index } => self.handle_applied(index)?,
+            ReplicaInput::Synced { mark } => self.handle_synced(mark.index)?,
+            ReplicaInput::SnapshotTaken { mark } => {
+                self.awaits_image = false;
+                self.node.offer_image(&mark)?;
+            }
+            ReplicaInput::SnapshotSent { to, delivered } => {
+                self.node.handle_snapshot_sent(to, delivered);
+            }
+            ReplicaInput::Unreachable { to } => self.node.handle_unreachable(to),
+            ReplicaInput::TransferLeader { to } => {
+                self.node.transfer_leader(to);
+            }
+        }
+        self.pointers().check_order()
+    }
+
+    fn handle_barrier(&mut self, barrier: BarrierId) {
+        let has_leader = self.node.role().leader.is_some();
+        if !has_leader || self.barriers.waiting() >= limits::PENDING_READS_MAX {
+            self.outputs.push_back(ReplicaOutput::BarrierLost { context: barrier });
+            return;
+        }
+        let context = self.barriers.ask(barrier);
+        self.node.ask_read(context);
+    }
+
+    fn handle_peer(&mut self, from: MemberId, message: raftpb::Message) {
+        let may_campaign = self.may_campaign();
+        if let Err(how) = self.node.handle_message(from, message, may_campaign) {
+            self.outputs.push_back(ReplicaOutput::Misbehaved { from, how });
+        }
+    }
+
+    fn handle_persisted(&mut self, number: u64) -> Result<(), StorageFault> {
+        if number > self.disk.emitted() {
+            return Err(StorageFault::new(format!("batch {number} was never emitted")));
+        }
+        let (batches, messages) = self.disk.handle_persisted(number);
+        if let Some(last) = batches.last() {
+            self.node.handle_persisted(last.ready);
+        }
+        for mark in batches.into_iter().filter_map(|batch| batch.snapshot) {
+            self.node.handle_applied(mark.index);
+            self.backlog.apply(mark.index);
+            self.stored = mark.index;
+            self.snapshot = mark.index;
+        }
+        self.run_stall_watch();
+        messages.into_iter().for_each(|message| self.send(message));
+        Ok(())
+    }
+
+    fn handle_applied(&mut self, index: LogIndex) -> Result<(), StorageFault> {
+        let emitted = self.node.emitted();
+        let limit = emitted.min(self.node.persisted());
+        if index > limit && index <= emitted && self.disk.is_installing() {
+            // An image counts as applied when its batch is reported; this is the same news.
+            return Ok(());
+        }
+        if index > limit {
+            return Err(StorageFault::new(format!("{index} applied, {limit} handed out")));
+        }
+        self.node.handle_applied(index);
+        self.backlog.apply(index);
+        Ok(())
+    }
+
+    fn handle_synced(&mut self, index: LogIndex) -> Result<(), StorageFault> {
+        if index <= self.stored {
+            return Ok(());
+        }
+        // What is durable is applied, even if that news travels more slowly.
+        self.handle_applied(index)?;
+        if self.node.applied() < index {
+            return Ok(());
+        }
+        self.stored = index;
+        if self.disk.is_installing() {
+            return Ok(());
+        }
+        if let Some(mark) = self.node.cut(index, &self.cut_rule) {
+            self.snapshot = mark.index;
+            self.outputs.push_back(ReplicaOutput::Cut { mark });
+        }
+        Ok(())
+    }
+
+    /// Whether this member may stand for election. A silent disk could not keep its vote; an
+    /// image half installed leaves no log to judge by; a sole voter leads the instant it stands,
+    /// so all it has must be durable before.
+    fn may_campaign(&self) -> bool {
+        let is_written = || self.disk.is_clear() && !self.node.has_unwritten();
+        !self.disk.is_stalled()
+            && !self.disk.is_installing()
+            && (!self.node.is_sole_voter() || is_written())
+    }
+
+    fn on_tick(&mut self) {
+        self.next_tick += self.tick;
+        if self.node.role().is_leader || self.may_campaign() {
+            self.node.tick();
+        }
+    }
+
+    fn run_stall_watch(&mut self) {
+        let is_leader = self.node.role().is_leader;
+        let is_alone = self.node.is_sole_voter();
+        match self.disk.poll_stall(self.now) {
+            Some(StallStep::HandOver { number }) => {
+                self.outputs.push_back(ReplicaOutput::Note(Note::LogStalled { number }));
+                if is_leader && !is_alone {
+                    self.node.transfer_leader(None);
+                }
+            }
+            Some(StallStep::StepDown) if is_leader && !is_alone => {
+                self.node.step_down();
+                self.announce_role("the log's disk is silent");
+            }
+            _ => {}
+        }
+    }
+
+    fn send(&mut self, message: raftpb::Message) {
+        if message.r#type() == MessageType::MsgVote {
+            self.node.note_votes_asked(message.term);
+        }
+        self.outputs.push_back(ReplicaOutput::Send { to: MemberId(message.to), message });
+    }
+
+    /// Refills the empty queue of outputs. Whether it holds any now.
+    fn pump(&mut self) -> bool {
+        self.flush_proposals();
+        if self.node.is_sole_voter() && self.may_campaign() {
+            self.node.campaign_alone();
+        }
+        let work = self.node.take_work(self.commits_max());
+        self.announce_role(work.as_ref().map_or("", |work| work.gave_up));
+        if let Some(work) = work {
+            self.emit(work);
+        }
+        self.announce_commit();
+        if self.node.take_image_wish() && !self.awaits_image {
+            self.awaits_image = true;
+            self.outputs.push_back(ReplicaOutput::TakeSnapshot);
+        }
+        if let Err(fault) = self.pointers().check_order() {
+            self.halt(fault);
+        }
+        !self.outputs.is_empty()
+    }
+
+    fn flush_proposals(&mut self) {
+        if self.proposals.is_empty() {
+            return;
+        }
+        let role = self.node.role();
+        let may_go = |p: &Proposal| {
+            p.only_in.is_none_or(|term| role.is_leader && role.term == term)
+        };
+        let (wanted, mut refused): (Vec<_>, Vec<_>) =
+            self.proposals.drain(..).partition(may_go);
+        if !wanted.is_empty() && !self.node.propose(wanted.iter().map(|p| p.data.clone())) {
+            refused.extend(wanted);
+        }
+        let dropped = refused.into_iter().map(|p| ReplicaOutput::ProposalDropped { id: p.id });
+        self.outputs.extend(dropped);
+    }
+
+    /// How many more entries `State` may be handed now.
+    fn commits_max(&self) -> usize {
+        if self.backlog.bytes >= limits::APPLY_BYTES_MAX {
+            return 0;
+        }
+        let gap = self.node.emitted().get().saturating_sub(self.node.applied().get());
+        limits::APPLY_GAP_MAX.saturating_sub(gap) as usize
+    }
+
+    fn emit(&mut self, mut work: Work) {
+        let persist = self.batch(&mut work);
+        for message in work.messages {
+            if let Some(message) = self.disk.hold(message) {
+                self.send(message);
+            }
+        }
+        self.outputs.extend(persist.map(ReplicaOutput::Persist));
+        for (context, index) in work.reads {
+            for context in self.barriers.take_reached(&context) {
+                self.outputs.push_back(ReplicaOutput::BarrierReached { context, index });
+            }
+        }
+        if !work.committed.is_empty() {
+            self.backlog.push(&work.committed);
+            self.outputs.push_back(ReplicaOutput::Committed { entries: work.committed });
+        }
+        if work.is_removed && !self.is_removed {
+            self.is_removed = true;
+            self.outputs.push_back(ReplicaOutput::Removed);
+        }
+    }
+
+    /// The batch for the disk, noted as owed.
+    fn batch(&mut self, work: &mut Work) -> Option<Persist> {
+        if !work.has_batch() {
+            if let Some(ready) = self.disk.note_empty(work.ready) {
+                self.node.handle_persisted(ready);
+            }
+            return None;
+        }
+        let number = self.disk.next_number();
+        self.disk.note_emitted(Batch {
+            number,
+            ready: work.ready,
+            must_sync: work.must_sync,
+            changes_vote: work.changes_vote,
+            snapshot: work.snapshot.clone(),
+            emitted_at: self.now,
+        });
+        Some(Persist {
+            number,
+            hard_state: work.hard_state,
+            entries: core::mem::take(&mut work.entries),
+            snapshot: work.snapshot.take(),
+            must_sync: work.must_sync,
+        })
+    }
+
+    fn announce_role(&mut self, why: &'static str) {
+        let (before, role) = (self.role, self.node.role());
+        if role == before {
+            return;
+        }
+        self.role = role;
+        self.note_role(before, why);
+        self.outputs.push_back(ReplicaOutput::Role(role));
+        for context in self.barriers.take_lost() {
+            self.outputs.push_back(ReplicaOutput::BarrierLost { context });
+        }
+    }
+
+    fn note_role(&mut self, before: Role, why: &'static str) {
+        let role = self.role;
+        if before.is_leader {
+            let is_own = role.term == before.term && why.is_empty();
+            let why = if is_own { "no quorum answers" } else { why };
+            let note = Note::SteppedDown { term: before.term, why };
+            self.outputs.push_back(ReplicaOutput::Note(note));
+        }
+        let note = match role.leader {
+            Some(_) if role.is_leader => Note::BecameLeader { term: role.term },
+            Some(leader) => Note::Follows { leader, term: role.term },
+            None => return,
+        };
+        self.outputs.push_back(ReplicaOutput::Note(note));
+    }
+
+    fn announce_commit(&mut self) {
+        let index = self.node.committed();
+        if index > self.announced_commit {
+            self.announced_commit = index;
+            self.outputs.push_back(ReplicaOutput::CommitIndex { index });
+        }
+    }
+
+    fn pointers(&self) -> Pointers {
+        // Until an image is installed, the store and the log on disk are what they were before.
+        let purged = if self.disk.is_installing() { self.snapshot } else { self.node.purged() };
+        Pointers {
+            purged,
+            snapshot: self.snapshot,
+            stored: self.stored,
+            applied: self.node.applied(),
+            committed: self.node.committed(),
+            persisted: self.node.persisted(),
+            accepted: self.node.accepted(),
+        }
+    }
+
+    fn halt(&mut self, fault: StorageFault) {
+        self.is_halted = true;
+        self.outputs.push_back(ReplicaOutput::Halt(fault));
+    }
+}
+
+impl Machine for Replica {
+    type Input = ReplicaInput;
+    type Output = ReplicaOutput;
+
+    fn handle(&mut self, now: Time, input: ReplicaInput) {
+        self.now = self.now.max(now);
+        if self.is_halted {
+            return;
+        }
+        if let Err(fault) = self.route(input) {
+            self.halt(fault);
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        if self.is_halted {
+            return;
+        }
+        let late = self.now.since(self.next_tick);
+        if late >= self.tick {
+            // After a pause, one tick: the inbox may hold what the missed ones would have waited
+            // for.
+            self.next_tick = self.now;
+            self.disk.note_pause(late);
+        }
+        self.run_stall_watch();
+        if self.next_tick <= self.now {
+            self.on_tick();
+        }
+    }
+
+    fn poll_output(&mut self) -> Option<ReplicaOutput> {
+        if self.outputs.is_empty() && (self.is_halted || !self.pump()) {
+            return None;
+        }
+        self.outputs.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Wake> {
+        if self.is_halted {
+            return None;
+        }
+        let tick = Wake { at: self.next_tick, timer: "tick" };
+        Wake::earlier(Some(tick), self.disk.poll_timeout())
+    }
+}

@@ -1,0 +1,105 @@
+//! How far the store has come, and with whom: the rows of `meta` that travel in every batch.
+//!
+//! Answers to: etcd v3.7.1 `server/storage/schema/cindex.go`, `confstate.go`
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use quorate_proto::raftpb::ConfState;
+use serde::{Deserialize, Serialize};
+
+use super::meta;
+use crate::error::StorageFault;
+use crate::ids::{LogIndex, Term};
+use crate::storage::{SnapshotMark, StateRead, Table, Write};
+
+/// Ours alone: no tool of etcd's looks for it.
+const DIGEST: &str = "quorate.digest";
+
+/// What travels in every batch: the applied position and the digest of the state there.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Progress {
+    /// Position, term and configuration.
+    pub(crate) mark: SnapshotMark,
+    /// Digest of everything applied up to there.
+    pub(crate) digest: u64,
+}
+
+/// etcd's JSON form of a configuration.
+#[derive(Deserialize, Serialize)]
+struct ConfStateJson {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    voters: Vec<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    learners: Vec<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    voters_outgoing: Vec<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    learners_next: Vec<u64>,
+    #[serde(default)]
+    auto_leave: bool,
+}
+
+impl Progress {
+    /// Rows of position, term and digest; the configuration only when `with_conf_state`.
+    pub(crate) fn encode(&self, with_conf_state: bool, writes: &mut Vec<Write>) {
+        let row = |name: &'static str, value: Bytes| Write {
+            table: Table::Meta,
+            key: Bytes::from_static(name.as_bytes()),
+            value: Some(value),
+        };
+        let number = |name, number| row(name, meta::encode_number(number));
+        writes.push(number(meta::CONSISTENT_INDEX, self.mark.index.get()));
+        writes.push(number(meta::TERM, self.mark.term.get()));
+        writes.push(number(DIGEST, self.digest));
+        if with_conf_state {
+            writes.push(row(meta::CONF_STATE, encode_conf_state(&self.mark.conf_state)));
+        }
+    }
+
+    /// Reads what `encode` wrote; a fresh store is at the very beginning.
+    pub(crate) fn load(image: &dyn StateRead) -> Result<Self, StorageFault> {
+        let number = |name| Ok(meta::load_number(image, name)?.unwrap_or(0));
+        let conf_state = match image.get(Table::Meta, meta::CONF_STATE.as_bytes())? {
+            Some(json) => load_conf_state(&json)?,
+            None => ConfState::default(),
+        };
+        Ok(Self {
+            mark: SnapshotMark {
+                index: LogIndex(number(meta::CONSISTENT_INDEX)?),
+                term: Term(number(meta::TERM)?),
+                conf_state,
+            },
+            digest: number(DIGEST)?,
+        })
+    }
+}
+
+/// How far the rows of a store go.
+pub fn stored_mark(image: &dyn StateRead) -> Result<SnapshotMark, StorageFault> {
+    Ok(Progress::load(image)?.mark)
+}
+
+fn encode_conf_state(state: &ConfState) -> Bytes {
+    let json = ConfStateJson {
+        voters: state.voters.clone(),
+        learners: state.learners.clone(),
+        voters_outgoing: state.voters_outgoing.clone(),
+        learners_next: state.learners_next.clone(),
+        auto_leave: state.auto_leave,
+    };
+    Bytes::from(serde_json::to_vec(&json).expect("numbers and a flag always have a JSON form"))
+}
+
+fn load_conf_state(json: &[u8]) -> Result<ConfState, StorageFault> {
+    let state: ConfStateJson = serde_json::from_slice(json)
+        .map_err(|e| StorageFault::new(format!("meta row confState is not its JSON: {e}")))?;
+    Ok(ConfState {
+        voters: state.voters,
+        learners: state.learners,
+        voters_outgoing: state.voters_outgoing,
+        learners_next: state.learners_next,
+        auto_leave: state.auto_leave,
+    })
+}

@@ -1,0 +1,366 @@
+//! `State`: what committed entries mean. Routing only; the rooms do the work.
+//!
+//! ```text
+//!   Request --> door --> Propose ..... Committed --> apply --> Respond, Store, Applied
+//!                                                      |\--> watch hub --> Stream
+//!   Read ----> lane --> Barrier .. BarrierReached      '---> view --> Publish
+//!                 '------- applied far enough ---------------> ReadReady
+//! ```
+//!
+//! Inputs are fed in any number; outputs are settled when they are drained: all that was applied
+//! since the last drain leaves as one batch for the store and one published view.
+//!
+//! Invariants:
+//! - an answer leaves only after its entry was applied, and an entry is applied only after a
+//!   quorum and this member's own log have it;
+//! - the applied index travels in the same batch as the rows it covers;
+//! - a batch carries the epoch of the content it belongs to.
+//!
+//! Answers to: etcd v3.7.1 `server/etcdserver/server.go`
+
+mod reads;
+mod settle;
+mod writes;
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use quorate_proto::peer::ask::Question;
+
+use crate::apply::Ledgers;
+use crate::config::Config;
+use crate::door::asking::Asking;
+use crate::door::lane::Lane;
+use crate::door::pending::Pending;
+use crate::error::{Refusal, StorageFault};
+use crate::ids::{LogIndex, MemberId, Revision, Token};
+use crate::input::{Role, StateInput};
+use crate::machine::Machine;
+use crate::output::{Note, Response, StateOutput};
+use crate::storage::{SnapshotMark, StateRead, Write};
+use crate::time::{Time, Wake};
+use crate::upkeep::announce::Announcer;
+use crate::upkeep::autocompact::AutoCompactor;
+use crate::view::{Facts, View};
+use crate::watch::{self, Hub};
+
+/// Who waits in the read lane.
+#[derive(Debug)]
+pub(crate) enum Reader {
+    /// A client's read.
+    Client(Token),
+    /// A client's question about a lease, asked here.
+    Local(Token, Question),
+    /// The same, asked through another member.
+    Remote(MemberId, u64, Question),
+}
+
+/// A batch on its way to the store.
+#[derive(Debug)]
+struct Shipped {
+    index: LogIndex,
+    revision: Revision,
+    /// The mark to report once the batch is durable.
+    sync: Option<SnapshotMark>,
+    /// The compaction whose last row it removes.
+    finished: Option<Revision>,
+}
+
+/// The machine. See the module.
+pub struct State {
+    config: Config,
+    now: Time,
+    role: Role,
+    committed: LogIndex,
+    ledgers: Ledgers,
+    hub: Hub,
+    pending: Pending,
+    lane: Lane<Reader>,
+    asking: Asking,
+    /// Renewals that wait for an entry to be applied, each until its deadline.
+    parked: Vec<(Time, Reader)>,
+    announcer: Announcer,
+    compactor: AutoCompactor,
+    /// The image behind the newest batch that is stored.
+    image: Arc<dyn StateRead>,
+    view: View,
+    /// What views share and entries seldom change.
+    facts: Facts,
+    /// Rows and position to leave with the next drain.
+    draft: Draft,
+    shipped: VecDeque<Shipped>,
+    epoch: u64,
+    db_size: (u64, u64),
+    /// Clients that wait for the physical end of a compaction.
+    physical: Vec<(Revision, Token)>,
+    compact_at: Option<Time>,
+    is_halted: bool,
+    outputs: VecDeque<StateOutput>,
+}
+
+/// What has been applied since the last drain.
+#[derive(Debug, Default)]
+struct Draft {
+    writes: Vec<Write>,
+    has_applied: bool,
+    has_new_conf_state: bool,
+    has_new_view: bool,
+    has_new_facts: bool,
+    finished: Option<Revision>,
+    /// Entries and bytes applied since the store was last asked to sync.
+    entries_since_sync: u64,
+    bytes_since_sync: u64,
+}
+
+impl State {
+    /// Rebuilds everything from what the store holds.
+    pub fn open(
+        config: &Config,
+        image: Arc<dyn StateRead>,
+        now: Time,
+    ) -> Result<Self, StorageFault> {
+        let ledgers = Ledgers::open(config, Arc::clone(&image))?;
+        let patience = config.request_timeout();
+        let hub = Hub::new(watch::Setup {
+            cluster: config.cluster,
+            member: config.member,
+            seed: config.seed,
+            progress_interval: config.watch_progress_interval,
+            revision: ledgers.kv.revision(),
+        });
+        let mut this = Self {
+            config: config.clone(),
+            now,
+            role: Role::default(),
+            committed: ledgers.progress.mark.index,
+            view: View::new(ledgers.kv.view(), Facts::default()),
+            facts: Facts::default(),
+            hub,
+            pending: Pending::new(config),
+            lane: Lane::new(patience),
+            asking: Asking::new(patience, config.boot),
+            parked: Vec::new(),
+            announcer: Announcer::default(),
+            compactor: AutoCompactor::new(config.auto_compaction, now),
+            image,
+            draft: Draft::default(),
+            shipped: VecDeque::new(),
+            epoch: 0,
+            db_size: (0, 0),
+            physical: Vec::new(),
+            compact_at: None,
+            is_halted: false,
+            outputs: VecDeque::new(),
+            ledgers,
+        };
+        this.draft.has_new_view = true;
+        this.draft.has_new_facts = true;
+        this.compact_at = this.ledgers.kv.is_compacting().then_some(now);
+        Ok(this)
+    }
+
+    /// What the store held when the machine was opened: the point a replica starts from.
+    pub fn mark(&self) -> SnapshotMark {
+        self.ledgers.progress.mark.clone()
+    }
+
+    /// Digest of everything applied so far.
+    pub fn digest(&self) -> u64 {
+        self.ledgers.progress.digest
+    }
+
+    fn respond(&mut self, token: Token, result: Result<Response, Refusal>) {
+        self.outputs.push_back(StateOutput::Respond { token, result });
+    }
+
+    fn note(&mut self, note: Note) {
+        self.outputs.push_back(StateOutput::Note(note));
+    }
+
+    /// Nothing can be trusted any more: say so, and never say anything again.
+    fn halt(&mut self, fault: StorageFault) {
+        if !self.is_halted {
+            self.is_halted = true;
+            self.outputs.push_back(StateOutput::Halt(fault));
+        }
+    }
+
+    fn try_to(&mut self, work: impl FnOnce(&mut Self) -> Result<(), StorageFault>) {
+        if let Err(fault) = work(self) {
+            self.halt(fault);
+        }
+    }
+
+    /// Time never runs backwards. A leader that was not heard from for longer than an election
+    /// timeout could not renew leases either: it grants them the lost time.
+    fn advance(&mut self, now: Time) {
+        let gap = now.since(self.now);
+        self.now = self.now.max(now);
+        if self.role.is_leader
+            && gap > self.config.election_timeout
+            && self.ledgers.leases.is_primary()
+        {
+            self.ledgers.leases.promote(self.now, self.config.election_timeout);
+        }
+    }
+
+    fn handle_role(&mut self, role: Role) {
+        let before = core::mem::replace(&mut self.role, role);
+        self.draft.has_new_view = true;
+        self.hub.set_term(role.term);
+        if !role.is_leader || role.term != before.term {
+            self.ledgers.leases.demote();
+            for (_, reader) in core::mem::take(&mut self.parked) {
+                self.hand_on(reader);
+            }
+        }
+        if role.leader != before.leader {
+            if before.leader.is_some() {
+                self.refuse_unanswered_reads();
+            }
+            self.announcer.on_facts();
+            self.asking.ask_again();
+        }
+        if role.is_leader {
+            self.answer_own_questions();
+        }
+    }
+
+    fn handle_installed(&mut self, image: Arc<dyn StateRead>) -> Result<(), StorageFault> {
+        self.ledgers = Ledgers::open(&self.config, Arc::clone(&image))?;
+        self.epoch += 1;
+        self.shipped.clear();
+        self.image = image;
+        self.draft = Draft { has_new_view: true, has_new_facts: true, ..Draft::default() };
+        self.compact_at = self.ledgers.kv.is_compacting().then_some(self.now);
+        self.hub.on_installed(self.ledgers.kv.now());
+        self.announcer.on_facts();
+        let index = self.ledgers.progress.mark.index;
+        self.committed = self.committed.max(index);
+        self.note(Note::SnapshotApplied { index });
+        let digest = self.ledgers.progress.digest;
+        self.outputs.push_back(StateOutput::Applied { index, digest });
+        Ok(())
+    }
+
+    fn handle_stored(&mut self, index: LogIndex, image: Arc<dyn StateRead>) {
+        let covered = self.shipped.iter_mut().take_while(|s| s.index <= index);
+        let (mut revision, mut finished) = (None, None);
+        for shipped in covered {
+            revision = Some(shipped.revision);
+            finished = shipped.finished.take().or(finished);
+        }
+        while self.shipped.front().is_some_and(|s| s.index <= index && s.sync.is_none()) {
+            self.shipped.pop_front();
+        }
+        if let Some(revision) = revision {
+            self.image = Arc::clone(&image);
+            self.ledgers.kv.on_stored(revision, image);
+            self.draft.has_new_view = true;
+        }
+        if let Some(finished) = finished {
+            self.release_physical(finished);
+        }
+    }
+
+    fn handle_synced(&mut self, index: LogIndex) {
+        while self.shipped.front().is_some_and(|s| s.index <= index) {
+            if let Some(mark) = self.shipped.pop_front().and_then(|s| s.sync) {
+                self.outputs.push_back(StateOutput::Synced { mark });
+            }
+        }
+    }
+
+    fn take_snapshot(&mut self) -> Result<(), StorageFault> {
+        let mark = crate::schema::Progress::load(self.image.as_ref())?.mark;
+        let image = Arc::clone(&self.image);
+        self.outputs.push_back(StateOutput::SnapshotTaken { mark, image });
+        Ok(())
+    }
+}
+
+impl Machine for State {
+    type Input = StateInput;
+    type Output = StateOutput;
+
+    fn handle(&mut self, now: Time, input: StateInput) {
+        if self.is_halted {
+            return;
+        }
+        self.advance(now);
+        match input {
+            StateInput::Request { token, request } => self.handle_request(token, request),
+            StateInput::Read { token } => self.enter_lane(Reader::Client(token)),
+            StateInput::StreamOpened { stream, frame_bytes_max } => {
+                self.hub.open(stream, frame_bytes_max);
+            }
+            StateInput::StreamMessage { stream, message } => {
+                self.hub.handle_message(self.now, stream, message);
+            }
+            StateInput::StreamReady { stream, frames } => {
+                self.hub.handle_ready(self.now, stream, frames);
+            }
+            StateInput::StreamClosed { stream } => self.hub.close(stream),
+            StateInput::Committed { entries } => self.handle_committed(entries),
+            StateInput::BarrierReached { context, index } => {
+                self.lane.handle_reached(context, index);
+            }
+            StateInput::BarrierLost { .. } => {}
+            StateInput::ProposalDropped { id } => self.handle_dropped(id),
+            StateInput::Role(role) => self.handle_role(role),
+            StateInput::CommitIndex { index } => self.committed = self.committed.max(index),
+            StateInput::Stored { index, image } => self.handle_stored(index, image),
+            StateInput::Synced { index } => self.handle_synced(index),
+            StateInput::Installed { image } => self.try_to(|this| this.handle_installed(image)),
+            StateInput::TakeSnapshot => self.try_to(Self::take_snapshot),
+            StateInput::Ask { from, ask } => self.handle_ask(from, ask),
+            StateInput::Answer { answer, .. } => self.handle_answer(answer),
+            StateInput::DbSize { allocated, in_use } => self.db_size = (allocated, in_use),
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        if self.is_halted {
+            return;
+        }
+        self.advance(now);
+        self.on_late_requests();
+        self.on_late_reads();
+        self.on_upkeep();
+        if self.compact_at.is_some_and(|at| at <= self.now) {
+            self.try_to(Self::on_compaction);
+        }
+        self.hub.handle_timeout(self.now);
+    }
+
+    fn poll_output(&mut self) -> Option<StateOutput> {
+        if self.outputs.is_empty() && !self.is_halted {
+            self.settle();
+        }
+        self.outputs.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Wake> {
+        if self.is_halted {
+            return None;
+        }
+        let has_work = self.hub.has_work();
+        let catch_up = has_work.then_some(Wake { at: self.now, timer: "watch catch-up" });
+        let compact = self.compact_at.map(|at| Wake { at, timer: "compaction" });
+        let leader = self.role.is_leader;
+        let wakes = [
+            catch_up,
+            compact,
+            self.pending.poll_timeout(),
+            self.lane.poll_timeout(),
+            self.asking.poll_timeout(),
+            self.parked.first().map(|(at, _)| Wake { at: *at, timer: "renewal" }),
+            self.announcer.poll_timeout(),
+            self.compactor.poll_timeout().filter(|_| leader),
+            self.ledgers.leases.poll_timeout().filter(|_| leader),
+            self.hub.poll_timeout(),
+        ];
+        wakes.into_iter().fold(None, Wake::earlier)
+    }
+}

@@ -1,0 +1,246 @@
+//! Requests that go through the log: in at the door, out of `apply/`.
+
+use alloc::vec::Vec;
+
+use quorate_proto::etcdserverpb::{
+    self as pb, AlarmRequest, AlarmType, InternalRaftRequest, LeaseRevokeRequest,
+    alarm_request::AlarmAction,
+};
+
+use super::{Reader, State};
+use crate::apply::Outcome;
+use crate::door::admit::{self, Conditions};
+use crate::door::pending::Waiter;
+use crate::error::Refusal;
+use crate::ids::{LeaseId, RequestId, Token};
+use crate::input::Request;
+use crate::limits::REVOKES_PER_PASS_MAX;
+use crate::output::{Response, StateOutput};
+use crate::storage::Entry;
+
+impl State {
+    pub(super) fn handle_request(&mut self, token: Token, request: Request) {
+        if let Err(refusal) = self.admit(token, request) {
+            self.respond(token, Err(refusal));
+        }
+    }
+
+    /// Lets a request in and sends it on its way.
+    fn admit(&mut self, token: Token, request: Request) -> Result<(), Refusal> {
+        admit::check_shape(&request, &self.config)?;
+        let conditions = Conditions {
+            config: &self.config,
+            alarms: &self.ledgers.alarms,
+            apply_gap: self.committed.get().saturating_sub(self.view.facts.applied.get()),
+            db_size: self.db_size.0,
+        };
+        admit::check_conditions(&request, &conditions)?;
+        if admit::exceeds_quota(&request, &conditions) {
+            self.raise_no_space();
+            return Err(Refusal::NoSpace);
+        }
+        match request {
+            Request::LeaseKeepAlive(_) | Request::LeaseTimeToLive(_) => {
+                return self.admit_question(token, request);
+            }
+            Request::LeaseLeases(_) => {
+                let leases = self.ledgers.leases.list().into_iter();
+                let leases = leases.map(|id| pb::LeaseStatus { id: id.get() });
+                let response = pb::LeaseLeasesResponse {
+                    header: Some(self.header()),
+                    leases: leases.collect(),
+                };
+                self.respond(token, Ok(Response::LeaseLeases(response)));
+                return Ok(());
+            }
+            _ => {}
+        }
+        let waiter = match &request {
+            Request::Compact(compaction) if compaction.physical => Waiter::Physical(token),
+            _ => Waiter::Client(token),
+        };
+        let Some(mut envelope) = admit::envelope(request) else { return Ok(()) };
+        if let Some(grant) = &mut envelope.lease_grant
+            && grant.id == 0
+        {
+            grant.id = self.pick_lease_id();
+        }
+        self.propose(envelope, waiter)
+    }
+
+    /// A lease id nobody has, positive.
+    fn pick_lease_id(&mut self) -> i64 {
+        loop {
+            let id = (self.pending.next_id().get() & i64::MAX as u64) as i64;
+            if id != 0 && !self.ledgers.leases.exists(LeaseId(id)) {
+                return id;
+            }
+        }
+    }
+
+    /// Hands an entry to the replica and notes who waits for it.
+    pub(super) fn propose(
+        &mut self,
+        envelope: InternalRaftRequest, waiter: Waiter) -> Result<(), Refusal> {
+        let id = self.pending.next_id();
+        let data = admit::encode(id, envelope, &self.config)?;
+        self.pending.insert(self.now, id, waiter)?;
+        // What only a leader may ask for must not be forwarded by a member that led once.
+        let only_in = matches!(waiter, Waiter::Expiry(_)).then_some(self.role.term);
+        self.outputs.push_back(StateOutput::Propose { id, data, only_in });
+        Ok(())
+    }
+
+    fn raise_no_space(&mut self) {
+        let alarm = AlarmRequest {
+            action: AlarmAction::Activate as i32,
+            member_id: self.config.member.get(),
+            alarm: AlarmType::Nospace as i32,
+        };
+        let envelope =
+            InternalRaftRequest { alarm: Some(alarm.into()), ..InternalRaftRequest::default() };
+        // Refused only when everything else is refused too; the next put raises it again.
+        let _ = self.propose(envelope, Waiter::Upkeep);
+    }
+
+    pub(super) fn handle_committed(&mut self, entries: Vec<Entry>) {
+        for entry in &entries {
+            match self.ledgers.apply(self.now, entry) {
+                Ok(Some(outcome)) => self.handle_outcome(entry, outcome),
+                Ok(None) => {}
+                Err(fault) => return self.halt(fault),
+            }
+        }
+    }
+
+    fn handle_outcome(&mut self, entry: &Entry, outcome: Outcome) {
+        self.committed = self.committed.max(entry.index);
+        if self.role.is_leader
+            && entry.term == self.role.term
+            && !self.ledgers.leases.is_primary()
+        {
+            // Everything of earlier terms is applied: checkpoints among it can no longer shorten
+            // what is renewed from here on.
+            self.ledgers.leases.promote(self.now, self.config.election_timeout);
+        }
+        let draft = &mut self.draft;
+        draft.has_applied = true;
+        draft.has_new_conf_state |= outcome.has_new_conf_state;
+        draft.entries_since_sync += 1;
+        draft.bytes_since_sync += entry.data.len() as u64;
+        draft.writes.extend(outcome.writes);
+        if outcome.has_new_facts {
+            draft.has_new_facts = true;
+            self.announcer.on_facts();
+        }
+        if let Some(note) = outcome.note {
+            self.note(note);
+        }
+        let is_compaction = matches!(outcome.result, Some(Ok(Response::Compact(_))));
+        if is_compaction {
+            self.compact_at.get_or_insert(self.now);
+        }
+        // The answer first: whoever made a change may know of it before those who watch.
+        if let (Some(id), Some(result)) = (outcome.id, outcome.result) {
+            self.answer(id, result);
+        }
+        if let Some(changes) = outcome.changes {
+            self.try_to(|this| this.hub.on_applied(&changes, this.ledgers.kv.now()));
+        }
+    }
+
+    /// Finds whoever waits for proposal `id` and answers.
+    fn answer(&mut self, id: RequestId, mut result: Result<Response, Refusal>) {
+        let Some(waiter) = self.pending.remove(id) else { return };
+        if let Ok(response) = &mut result {
+            response.set_header(self.header());
+        }
+        match waiter {
+            Waiter::Client(token) => self.respond(token, result),
+            Waiter::Physical(token) if result.is_ok() => {
+                self.physical.push((self.ledgers.kv.compacted(), token));
+            }
+            Waiter::Physical(token) => self.respond(token, result),
+            Waiter::Expiry(_) | Waiter::Upkeep => {}
+        }
+    }
+
+    pub(super) fn handle_dropped(&mut self, id: RequestId) {
+        if let Some(waiter) = self.pending.remove(id) {
+            let refusal =
+                if self.role.leader.is_none() { Refusal::NoLeader } else { Refusal::Timeout };
+            self.give_up(waiter, refusal);
+        }
+    }
+
+    fn give_up(&mut self, waiter: Waiter, refusal: Refusal) {
+        match waiter {
+            Waiter::Client(token) | Waiter::Physical(token) => self.respond(token, Err(refusal)),
+            Waiter::Expiry(lease) => self.ledgers.leases.on_revoke_failed(lease, self.now),
+            Waiter::Upkeep => {}
+        }
+    }
+
+    pub(super) fn on_late_requests(&mut self) {
+        while let Some(waiter) = self.pending.poll_late(self.now) {
+            self.give_up(waiter, Refusal::Timeout);
+        }
+    }
+
+    /// Leases that ran out, old revisions, attributes: what the core asks of itself.
+    pub(super) fn on_upkeep(&mut self) {
+        let (role, config) = (self.role, &self.config);
+        if let Some(envelope) = self.announcer.poll(self.now, config, &role, &self.ledgers.members)
+        {
+            let _ = self.propose(envelope, Waiter::Upkeep);
+        }
+        if !role.is_leader {
+            return;
+        }
+        for lease in self.ledgers.leases.expired(self.now, REVOKES_PER_PASS_MAX) {
+            let revoke = LeaseRevokeRequest { id: lease.get() };
+            let envelope = InternalRaftRequest {
+                lease_revoke: Some(revoke.into()),
+                ..InternalRaftRequest::default()
+            };
+            if self.propose(envelope, Waiter::Expiry(lease)).is_err() {
+                self.ledgers.leases.on_revoke_failed(lease, self.now);
+            }
+        }
+        let checkpoints = self.ledgers.leases.checkpoints_due(self.now);
+        if !checkpoints.is_empty() {
+            self.propose_checkpoints(checkpoints);
+        }
+        let kv = &self.ledgers.kv;
+        if let Some(target) = self.compactor.poll(self.now, kv.revision(), kv.compacted()) {
+            let compaction = pb::CompactionRequest { revision: target.get(), physical: false };
+            let envelope = InternalRaftRequest {
+                compaction: Some(compaction.into()),
+                ..InternalRaftRequest::default()
+            };
+            let _ = self.propose(envelope, Waiter::Upkeep);
+        }
+    }
+
+    /// Lost checkpoints are made again when they are next due.
+    pub(super) fn propose_checkpoints(&mut self, checkpoints: Vec<pb::LeaseCheckpoint>) {
+        let request = pb::LeaseCheckpointRequest { checkpoints };
+        let envelope = InternalRaftRequest {
+            lease_checkpoint: Some(request.into()),
+            ..InternalRaftRequest::default()
+        };
+        let _ = self.propose(envelope, Waiter::Upkeep);
+    }
+
+    pub(super) fn enter_lane(&mut self, reader: Reader) {
+        let client = match &reader {
+            Reader::Client(token) => Some(*token),
+            _ => None,
+        };
+        if let Err(refusal) = self.lane.enter(self.now, reader)
+            && let Some(token) = client
+        {
+            self.outputs.push_back(StateOutput::ReadReady { token, result: Err(refusal) });
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Watchers that are behind are shown what they missed, a bounded slice at a time, in turns.
+
+use alloc::vec::Vec;
+
+use quorate_proto::mvccpb::Event;
+
+use super::fan_out::read_previous;
+use super::hub::Hub;
+use super::watcher::{Place, Slot};
+use crate::error::StorageFault;
+use crate::event::{History, ReadError};
+use crate::ids::{Revision, StreamId};
+use crate::limits::CATCH_UP_RECORDS_MAX;
+
+/// What a slice brought to light.
+struct Slice {
+    events: Vec<Event>,
+    /// The first revision not looked at.
+    reached: Revision,
+    /// Records it cost.
+    records: usize,
+}
+
+/// Why a slice brought nothing.
+enum Obstacle {
+    Compacted,
+    Fault(StorageFault),
+}
+
+impl From<ReadError> for Obstacle {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Refused(_) => Self::Compacted,
+            ReadError::Fault(fault) => Self::Fault(fault),
+        }
+    }
+}
+
+impl Hub {
+    /// Whether [`step`](Self::step) has anything to do.
+    pub fn has_work(&self) -> bool {
+        !self.running.is_empty()
+    }
+
+    /// Catches watchers up, one slice each in turns, until [`CATCH_UP_RECORDS_MAX`] records were
+    /// looked at; a slice begun is finished. Returns whether work remains that can be done without
+    /// more credit.
+    pub fn step(&mut self, history: &dyn History) -> Result<bool, StorageFault> {
+        let mut records_left = CATCH_UP_RECORDS_MAX;
+        while records_left > 0 {
+            let Some(id) = self.running.pop_front() else { break };
+            let Some(slot) = self.next_behind(id) else { continue };
+            let records = self.catch_up(slot, history)?;
+            records_left = records_left.saturating_sub(records.max(1));
+            self.answer_wish(id);
+            self.list_running(id);
+        }
+        if self.behind == 0 {
+            self.windows.clear();
+        }
+        Ok(self.has_work())
+    }
+
+    fn next_behind(&mut self, id: StreamId) -> Option<Slot> {
+        let stream = self.streams.get_mut(&id)?;
+        stream.is_running = false;
+        if !stream.can_run() {
+            return None;
+        }
+        let (_, slot) = stream.behind.pop_first()?;
+        self.behind -= 1;
+        Some(slot)
+    }
+
+    /// Shows one watcher, taken out of its line, one slice; returns the records that cost.
+    fn catch_up(&mut self, slot: Slot, history: &dyn History) -> Result<usize, StorageFault> {
+        let compacted = history.compacted();
+        let slice = match self.read_slice(slot, history) {
+            Ok(slice) => slice,
+            Err(Obstacle::Fault(fault)) => return Err(fault),
+            Err(Obstacle::Compacted) => {
+                self.cancel_compacted(slot, compacted);
+                return Ok(1);
+            }
+        };
+        let Some(watcher) = self.watchers.get_mut(slot) else { return Ok(1) };
+        let (id, stream) = (watcher.id, watcher.stream);
+        watcher.next = slice.reached;
+        if slice.reached > self.revision {
+            watcher.place = Place::Synced;
+            self.synced.insert(&watcher.keys, slot);
+            if let Some(stream) = self.streams.get_mut(&stream) {
+                stream.synced += 1;
+            }
+        } else {
+            self.fall_behind(slot, slice.reached);
+        }
+        if !slice.events.is_empty() {
+            let response = self.letterhead.events(id, self.revision, slice.events);
+            self.push_response(slot, response);
+        }
+        Ok(slice.records)
+    }
+
+    fn read_slice(&mut self, slot: Slot, history: &dyn History) -> Result<Slice, Obstacle> {
+        let Some(watcher) = self.watchers.get(slot) else {
+            return Ok(Slice { events: Vec::new(), reached: self.revision.next(), records: 0 });
+        };
+        if watcher.next < history.compacted() {
+            return Err(Obstacle::Compacted);
+        }
+        let mut read = 0;
+        let (mut events, reached, selected) = if self.recent.reaches(watcher.next) {
+            self.recent.select(watcher.next, &watcher.keys)
+        } else {
+            let (window, records) = self.windows.reach(watcher.next, self.revision, history)?;
+            read = records;
+            window.select(watcher.next, &watcher.keys)
+        };
+        events.retain(|event| watcher.wants.accept(event));
+        if watcher.wants.prev_kv {
+            for event in &mut events {
+                event.prev_kv = read_previous(event, history).map_err(Obstacle::Fault)?;
+            }
+        }
+        Ok(Slice { events, reached, records: read + selected })
+    }
+
+    fn cancel_compacted(&mut self, slot: Slot, compacted: Revision) {
+        let Some(watcher) = self.watchers.get_mut(slot) else { return };
+        watcher.place = Place::Canceled;
+        let (stream, id) = (watcher.stream, watcher.id);
+        let frame = self.letterhead.compacted(id, compacted);
+        self.push(stream, frame);
+    }
+}

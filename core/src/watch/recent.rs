@@ -1,0 +1,69 @@
+//! The newest revisions, in memory: watchers that only waited for credit, or came a moment late,
+//! catch up from here without touching the store, and all share the same events.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use quorate_proto::mvccpb::Event;
+
+use crate::event::{Changes, KeyRange};
+use crate::ids::Revision;
+use crate::limits::{RECENT_BYTES_MAX, RECENT_REVISIONS_MAX};
+
+/// Revisions without gaps, the newest last.
+#[derive(Debug, Default)]
+pub(super) struct Recent {
+    changes: VecDeque<Changes>,
+    bytes: usize,
+}
+
+/// Bytes of keys and values in an event.
+pub(super) fn event_bytes(event: &Event) -> usize {
+    event.kv.as_ref().map_or(0, |kv| kv.key.len() + kv.value.len())
+}
+
+/// Whether an event is about one of `keys`.
+pub(super) fn touches(event: &Event, keys: &KeyRange) -> bool {
+    event.kv.as_ref().is_some_and(|kv| keys.contains(&kv.key))
+}
+
+fn changes_bytes(changes: &Changes) -> usize {
+    changes.events.iter().map(event_bytes).sum()
+}
+
+impl Recent {
+    /// Adds the next revision and lets go of the oldest ones beyond the bounds.
+    pub(super) fn push(&mut self, changes: &Changes) {
+        self.bytes += changes_bytes(changes);
+        self.changes.push_back(changes.clone());
+        while self.changes.len() > RECENT_REVISIONS_MAX || self.bytes > RECENT_BYTES_MAX {
+            let Some(oldest) = self.changes.pop_front() else { break };
+            self.bytes -= changes_bytes(&oldest);
+        }
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        self.changes.clear();
+        self.bytes = 0;
+    }
+
+    /// Whether everything since `from` is here.
+    pub(super) fn reaches(&self, from: Revision) -> bool {
+        self.changes.front().is_some_and(|oldest| oldest.revision <= from)
+    }
+
+    /// The events from `from` on that touch `keys`; the revision after the newest; how many
+    /// records were looked at.
+    pub(super) fn select(&self, from: Revision, keys: &KeyRange) -> (Vec<Event>, Revision, usize) {
+        let first = self.changes.partition_point(|changes| changes.revision < from);
+        let rest = || self.changes.range(first..);
+        let records = rest().map(|changes| changes.events.len()).sum();
+        let events = rest()
+            .flat_map(|changes| changes.events.iter())
+            .filter(|event| touches(event, keys))
+            .cloned();
+        let newest = self.changes.back().map_or(from, |newest| newest.revision.next());
+        (events.collect(), newest, records)
+    }
+}

@@ -1,0 +1,141 @@
+//! A store in memory, and a ledger on top of it that stores what it is told to.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quorate_core::error::StorageFault;
+use quorate_core::event::{Changes, KeyRange};
+use quorate_core::ids::{LeaseId, Revision};
+use quorate_core::mvcc::{Mvcc, Outcome, Writer};
+use quorate_core::storage::{StateRead, Table, Write};
+
+/// Rows by table and key.
+#[derive(Clone, Default)]
+pub(crate) struct Image(pub(crate) BTreeMap<(Table, Vec<u8>), Bytes>);
+
+impl Image {
+    pub(crate) fn write(&mut self, writes: &[Write]) {
+        for write in writes {
+            let row = (write.table, write.key.to_vec());
+            match &write.value {
+                Some(value) => drop(self.0.insert(row, value.clone())),
+                None => drop(self.0.remove(&row)),
+            }
+        }
+    }
+}
+
+impl StateRead for Image {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StorageFault> {
+        Ok(self.0.get(&(table, key.to_vec())).cloned())
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        from: &[u8],
+        until: &[u8],
+        visit: &mut dyn FnMut(&[u8], &Bytes) -> ControlFlow<()>,
+    ) -> Result<(), StorageFault> {
+        for ((_, key), value) in
+            self.0.range((table, from.to_vec())..).take_while(|((found, key), _)| {
+                *found == table && (until.is_empty() || key.as_slice() < until)
+            })
+        {
+            if visit(key, value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A ledger with its store; batches wait until they are stored.
+pub(crate) struct Ledger {
+    pub(crate) mvcc: Mvcc,
+    pub(crate) image: Image,
+    waiting: Vec<(Revision, Vec<Write>)>,
+}
+
+#[allow(dead_code)]
+impl Ledger {
+    pub(crate) fn new() -> Self {
+        Self::open(Image::default())
+    }
+
+    pub(crate) fn open(image: Image) -> Self {
+        let mvcc = Mvcc::open(Arc::new(image.clone())).unwrap();
+        Self { mvcc, image, waiting: Vec::new() }
+    }
+
+    /// Runs one mutation.
+    pub(crate) fn mutate<T>(&mut self, run: impl FnOnce(&mut Writer<'_>) -> T) -> (T, Outcome) {
+        let mut writer = self.mvcc.writer();
+        let answer = run(&mut writer);
+        let outcome = writer.finish();
+        self.waiting.push((outcome.revision, outcome.writes.clone()));
+        (answer, outcome)
+    }
+
+    pub(crate) fn put(&mut self, key: &str, value: &str) -> Revision {
+        let (key, value) = (bytes(key), bytes(value));
+        self.mutate(|writer| writer.put(&key, &value, LeaseId(0))).1.revision
+    }
+
+    pub(crate) fn delete(&mut self, key: &str) -> Option<Changes> {
+        let range = KeyRange::One(bytes(key));
+        self.mutate(|writer| writer.delete_range(&range)).1.changes
+    }
+
+    /// Asks for a compaction, without carrying it out.
+    pub(crate) fn schedule(&mut self, revision: i64) {
+        let writes = self.mvcc.compact(Revision(revision)).unwrap();
+        self.waiting.push((self.mvcc.revision(), writes));
+    }
+
+    /// Runs one slice; tells what it finished.
+    pub(crate) fn slice(&mut self, work_max: usize) -> Option<Revision> {
+        let slice = self.mvcc.compact_slice(work_max).unwrap()?;
+        self.waiting.push((self.mvcc.revision(), slice.writes));
+        slice.finished
+    }
+
+    pub(crate) fn compact(&mut self, revision: i64) {
+        self.schedule(revision);
+        while self.mvcc.is_compacting() {
+            self.slice(3);
+        }
+    }
+
+    /// Stores the first `batches` that wait.
+    pub(crate) fn store(&mut self, batches: usize) {
+        for (revision, writes) in self.waiting.drain(..batches.min(self.waiting.len())) {
+            self.image.write(&writes);
+            self.mvcc.on_stored(revision, Arc::new(self.image.clone()));
+        }
+    }
+
+    /// Stores everything and starts over from what is stored.
+    pub(crate) fn reopen(&mut self) {
+        self.store(usize::MAX);
+        *self = Self::open(self.image.clone());
+    }
+
+    /// Rows of the table `key`, as main.sub and `t` for tombstones.
+    pub(crate) fn rows(&mut self) -> Vec<String> {
+        self.store(usize::MAX);
+        let rows = self.image.0.keys().filter(|(table, _)| *table == Table::Key);
+        rows.map(|(_, row)| {
+            let row = quorate_core::mvcc::RowKey::parse(row).unwrap();
+            let mark = if row.is_tombstone { "t" } else { "" };
+            format!("{}.{}{mark}", row.at.main, row.at.sub)
+        })
+        .collect()
+    }
+}
+
+pub(crate) fn bytes(text: &str) -> Bytes {
+    Bytes::copy_from_slice(text.as_bytes())
+}

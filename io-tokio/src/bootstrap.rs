@@ -1,0 +1,177 @@
+//! Who starts a cluster: ids from URLs, and the refusal of memberships that cannot work.
+//!
+//! ```text
+//! member id  = sha1(sorted peer URLs, joined ++ token)[..8]
+//! cluster id = sha1(all member ids ascending, 8 bytes each)[..8]      both big endian
+//! ```
+//!
+//! Every initial member computes the same numbers from the same flags; nothing is agreed upon over
+//! the network.
+//!
+//! Invariants
+//! - Members come back sorted by id, without duplicates.
+//! - This member is among them, with exactly the URLs it advertises.
+//!
+//! Deliberately absent: discovery services; joining a running cluster (its members are asked by
+//! whoever adds members).
+//!
+//! Answers to: etcd v3.7.1 `server/etcdserver/bootstrap.go`, `server/config/config.go`,
+//! `server/etcdserver/api/membership/member.go`
+
+use std::collections::BTreeSet;
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use quorate_core::config::Peer;
+use quorate_core::ids::{ClusterId, MemberId};
+use sha1::{Digest, Sha1};
+
+use crate::cli::{Settings, Url};
+
+/// The initial cluster, as this member sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bootstrap {
+    /// This member.
+    pub member: MemberId,
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// All initial members, by id.
+    pub peers: Vec<Peer>,
+}
+
+/// Why no cluster can start like this.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BootstrapError {
+    /// This member's name is not among the initial ones.
+    #[error(
+        "couldn't find local name \"{0}\" in the initial cluster configuration; add it to \
+         --initial-cluster or change --name"
+    )]
+    LocalNameMissing(String),
+    /// Two members share a URL.
+    #[error("initial cluster {0} has duplicate url; give every member peer URLs of its own")]
+    DuplicateUrl(String),
+    /// A URL is listed for this member but not advertised.
+    #[error(
+        "--initial-cluster has {0} but missing from --initial-advertise-peer-urls={1}; make both \
+         name the same URLs"
+    )]
+    NotAdvertised(String, String),
+    /// A URL is advertised by this member but not listed.
+    #[error(
+        "--initial-advertise-peer-urls has {0} but missing from --initial-cluster={1}; make both \
+         name the same URLs"
+    )]
+    NotListed(String, String),
+    /// There is no data and the cluster runs already.
+    #[error(
+        "cannot fetch cluster info from peer urls: this member holds no data and joining a \
+         running cluster is not supported; start it with --initial-cluster-state new"
+    )]
+    CannotJoin,
+}
+
+/// A member's id: its peer URLs and the cluster's token, hashed.
+pub fn member_id(peer_urls: &[String], token: &str) -> MemberId {
+    let mut sorted = peer_urls.to_vec();
+    sorted.sort();
+    let mut hash = Sha1::new();
+    for url in sorted {
+        hash.update(url.as_bytes());
+    }
+    hash.update(token.as_bytes());
+    MemberId(first_eight(hash))
+}
+
+/// A cluster's id: its first members' ids, hashed.
+pub fn cluster_id(members: impl IntoIterator<Item = MemberId>) -> ClusterId {
+    let sorted: BTreeSet<MemberId> = members.into_iter().collect();
+    let mut hash = Sha1::new();
+    for member in sorted {
+        hash.update(member.get().to_be_bytes());
+    }
+    ClusterId(first_eight(hash))
+}
+
+fn first_eight(hash: Sha1) -> u64 {
+    let digest = hash.finalize();
+    digest.iter().take(8).fold(0, |number, byte| (number << 8) | u64::from(*byte))
+}
+
+/// Judges the initial cluster of a member that holds no data yet.
+pub fn bootstrap(settings: &Settings) -> Result<Bootstrap, BootstrapError> {
+    let local = settings
+        .initial_cluster
+        .iter()
+        .find(|(name, _)| *name == settings.name)
+        .ok_or_else(|| BootstrapError::LocalNameMissing(settings.name.clone()))?;
+    check_urls_differ(&settings.initial_cluster)?;
+    check_advertised(settings, &local.1)?;
+    if !settings.is_new_cluster {
+        return Err(BootstrapError::CannotJoin);
+    }
+    let mut peers: Vec<Peer> = settings
+        .initial_cluster
+        .iter()
+        .map(|(name, urls)| {
+            let peer_urls = texts(urls);
+            Peer { id: member_id(&peer_urls, &settings.token), name: name.clone(), peer_urls }
+        })
+        .collect();
+    peers.sort_by_key(|peer| peer.id);
+    Ok(Bootstrap {
+        member: member_id(&texts(&local.1), &settings.token),
+        cluster: cluster_id(peers.iter().map(|peer| peer.id)),
+        peers,
+    })
+}
+
+fn check_urls_differ(members: &[(String, Vec<Url>)]) -> Result<(), BootstrapError> {
+    let mut seen = BTreeSet::new();
+    if members.iter().flat_map(|(_, urls)| urls).all(|url| seen.insert(url)) {
+        return Ok(());
+    }
+    Err(BootstrapError::DuplicateUrl(show(members)))
+}
+
+/// Both sides must name the same addresses; names may differ if they resolve alike.
+fn check_advertised(settings: &Settings, listed: &[Url]) -> Result<(), BootstrapError> {
+    let advertised = &settings.advertise_peer;
+    if let Some(url) = first_missing(listed, advertised) {
+        return Err(BootstrapError::NotAdvertised(url, texts(advertised).join(",")));
+    }
+    if let Some(url) = first_missing(advertised, listed) {
+        let listed: Vec<String> =
+            listed.iter().map(|url| format!("{}={url}", settings.name)).collect();
+        return Err(BootstrapError::NotListed(url, listed.join(",")));
+    }
+    Ok(())
+}
+
+fn first_missing(wanted: &[Url], present: &[Url]) -> Option<String> {
+    let literal = |url: &Url| present.contains(url);
+    let resolved = |url: &Url| {
+        resolve(url)
+            .is_some_and(|one| present.iter().any(|url| resolve(url).as_ref() == Some(&one)))
+    };
+    wanted.iter().find(|url| !literal(url) && !resolved(url)).map(Url::to_string)
+}
+
+fn resolve(url: &Url) -> Option<SocketAddr> {
+    url.authority().to_socket_addrs().ok()?.min()
+}
+
+fn texts(urls: &[Url]) -> Vec<String> {
+    urls.iter().map(Url::to_string).collect()
+}
+
+/// Members as the command line writes them.
+pub fn show(members: &[(String, Vec<Url>)]) -> String {
+    let parts: Vec<String> = members
+        .iter()
+        .flat_map(|(name, urls)| urls.iter().map(move |url| format!("{name}={url}")))
+        .collect();
+    parts.join(",")
+}
+
+#[cfg(test)]
+mod tests;

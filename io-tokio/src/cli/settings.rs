@@ -1,0 +1,346 @@
+//! What the flags mean together.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use quorate_core::config::AutoCompaction;
+
+use super::parse::CliError;
+use super::table::Flags;
+use super::url::{Url, parse_urls};
+use super::{Called, parse_duration};
+
+/// The longest election timeout.
+const ELECTION_TIMEOUT_MS_MAX: u64 = 50_000;
+/// The shortest time between progress notifications.
+const PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// That time when nobody says.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(600);
+/// The store's quota when nobody says.
+const QUOTA_BACKEND_BYTES: u64 = 2 << 30;
+/// What a request's message may be larger than the request itself.
+const MESSAGE_OVERHEAD_BYTES: usize = 512 << 10;
+
+/// Understood settings: every combination that exists is one that works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// This member's name.
+    pub name: String,
+    /// Where its data lies.
+    pub data_dir: PathBuf,
+    /// Client listeners.
+    pub listen_client: Vec<Url>,
+    /// Client URLs told to the others.
+    pub advertise_client: Vec<Url>,
+    /// Peer listeners.
+    pub listen_peer: Vec<Url>,
+    /// Peer URLs told to the others.
+    pub advertise_peer: Vec<Url>,
+    /// Further listeners for metrics and health.
+    pub listen_metrics: Vec<Url>,
+    /// Initial members: name and URLs, as given.
+    pub initial_cluster: Vec<(String, Vec<Url>)>,
+    /// Whether the cluster starts with this start.
+    pub is_new_cluster: bool,
+    /// What keeps equal clusters apart.
+    pub token: String,
+    /// One tick of raft's clock.
+    pub heartbeat_interval: Duration,
+    /// Least time without a leader before an election.
+    pub election_timeout: Duration,
+    /// Applied entries between two points at which the log may be cut.
+    pub snapshot_count: u64,
+    /// Entries kept behind such a point.
+    pub snapshot_catchup_entries: u64,
+    /// Bytes the store may hold; 0 for no limit.
+    pub quota_backend_bytes: u64,
+    /// What is compacted unasked.
+    pub auto_compaction: AutoCompaction,
+    /// Largest request.
+    pub request_bytes_max: u64,
+    /// Most operations in one transaction.
+    pub txn_ops_max: usize,
+    /// Most streams on one connection.
+    pub streams_max: u32,
+    /// Time between progress notifications.
+    pub watch_progress_interval: Duration,
+    /// The least serious message that is logged.
+    pub log_level: LogLevel,
+    /// How messages are written.
+    pub log_format: LogFormat,
+    /// Where to.
+    pub log_outputs: Vec<LogOutput>,
+}
+
+impl Settings {
+    /// Largest message a client may send.
+    pub fn message_bytes_max(&self) -> usize {
+        usize::try_from(self.request_bytes_max)
+            .unwrap_or(usize::MAX)
+            .saturating_add(MESSAGE_OVERHEAD_BYTES)
+    }
+}
+
+/// How serious a message must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Everything.
+    Debug,
+    /// What an operator wants to know.
+    Info,
+    /// What may become a problem.
+    Warn,
+    /// What is one.
+    Error,
+    /// Only what ends the process.
+    Fatal,
+}
+
+/// How messages are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// Fields between tabs.
+    Console,
+}
+
+/// Where messages go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogOutput {
+    /// Standard error.
+    Stderr,
+    /// Standard output.
+    Stdout,
+    /// A file, appended to.
+    File(PathBuf),
+}
+
+/// Judges the flags together.
+pub fn understand(flags: &Flags, called: Called) -> Result<Settings, CliError> {
+    check_pace(flags)?;
+    check_words(flags)?;
+    let listen_client = listening("listen-client-urls", &flags.listen_client_urls)?;
+    if flags.is_given("listen-client-urls") && !flags.is_given("advertise-client-urls") {
+        return Err(CliError::settings(
+            "--advertise-client-urls is required when --listen-client-urls is set explicitly; \
+             give the URLs at which clients reach this member",
+        ));
+    }
+    let advertise_peer = urls("initial-advertise-peer-urls", &flags.initial_advertise_peer_urls)?;
+    let data_dir = match flags.data_dir.as_str() {
+        "" => called.data_dir(&flags.name),
+        given => given.to_owned(),
+    };
+    Ok(Settings {
+        name: flags.name.clone(),
+        data_dir: PathBuf::from(data_dir),
+        listen_client,
+        advertise_client: urls("advertise-client-urls", &flags.advertise_client_urls)?,
+        listen_peer: listening("listen-peer-urls", &flags.listen_peer_urls)?,
+        listen_metrics: match flags.listen_metrics_urls.as_str() {
+            "" => Vec::new(),
+            given => listening("listen-metrics-urls", given)?,
+        },
+        initial_cluster: initial_cluster(flags, &advertise_peer)?,
+        advertise_peer,
+        is_new_cluster: flags.initial_cluster_state == "new",
+        token: flags.initial_cluster_token.clone(),
+        heartbeat_interval: Duration::from_millis(flags.heartbeat_interval),
+        election_timeout: Duration::from_millis(flags.election_timeout),
+        snapshot_count: flags.snapshot_count,
+        snapshot_catchup_entries: flags.snapshot_catchup_entries,
+        quota_backend_bytes: quota(flags.quota_backend_bytes),
+        auto_compaction: auto_compaction(flags)?,
+        request_bytes_max: flags.max_request_bytes,
+        txn_ops_max: usize::try_from(flags.max_txn_ops).unwrap_or(usize::MAX),
+        streams_max: flags.max_concurrent_streams,
+        watch_progress_interval: progress_interval(flags.watch_progress_notify_interval)?,
+        log_level: log_level(&flags.log_level)?,
+        log_format: log_format(&flags.log_format)?,
+        log_outputs: log_outputs(&flags.log_outputs)?,
+    })
+}
+
+fn check_pace(flags: &Flags) -> Result<(), CliError> {
+    let (heartbeat, election) = (flags.heartbeat_interval, flags.election_timeout);
+    if heartbeat == 0 {
+        return Err(CliError::settings("--heartbeat-interval must be >0 (set to 0ms)"));
+    }
+    if election == 0 {
+        return Err(CliError::settings("--election-timeout must be >0 (set to 0ms)"));
+    }
+    if heartbeat.saturating_mul(5) > election {
+        return Err(CliError::settings(format!(
+            "--election-timeout[{election}ms] should be at least as 5 times as \
+             --heartbeat-interval[{heartbeat}ms]"
+        )));
+    }
+    if election > ELECTION_TIMEOUT_MS_MAX {
+        return Err(CliError::settings(format!(
+            "--election-timeout[{election}ms] is too long, and should be set less than \
+             {ELECTION_TIMEOUT_MS_MAX}ms"
+        )));
+    }
+    Ok(())
+}
+
+fn check_words(flags: &Flags) -> Result<(), CliError> {
+    one_of("initial-cluster-state", &flags.initial_cluster_state, &["new", "existing"])?;
+    one_of("auto-compaction-mode", &flags.auto_compaction_mode, &["periodic", "revision"])?;
+    one_of("logger", &flags.logger, &["zap"])?;
+    if flags.name.is_empty() {
+        return Err(CliError::settings("--name is empty; give this member a name"));
+    }
+    Ok(())
+}
+
+fn one_of(flag: &str, word: &str, words: &[&str]) -> Result<(), CliError> {
+    if words.contains(&word) {
+        return Ok(());
+    }
+    Err(CliError::settings(format!(
+        "invalid value {word:?} for flag --{flag}; valid values are: {}",
+        words.join(", ")
+    )))
+}
+
+fn urls(flag: &str, text: &str) -> Result<Vec<Url>, CliError> {
+    parse_urls(text).map_err(|error| CliError::settings(format!("error parsing --{flag}: {error}")))
+}
+
+fn listening(flag: &str, text: &str) -> Result<Vec<Url>, CliError> {
+    let urls = urls(flag, text)?;
+    if let Some(url) = urls.iter().find(|url| !url.is_bindable()) {
+        return Err(CliError::settings(format!(
+            "--{flag}: expected IP in URL for binding ({url}); give an address of this host, or \
+             localhost"
+        )));
+    }
+    Ok(urls)
+}
+
+/// Given ones in the order of their names; without any, this member alone.
+fn initial_cluster(
+    flags: &Flags,
+    advertise_peer: &[Url],
+) -> Result<Vec<(String, Vec<Url>)>, CliError> {
+    if !flags.is_given("initial-cluster") {
+        return Ok(vec![(flags.name.clone(), advertise_peer.to_vec())]);
+    }
+    let wrong = |why: String| {
+        CliError::settings(format!(
+            "error setting up initial cluster: {why}; write --initial-cluster \
+             name=http://host:port,..."
+        ))
+    };
+    let mut members = std::collections::BTreeMap::<String, Vec<Url>>::new();
+    for part in flags.initial_cluster.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let (name, url) = part
+            .split_once('=')
+            .filter(|(name, url)| !name.is_empty() && !url.is_empty())
+            .ok_or_else(|| wrong(format!("empty URL given for {part:?}")))?;
+        let url = Url::parse(url).map_err(|error| wrong(error.to_string()))?;
+        members.entry(name.to_owned()).or_default().push(url);
+    }
+    if members.is_empty() {
+        return Err(wrong("no member is named".to_owned()));
+    }
+    for urls in members.values_mut() {
+        urls.sort_by_key(Url::to_string);
+    }
+    Ok(members.into_iter().collect())
+}
+
+fn quota(bytes: i64) -> u64 {
+    match u64::try_from(bytes) {
+        Ok(0) => QUOTA_BACKEND_BYTES,
+        Ok(bytes) => bytes,
+        Err(_) => 0,
+    }
+}
+
+fn auto_compaction(flags: &Flags) -> Result<AutoCompaction, CliError> {
+    let word = flags.auto_compaction_retention.as_str();
+    let wrong = |expected: &str| {
+        CliError::settings(format!(
+            "error parsing --auto-compaction-retention {word:?}: give {expected}"
+        ))
+    };
+    let number = word.parse::<i64>().ok();
+    if number.is_some_and(|number| number < 0) {
+        return Err(wrong("nothing negative"));
+    }
+    if flags.auto_compaction_mode == "revision" {
+        let kept = number.ok_or_else(|| wrong("a number of revisions"))?;
+        return Ok(if kept == 0 { AutoCompaction::Off } else { AutoCompaction::Revisions(kept) });
+    }
+    let kept = match number {
+        Some(hours) => hours.unsigned_abs().checked_mul(3_600).map(Duration::from_secs),
+        None => parse_duration(word),
+    };
+    match kept {
+        None => Err(wrong("hours as a number, or a duration such as 30m")),
+        Some(Duration::ZERO) => Ok(AutoCompaction::Off),
+        Some(kept) => Ok(AutoCompaction::Periodic(kept)),
+    }
+}
+
+fn progress_interval(given: Duration) -> Result<Duration, CliError> {
+    match given {
+        Duration::ZERO => Ok(PROGRESS_INTERVAL),
+        short if short < PROGRESS_INTERVAL_MIN => Err(CliError::settings(format!(
+            "--watch-progress-notify-interval is too short ({short:?}); give at least 100ms"
+        ))),
+        given => Ok(given),
+    }
+}
+
+fn log_level(word: &str) -> Result<LogLevel, CliError> {
+    Ok(match word {
+        "debug" => LogLevel::Debug,
+        "info" => LogLevel::Info,
+        "warn" => LogLevel::Warn,
+        "error" => LogLevel::Error,
+        "panic" | "fatal" => LogLevel::Fatal,
+        _ => {
+            return Err(CliError::settings(format!(
+                "unknown log level {word:?}; give --log-level debug, info, warn, error, panic or \
+                 fatal"
+            )));
+        }
+    })
+}
+
+fn log_format(word: &str) -> Result<LogFormat, CliError> {
+    match word {
+        "json" => Ok(LogFormat::Json),
+        "console" => Ok(LogFormat::Console),
+        _ => Err(CliError::settings(format!(
+            "unknown log format {word:?}; give --log-format json or console"
+        ))),
+    }
+}
+
+fn log_outputs(words: &str) -> Result<Vec<LogOutput>, CliError> {
+    let words: Vec<&str> =
+        words.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
+    if words.len() > 1 && words.contains(&"default") {
+        return Err(CliError::settings(
+            "multi logoutput for \"default\" is not supported yet; leave --log-outputs default \
+             alone, or name stderr",
+        ));
+    }
+    let outputs: Vec<LogOutput> = words
+        .into_iter()
+        .map(|word| match word {
+            "default" | "stderr" | "/dev/stderr" => LogOutput::Stderr,
+            "stdout" | "/dev/stdout" => LogOutput::Stdout,
+            path => LogOutput::File(PathBuf::from(path)),
+        })
+        .collect();
+    if outputs.is_empty() {
+        return Err(CliError::settings("--log-outputs is empty; give default, stderr or a path"));
+    }
+    Ok(outputs)
+}

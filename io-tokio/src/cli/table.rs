@@ -1,0 +1,215 @@
+//! Every flag, declared once.
+
+/// How a flag's word becomes a value.
+pub(super) trait Word: Sized {
+    /// Whether the flag may stand without a value.
+    const IS_BOOLEAN: bool = false;
+
+    /// Reads the word; the error says what was expected.
+    fn read(word: &str) -> Result<Self, &'static str>;
+}
+
+impl Word for String {
+    fn read(word: &str) -> Result<Self, &'static str> {
+        Ok(word.to_owned())
+    }
+}
+
+impl Word for bool {
+    const IS_BOOLEAN: bool = true;
+
+    fn read(word: &str) -> Result<Self, &'static str> {
+        match word {
+            "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+            "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+            _ => Err("true or false"),
+        }
+    }
+}
+
+impl Word for u64 {
+    fn read(word: &str) -> Result<Self, &'static str> {
+        word.parse().map_err(|_| "a whole number, zero or more")
+    }
+}
+
+impl Word for u32 {
+    fn read(word: &str) -> Result<Self, &'static str> {
+        word.parse().map_err(|_| "a whole number from 0 to 4294967295")
+    }
+}
+
+impl Word for i64 {
+    fn read(word: &str) -> Result<Self, &'static str> {
+        word.parse().map_err(|_| "a whole number")
+    }
+}
+
+impl Word for std::time::Duration {
+    fn read(word: &str) -> Result<Self, &'static str> {
+        super::parse_duration(word).ok_or("a duration such as 100ms or 1h30m")
+    }
+}
+
+/// Where a flag stands in the help text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    /// One member.
+    Member,
+    /// The group.
+    Clustering,
+    /// What a member does unasked.
+    Maintenance,
+    /// What it tells about itself.
+    Logging,
+    /// The rest.
+    Other,
+}
+
+impl Section {
+    /// All of them, as they are printed.
+    pub const ALL: [Self; 5] =
+        [Self::Member, Self::Clustering, Self::Maintenance, Self::Logging, Self::Other];
+}
+
+/// A flag, as it is declared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flag {
+    /// Its name, without dashes.
+    pub name: &'static str,
+    /// Its value when nobody gives one.
+    pub default: &'static str,
+    /// Whether it may stand without a value.
+    pub is_boolean: bool,
+    /// Where the help text has it.
+    pub section: Section,
+    /// What it does.
+    pub help: &'static str,
+}
+
+impl Flag {
+    /// The variable that may stand for it.
+    pub fn variable(&self) -> String {
+        format!("ETCD_{}", self.name.to_uppercase().replace('-', "_"))
+    }
+}
+
+macro_rules! flags {
+    ($($section:ident { $($name:literal => $field:ident: $kind:ty = $default:literal,
+        $help:literal;)* })*) => {
+        /// The flags' values, each of its own type; what they mean together is
+        /// [`Settings`](super::Settings).
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct Flags {
+            $($(#[doc = $help] pub $field: $kind,)*)*
+            pub(super) given: std::collections::BTreeSet<&'static str>,
+        }
+
+        /// All flags, as they are printed.
+        pub(super) const TABLE: &[Flag] = &[$($(Flag {
+            name: $name,
+            default: $default,
+            is_boolean: <$kind as Word>::IS_BOOLEAN,
+            section: Section::$section,
+            help: $help,
+        },)*)*];
+
+        impl Default for Flags {
+            fn default() -> Self {
+                Self {
+                    $($($field: <$kind as Word>::read($default)
+                        .expect("the table's defaults are readable"),)*)*
+                    given: std::collections::BTreeSet::new(),
+                }
+            }
+        }
+
+        impl Flags {
+            /// Sets a flag of the table; the error says what was expected.
+            pub(super) fn set(&mut self, flag: &Flag, word: &str) -> Result<(), &'static str> {
+                match flag.name {
+                    $($($name => self.$field = Word::read(word)?,)*)*
+                    _ => return Err("a flag of the table"),
+                }
+                self.given.insert(flag.name);
+                Ok(())
+            }
+        }
+    };
+}
+
+flags! {
+    Member {
+        "name" => name: String = "default",
+            "Human-readable name of this member.";
+        "data-dir" => data_dir: String = "",
+            "Directory of this member's data; named after the member if empty.";
+        "snapshot-count" => snapshot_count: u64 = "10000",
+            "Applied entries between two points at which the log may be cut.";
+        "snapshot-catchup-entries" => snapshot_catchup_entries: u64 = "5000",
+            "Entries kept behind such a point for slow followers.";
+        "heartbeat-interval" => heartbeat_interval: u64 = "100",
+            "Milliseconds between heartbeats.";
+        "election-timeout" => election_timeout: u64 = "1000",
+            "Milliseconds without a leader before an election.";
+        "listen-peer-urls" => listen_peer_urls: String = "http://localhost:2380",
+            "URLs to listen on for the other members.";
+        "listen-client-urls" => listen_client_urls: String = "http://localhost:2379",
+            "URLs to listen on for clients: gRPC and HTTP.";
+        "listen-metrics-urls" => listen_metrics_urls: String = "",
+            "Further URLs to listen on for metrics and health.";
+        "quota-backend-bytes" => quota_backend_bytes: i64 = "0",
+            "Bytes the store may hold; 0 for 2 GiB, negative for no limit.";
+        "max-txn-ops" => max_txn_ops: u64 = "128",
+            "Most operations in one transaction.";
+        "max-request-bytes" => max_request_bytes: u64 = "1572864",
+            "Largest request in bytes.";
+        "max-concurrent-streams" => max_concurrent_streams: u32 = "4294967295",
+            "Most streams a client may have open on one connection.";
+    }
+    Clustering {
+        "initial-advertise-peer-urls" => initial_advertise_peer_urls: String
+            = "http://localhost:2380",
+            "This member's peer URLs as the other members reach them.";
+        "advertise-client-urls" => advertise_client_urls: String = "http://localhost:2379",
+            "This member's client URLs as clients reach them.";
+        "initial-cluster" => initial_cluster: String = "default=http://localhost:2380",
+            "Members to start the cluster with: name=URL, separated by commas.";
+        "initial-cluster-state" => initial_cluster_state: String = "new",
+            "'new' for a cluster that starts now, 'existing' to join a running one.";
+        "initial-cluster-token" => initial_cluster_token: String = "etcd-cluster",
+            "A word that keeps clusters with equal URLs apart.";
+        "auto-compaction-mode" => auto_compaction_mode: String = "periodic",
+            "'periodic' keeps a stretch of time, 'revision' a number of revisions.";
+        "auto-compaction-retention" => auto_compaction_retention: String = "0",
+            "What automatic compaction keeps; a bare number means hours if periodic; 0 is off.";
+    }
+    Maintenance {
+        "watch-progress-notify-interval" => watch_progress_notify_interval: std::time::Duration
+            = "0s",
+            "Time between progress notifications of an idle watch; 0s for 10 minutes.";
+    }
+    Logging {
+        "logger" => logger: String = "zap",
+            "Kind of logger; 'zap' is the only one.";
+        "log-outputs" => log_outputs: String = "default",
+            "'default', 'stdout', 'stderr' or file paths, separated by commas.";
+        "log-level" => log_level: String = "info",
+            "debug, info, warn, error, panic or fatal.";
+        "log-format" => log_format: String = "json",
+            "'json' or 'console'.";
+    }
+    Other {
+        "version" => version: bool = "false",
+            "Print the version and exit.";
+        "help" => help: bool = "false",
+            "Print this text and exit.";
+    }
+}
+
+impl Flags {
+    /// Whether somebody gave the flag of that name.
+    pub fn is_given(&self, name: &str) -> bool {
+        self.given.contains(name)
+    }
+}

@@ -1,0 +1,244 @@
+use std::time::Duration;
+
+use quorate_core::config::AutoCompaction;
+
+use super::*;
+
+fn outcome(words: &[&str], variables: &[(&str, &str)]) -> Result<Outcome, CliError> {
+    let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+    let variables: Vec<(String, String)> =
+        variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    parse(&words, variables)
+}
+
+fn flags(words: &[&str]) -> Flags {
+    match outcome(words, &[]) {
+        Ok(Outcome::Run { flags, .. }) => *flags,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn settings(words: &[&str]) -> Settings {
+    understand(&flags(words), Called::Quorate).unwrap()
+}
+
+fn refusal(words: &[&str]) -> CliError {
+    understand(&flags(words), Called::Quorate).unwrap_err()
+}
+
+#[test]
+fn every_spelling_of_a_value_is_read() {
+    for words in [
+        &["-name", "x"][..],
+        &["--name", "x"],
+        &["--name=x"],
+        &["-name=x"],
+        &["--name=y", "--name", "x"],
+        &["--name=x", "--"],
+    ] {
+        assert_eq!(flags(words).name, "x", "{words:?}");
+    }
+    assert_eq!(flags(&["--initial-cluster-token", "-a"]).initial_cluster_token, "-a");
+    assert_eq!(flags(&["--initial-cluster=a=http://b:1"]).initial_cluster, "a=http://b:1");
+    assert_eq!(flags(&["--data-dir="]).data_dir, "");
+}
+
+#[test]
+fn a_boolean_takes_its_value_after_an_equals_sign_only() {
+    for words in [&["--version"][..], &["-version=true"], &["--version=1"], &["--version=t"]] {
+        assert_eq!(outcome(words, &[]), Ok(Outcome::Version), "{words:?}");
+    }
+    for words in [&["--version=false"][..], &["--version=0"], &["--version=f"]] {
+        assert!(!flags(words).version, "{words:?}");
+    }
+    assert_eq!(outcome(&["--version", "true"], &[]).unwrap_err().code, 1);
+    assert_eq!(outcome(&["--version=yes"], &[]).unwrap_err().code, 2);
+}
+
+#[test]
+fn help_is_asked_for_in_four_ways() {
+    for word in ["-h", "--h", "-help", "--help"] {
+        assert_eq!(outcome(&[word], &[]), Ok(Outcome::Help));
+    }
+}
+
+#[test]
+fn words_that_are_no_flags_end_the_program() {
+    for (words, code, text) in [
+        (&["--nope"][..], 2, "flag provided but not defined: -nope"),
+        (&["--name"], 2, "flag needs an argument: -name"),
+        (&["--=x"], 2, "bad flag syntax: --=x"),
+        (&["---name=x"], 2, "bad flag syntax: ---name=x"),
+        (
+            &["--heartbeat-interval=abc"],
+            2,
+            "invalid value \"abc\" for flag -heartbeat-interval: give a whole number, zero or more",
+        ),
+        (&["gateway"], 1, "error verifying flags, \"gateway\" is not a valid flag. See '--help'."),
+        (&["--", "x"], 1, "error verifying flags, \"x\" is not a valid flag. See '--help'."),
+    ] {
+        let error = outcome(words, &[]).unwrap_err();
+        assert_eq!((error.code, error.text.as_str()), (code, text));
+    }
+}
+
+#[test]
+fn the_environment_fills_what_the_command_line_left() {
+    let found = outcome(
+        &["--name=a"],
+        &[
+            ("ETCD_DATA_DIR", "d"),
+            ("ETCD_NAME", ""),
+            ("ETCD_VERIFY", "all"),
+            ("ETCD_NONSENSE", "1"),
+            ("PATH", "/bin"),
+        ],
+    );
+    let Ok(Outcome::Run { flags, warnings }) = found else { panic!("{found:?}") };
+    assert_eq!((flags.name.as_str(), flags.data_dir.as_str()), ("a", "d"));
+    assert_eq!(warnings, ["unrecognized environment variable ETCD_NONSENSE"]);
+}
+
+#[test]
+fn a_setting_given_twice_is_refused() {
+    let error = outcome(&["--name=a"], &[("ETCD_NAME", "b")]).unwrap_err();
+    assert_eq!(error.code, 1);
+    assert!(error.text.starts_with(
+        "conflicting environment variable is shadowed by corresponding command-line flag"
+    ));
+    let error = outcome(&[], &[("ETCD_SNAPSHOT_COUNT", "x")]).unwrap_err();
+    assert_eq!(error.code, 1);
+    assert!(error.text.contains("ETCD_SNAPSHOT_COUNT"));
+}
+
+#[test]
+fn help_names_every_flag_at_a_lines_start() {
+    let text = help(Called::Etcd);
+    for flag in table::TABLE {
+        let line = format!("\n  --{} '", flag.name);
+        assert_eq!(text.matches(&line).count(), 1, "{}", flag.name);
+    }
+    assert!(text.contains("--data-dir '${name}.etcd'"));
+}
+
+#[test]
+fn the_programs_name_decides_where_data_lies() {
+    for (program, dir) in [
+        ("etcd", "default.etcd"),
+        ("/usr/bin/etcd", "default.etcd"),
+        ("./quorate", "default.quorate"),
+        ("etcd-like", "default.quorate"),
+    ] {
+        let found = understand(&flags(&[]), Called::by(program)).unwrap();
+        assert_eq!(found.data_dir.to_str(), Some(dir), "{program}");
+    }
+}
+
+#[test]
+fn defaults_are_etcds() {
+    let found = settings(&[]);
+    assert_eq!(found.listen_client, [Url { host: "localhost".to_owned(), port: 2379 }]);
+    assert_eq!(found.quota_backend_bytes, 2 << 30);
+    assert_eq!(found.message_bytes_max(), 2 << 20);
+    assert_eq!(found.watch_progress_interval, Duration::from_secs(600));
+    assert_eq!(found.auto_compaction, AutoCompaction::Off);
+    assert_eq!(found.log_outputs, [LogOutput::Stderr]);
+}
+
+#[test]
+fn the_initial_cluster_follows_the_name_and_the_advertised_urls() {
+    let found = settings(&["--name=m1", "--initial-advertise-peer-urls=http://127.0.0.1:12380"]);
+    assert_eq!(crate::bootstrap::show(&found.initial_cluster), "m1=http://127.0.0.1:12380");
+}
+
+#[test]
+fn retention_is_hours_a_duration_or_revisions() {
+    for (mode, word, kept) in [
+        ("periodic", "1", AutoCompaction::Periodic(Duration::from_secs(3_600))),
+        ("periodic", "30m", AutoCompaction::Periodic(Duration::from_secs(1_800))),
+        ("periodic", "0", AutoCompaction::Off),
+        ("revision", "1000", AutoCompaction::Revisions(1_000)),
+    ] {
+        let (mode, word) = (
+            format!("--auto-compaction-mode={mode}"),
+            format!("--auto-compaction-retention={word}"),
+        );
+        assert_eq!(settings(&[&mode, &word]).auto_compaction, kept);
+    }
+}
+
+#[test]
+fn settings_that_make_no_sense_are_refused_with_a_sentence() {
+    for (words, text) in [
+        (
+            &["--listen-client-urls=http://127.0.0.1:1"][..],
+            "--advertise-client-urls is required when --listen-client-urls is set explicitly",
+        ),
+        (
+            &["--election-timeout=400"],
+            "--election-timeout[400ms] should be at least as 5 times as \
+             --heartbeat-interval[100ms]",
+        ),
+        (&["--election-timeout=50001"], "--election-timeout[50001ms] is too long"),
+        (&["--heartbeat-interval=0"], "--heartbeat-interval must be >0"),
+        (
+            &["--listen-peer-urls=http://example.com:1"],
+            "expected IP in URL for binding (http://example.com:1)",
+        ),
+        (&["--listen-peer-urls=http://localhost"], "does not have the form \"host:port\""),
+        (&["--listen-peer-urls=http://localhost:1/x"], "URL must not contain a path"),
+        (&["--listen-peer-urls=ftp://localhost:1"], "URL scheme must be http"),
+        (&["--initial-cluster-state=old"], "valid values are: new, existing"),
+        (&["--initial-cluster=a"], "error setting up initial cluster"),
+        (&["--auto-compaction-mode=revision", "--auto-compaction-retention=1h"], "revisions"),
+        (&["--watch-progress-notify-interval=1ms"], "give at least 100ms"),
+        (&["--log-level=loud"], "unknown log level \"loud\""),
+        (&["--log-outputs=default,stdout"], "multi logoutput"),
+        (&["--logger=capnslog"], "valid values are: zap"),
+    ] {
+        let error = refusal(words);
+        assert_eq!(error.code, 1);
+        assert!(error.text.contains(text), "{}", error.text);
+    }
+}
+
+#[test]
+fn durations_are_read_as_go_writes_them() {
+    for (word, nanos) in [
+        ("0", Some(0)),
+        ("100ms", Some(100_000_000)),
+        ("1h30m", Some(5_400_000_000_000)),
+        ("1.5s", Some(1_500_000_000)),
+        (".5s", Some(500_000_000)),
+        ("2m0.25s", Some(120_250_000_000)),
+        ("3\u{b5}s", Some(3_000)),
+        ("", None),
+        ("5", None),
+        ("-1s", None),
+        ("1x", None),
+        (".s", None),
+        ("1.2.3s", None),
+        ("99999999h", None),
+    ] {
+        assert_eq!(parse_duration(word), nanos.map(Duration::from_nanos), "{word}");
+    }
+    for (nanos, word) in [
+        (0, "0s"),
+        (1_200_000, "1.2ms"),
+        (250_000_000, "250ms"),
+        (1_500_000_000, "1.5s"),
+        (90_000_000_000, "1m30s"),
+        (7_200_000_000_000, "2h0m0s"),
+    ] {
+        assert_eq!(units::show_duration(Duration::from_nanos(nanos)), word);
+    }
+}
+
+#[test]
+fn addresses_keep_their_brackets() {
+    let url = Url::parse("http://[::1]:2379").unwrap();
+    assert_eq!((url.host.as_str(), url.to_string().as_str()), ("::1", "http://[::1]:2379"));
+    assert!(url.is_bindable());
+    assert!(Url::parse("http://::1:2379").is_err());
+    assert!(Url::parse("http://[::1:2379").is_err());
+}

@@ -1,0 +1,94 @@
+//! Starting: a directory becomes everything the two machines open on.
+//!
+//! | Found | Done |
+//! |---|---|
+//! | no log, an empty store or none | [`create`]: a new member |
+//! | no log, a store with content | refused: the log was lost |
+//! | a store behind the log's end | entries after it are applied again |
+//! | a store ahead of the log (an image was installed last) | the log starts over behind it |
+//! | a store behind the log's beginning | refused: the store lost data |
+//! | a log or store that is damaged | refused, naming the place |
+//!
+//! Answers to: etcd v3.7.1 `server/etcdserver/bootstrap.go`
+
+use std::sync::Arc;
+
+use quorate_core::error::StorageFault;
+use quorate_core::storage::{SnapshotMark, StateRead};
+
+use super::faults::LogFaults;
+use super::store::Store;
+use super::wal::{self, FoundLog, LogWriter};
+use super::{DataDir, Identity, StateWrite};
+
+/// Everything that was found.
+pub struct Recovered {
+    /// Whose data it is.
+    pub identity: Identity,
+    /// What the store durably holds.
+    pub stored: SnapshotMark,
+    /// The store's content, for opening `State`.
+    pub image: Arc<dyn StateRead>,
+    /// The log's content, for opening `Replica`.
+    pub log: FoundLog,
+    /// For the log's thread.
+    pub log_writer: LogWriter,
+    /// For the store's thread.
+    pub store: Store,
+}
+
+/// Reads how far a store's rows go. The rows' meaning is the core's; hence it is handed in.
+pub type MarkOf<'a> = &'a dyn Fn(&dyn StateRead) -> Result<SnapshotMark, StorageFault>;
+
+/// Initialises the directory for a new member. Complete or not at all, whenever it crashes.
+pub fn create(dir: &DataDir, identity: Identity) -> Result<(), StorageFault> {
+    if !Store::open(&dir.store())?.is_empty()? {
+        return Err(StorageFault::new(format!(
+            "{} holds a store, but there is no log in {}: put the log back, or move the data \
+             directory away and add the member anew",
+            dir.member().display(),
+            dir.wal().display()
+        )));
+    }
+    wal::create(dir.wal(), identity)
+}
+
+/// Whose directory it is, without opening more than the log's beginning.
+pub fn read_identity(dir: &DataDir) -> Result<Identity, StorageFault> {
+    wal::read_identity(dir.wal())
+}
+
+/// Opens an initialised directory.
+pub fn open(
+    dir: &DataDir,
+    expected: Option<Identity>,
+    mark_of: MarkOf<'_>,
+    faults: Arc<dyn LogFaults>,
+) -> Result<Recovered, StorageFault> {
+    if let Some(expected) = expected {
+        check_identity(dir, expected)?;
+    }
+    let mut store = Store::open(&dir.store())?;
+    // What is read now is what the log may have been cut for: it must not get lost again.
+    store.sync()?;
+    let image = store.image();
+    let stored = mark_of(image.as_ref())?;
+    let (identity, log, log_writer) = wal::open(dir.wal(), &stored, faults)?;
+    Ok(Recovered { identity, stored, image, log, log_writer, store })
+}
+
+fn check_identity(dir: &DataDir, expected: Identity) -> Result<(), StorageFault> {
+    let found = read_identity(dir)?;
+    if found == expected {
+        return Ok(());
+    }
+    Err(StorageFault::new(format!(
+        "{} belongs to member {} of cluster {}, not to member {} of cluster {}: point --data-dir \
+         at the right place",
+        dir.member().display(),
+        found.member,
+        found.cluster,
+        expected.member,
+        expected.cluster
+    )))
+}

@@ -1,0 +1,186 @@
+//! One fjall database: ten tables and a tally.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
+use quorate_core::error::StorageFault;
+use quorate_core::storage::{Table, Write};
+
+use super::Tally;
+use crate::disk::fault;
+
+/// Memory for blocks read, at most; used as it fills.
+const CACHE_BYTES: u64 = 32 << 20;
+/// Size of the records' write buffer at which it is written out.
+const RECORDS_BUFFER_BYTES: u64 = 16 << 20;
+/// The same for each of the other tables.
+const LEDGER_BUFFER_BYTES: u64 = 2 << 20;
+/// fjall's journals, at most.
+const JOURNALS_BYTES: u64 = 128 << 20;
+/// fjall's workers: flushes must go on while tables are merged.
+const WORKERS: usize = 2;
+/// Open files fjall keeps.
+const FILES_MAX: usize = 256;
+/// fjall's limit.
+const KEY_BYTES_MAX: usize = u16::MAX as usize;
+
+/// A database and its folder. Dropping the last handle of a retired one removes the folder.
+pub(in crate::disk) struct Generation {
+    tables: Vec<Keyspace>,
+    pub(super) tally: Keyspace,
+    pub(super) database: Database,
+    /// Dropped last: after the database is closed.
+    folder: Folder,
+}
+
+struct Folder {
+    path: PathBuf,
+    is_retired: AtomicBool,
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if self.is_retired.load(Ordering::Acquire)
+            && let Err(error) = std::fs::remove_dir_all(&self.path)
+        {
+            tracing::warn!(path = %self.path.display(), %error, "cannot remove an old store");
+        }
+    }
+}
+
+impl Generation {
+    /// Opens the database in `path`, or makes it.
+    pub(in crate::disk) fn open(path: &Path) -> Result<Self, StorageFault> {
+        let failed = |e| store_fault("cannot open", path, &e);
+        let builder = Database::builder(path)
+            .cache_size(CACHE_BYTES)
+            .max_journaling_size(JOURNALS_BYTES)
+            .max_cached_files(Some(FILES_MAX))
+            .manual_journal_persist(true)
+            .worker_threads(WORKERS);
+        let database = builder.open().map_err(failed)?;
+        let keyspace = |name: &str, bytes| {
+            let options = || {
+                KeyspaceCreateOptions::default()
+                    .max_memtable_size(bytes)
+                    .manual_journal_persist(true)
+            };
+            database.keyspace(name, options).map_err(failed)
+        };
+        let table = |table: &Table| {
+            let is_records = *table == Table::Key;
+            let bytes = if is_records { RECORDS_BUFFER_BYTES } else { LEDGER_BUFFER_BYTES };
+            keyspace(table.name(), bytes)
+        };
+        let tables = Table::ALL.iter().map(table).collect::<Result<_, _>>()?;
+        let tally = keyspace("quorate_tally", LEDGER_BUFFER_BYTES)?;
+        let folder = Folder { path: path.to_path_buf(), is_retired: AtomicBool::new(false) };
+        Ok(Self { tables, tally, database, folder })
+    }
+
+    /// A table's keyspace.
+    pub(in crate::disk) fn table(&self, table: Table) -> &Keyspace {
+        &self.tables[table as usize]
+    }
+
+    /// Where it is.
+    pub(in crate::disk) fn path(&self) -> &Path {
+        &self.folder.path
+    }
+
+    /// Writes rows and the tally after them as one.
+    pub(in crate::disk) fn commit(
+        &self,
+        writes: Vec<Write>,
+        tally: &Tally,
+    ) -> Result<(), StorageFault> {
+        let mut batch = self.database.batch();
+        for write in writes {
+            self.check_key(&write.key)?;
+            let table = self.table(write.table);
+            match write.value {
+                Some(value) => batch.insert(table, write.key, value),
+                None => batch.remove(table, write.key),
+            }
+        }
+        let (key, value) = tally.encode();
+        batch.insert(&self.tally, key, value);
+        batch.commit().map_err(|e| store_fault("cannot write to", self.path(), &e))
+    }
+
+    /// Refuses keys fjall would panic on.
+    pub(in crate::disk) fn check_key(&self, key: &[u8]) -> Result<(), StorageFault> {
+        if (1..=KEY_BYTES_MAX).contains(&key.len()) {
+            return Ok(());
+        }
+        Err(StorageFault::new(format!(
+            "the store in {} cannot hold a row whose key has {} bytes",
+            self.path().display(),
+            key.len()
+        )))
+    }
+
+    /// Makes all that was written survive a crash.
+    pub(in crate::disk) fn sync(&self) -> Result<(), StorageFault> {
+        let synced = self.database.persist(PersistMode::SyncAll);
+        synced.map_err(|e| store_fault("cannot sync", self.path(), &e))
+    }
+
+    pub(super) fn is_empty(&self) -> Result<bool, StorageFault> {
+        let snapshot = self.database.snapshot();
+        for table in &self.tables {
+            if !snapshot.is_empty(table).map_err(|e| self.read_fault(&e))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Merges every table with what was removed from it.
+    pub(super) fn compact(&self) -> Result<(), StorageFault> {
+        for table in &self.tables {
+            let merged = table.rotate_memtable_and_wait().and_then(|()| table.major_compact());
+            merged.map_err(|e| store_fault("cannot defragment", self.path(), &e))?;
+        }
+        Ok(())
+    }
+
+    /// Bytes of tables and write buffers. Journals are left out: they are preallocated.
+    pub(super) fn bytes_occupied(&self) -> u64 {
+        let tables: u64 = self.tables.iter().map(Keyspace::disk_space).sum();
+        tables + self.database.write_buffer_size()
+    }
+
+    /// Its folder goes with its last reader.
+    pub(super) fn retire(self: Arc<Self>) {
+        self.folder.is_retired.store(true, Ordering::Release);
+    }
+
+    pub(super) fn read_fault(&self, error: &fjall::Error) -> StorageFault {
+        store_fault("cannot read from", self.path(), error)
+    }
+}
+
+/// A fault of fjall's, in words that say what to do.
+pub(in crate::disk) fn store_fault(what: &str, path: &Path, error: &fjall::Error) -> StorageFault {
+    use fjall::{Error, LsmError};
+    let what = format!("{what} the store in");
+    match error {
+        Error::Io(io) | Error::Storage(LsmError::Io(io)) => fault(&what, path, io),
+        Error::Poisoned => StorageFault::new(format!(
+            "{what} {}: an earlier write failed, so it takes no more; look for that failure above, \
+             mend the disk or free space, then start the member again: nothing is lost",
+            path.display()
+        )),
+        Error::Locked => {
+            StorageFault::new(format!("{what} {}: another process holds it", path.display()))
+        }
+        error => StorageFault::new(format!(
+            "{what} {}: {error:?}; move the member's data directory away and add the member \
+             anew, its peers send it everything",
+            path.display()
+        )),
+    }
+}

@@ -1,0 +1,301 @@
+//! The loops: four threads around the two machines.
+//!
+//! ```text
+//!   clients, peers            peers, transport
+//!        |                        |
+//!        v        Committed       v        Persist
+//!   [ state ] <------------- [ replica ] ----------> [ log ]
+//!        | --- Propose, ... ----> ^  <--- Persisted ---  |
+//!        v Store                                         | install
+//!   [ store ] <------------------------------------------+
+//! ```
+//!
+//! Every loop is the same: wait for something or for the machine's next timer, take whatever
+//! else has arrived, feed it all, run the timer if it is due, then carry out what the machine
+//! wants, one message for each receiver. So proposals that arrive while the log is syncing leave
+//! in one batch (group commit), and a busy loop is woken once a turn.
+//!
+//! Invariants:
+//! - Elections and heartbeats never wait for a sync, the store or an apply: the replica's thread
+//!   only ever waits for its queue.
+//! - No loop waits for another, but the log for the store while an image is installed. The store
+//!   waits for nobody.
+//! - `State` hears of an installed image before `Replica` hears that it is persisted.
+//! - A fault or panic in any loop is told once, through [`Running::fatal`]; the process ends.
+//!
+//! Deliberately absent: rules of the protocol; sockets.
+//!
+//! Answers to: etcd v3.7.1 `server/etcdserver/raft.go`, `server/etcdserver/server.go`
+
+mod entry;
+mod log;
+mod post;
+mod replica;
+mod state;
+mod store;
+mod stream;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use quorate_core::error::{Misbehaviour, StorageFault};
+use quorate_core::ids::MemberId;
+use quorate_core::output::Note;
+use quorate_core::peer::PeerMessage;
+use quorate_core::storage::StateRead;
+use quorate_core::{Machine, ReplicaInput, ReplicaOutput, StateInput, StateOutput};
+use quorate_proto::raftpb;
+use tokio::sync::watch;
+
+pub use entry::Core;
+pub use stream::WatchStream;
+
+use crate::clock::Clock;
+use crate::disk::image::Incoming;
+use crate::disk::{LogWrite, StateWrite};
+use post::{LogWork, Shares, ToReplica, ToState, ToStore};
+
+/// The way to other members. Never waits: what cannot be queued is dropped.
+pub trait Transport: Send + Sync {
+    /// Sends a message.
+    fn send(&self, to: MemberId, message: PeerMessage);
+
+    /// Sends an image and then its announcement; reports with
+    /// [`Core::snapshot_sent`].
+    fn send_image(&self, to: MemberId, announce: raftpb::Message, image: Arc<dyn StateRead>);
+}
+
+/// Who wants to hear what the loops do: the log file, the metrics. Called from the loops: quick.
+pub trait Observer: Send + Sync {
+    /// Something an operator should know.
+    fn note(&self, _note: &Note) {}
+    /// A peer sent what no correct peer sends.
+    fn misbehaved(&self, _from: MemberId, _how: Misbehaviour) {}
+    /// The log was synced.
+    fn log_synced(&self, _took: Duration) {}
+    /// The store took a turn's batches.
+    fn store_written(&self, _took: Duration) {}
+    /// The store was synced.
+    fn store_synced(&self, _took: Duration) {}
+    /// A loop's turn fed that many messages to a machine.
+    fn turned(&self, _thread: &'static str, _messages: usize) {}
+}
+
+/// Nobody wants to hear.
+#[derive(Clone, Copy, Debug)]
+pub struct Unobserved;
+
+impl Observer for Unobserved {}
+
+/// What the loops are made of.
+pub struct Parts<R, S> {
+    /// Consensus.
+    pub replica: R,
+    /// What entries mean.
+    pub state: S,
+    /// The log.
+    pub log: Box<dyn LogWrite>,
+    /// The store.
+    pub store: Box<dyn StateWrite>,
+    /// Where images arrive for that store.
+    pub incoming: Arc<Incoming>,
+    /// The way to other members.
+    pub transport: Arc<dyn Transport>,
+    /// Who hears of it.
+    pub observer: Arc<dyn Observer>,
+    /// The clock the machines were opened with.
+    pub clock: Clock,
+}
+
+/// Why the process must end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fatal {
+    /// A machine or a disk cannot go on.
+    Halted(StorageFault),
+    /// This member was removed from the group.
+    Removed,
+    /// A loop panicked.
+    Panicked(&'static str),
+}
+
+impl fmt::Display for Fatal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Halted(fault) => fault.fmt(f),
+            Self::Removed => {
+                f.write_str("the member has been permanently removed from the cluster")
+            }
+            Self::Panicked(thread) => write!(f, "the {thread} loop panicked"),
+        }
+    }
+}
+
+/// What all loops have.
+#[derive(Clone)]
+struct Common {
+    clock: Clock,
+    transport: Arc<dyn Transport>,
+    observer: Arc<dyn Observer>,
+    shares: Arc<Shares>,
+    fatal: watch::Sender<Option<Fatal>>,
+}
+
+impl Common {
+    /// The first one counts.
+    fn tell(&self, fatal: Fatal) {
+        self.fatal.send_if_modified(|told| {
+            let is_first = told.is_none();
+            told.get_or_insert(fatal);
+            is_first
+        });
+    }
+}
+
+/// The loops, running.
+pub struct Running {
+    /// The way in; clone it freely.
+    pub core: Core,
+    fatal: watch::Receiver<Option<Fatal>>,
+    threads: Vec<Thread>,
+}
+
+/// Starts the loops around two opened machines.
+pub fn start<R, S>(parts: Parts<R, S>) -> Result<Running, StorageFault>
+where
+    R: Machine<Input = ReplicaInput, Output = ReplicaOutput> + Send + 'static,
+    S: Machine<Input = StateInput, Output = StateOutput> + Send + 'static,
+{
+    let (to_replica, replica_inbox) = mpsc::channel();
+    let (to_state, state_inbox) = mpsc::channel();
+    let (to_log, log_inbox) = mpsc::channel();
+    let (to_store, store_inbox) = mpsc::channel();
+    let (fatal_sender, fatal) = watch::channel(None);
+    let common = Common {
+        clock: parts.clock,
+        transport: parts.transport,
+        observer: parts.observer,
+        shares: Arc::default(),
+        fatal: fatal_sender,
+    };
+    let queues = Queues { to_replica, to_state, to_log, to_store };
+
+    let state = state::StateLoop::new(parts.state, state_inbox, &queues, &common)?;
+    let replica = replica::ReplicaLoop::new(parts.replica, replica_inbox, &queues, &common);
+    let log = log::LogLoop::new(parts.log, log_inbox, &queues, &common);
+    let store = store::StoreLoop::new(parts.store, store_inbox, &queues, &common);
+    let core = Core::new(&queues, &common, parts.incoming, state.view());
+    let Queues { to_replica, to_state, to_log, to_store } = queues;
+    let threads = vec![
+        spawn(
+            "replica",
+            &common,
+            move || replica.run(),
+            move || {
+                to_replica.send(ToReplica::Stop).ok();
+            },
+        )?,
+        spawn(
+            "log",
+            &common,
+            move || log.run(),
+            move || {
+                to_log.send(vec![LogWork::Stop]).ok();
+            },
+        )?,
+        spawn(
+            "state",
+            &common,
+            move || state.run(),
+            move || {
+                to_state.send(ToState::Stop).ok();
+            },
+        )?,
+        spawn(
+            "store",
+            &common,
+            move || store.run(),
+            move || {
+                to_store.send(ToStore::Stop).ok();
+            },
+        )?,
+    ];
+    Ok(Running { core, fatal, threads })
+}
+
+/// The sending ends of all queues.
+struct Queues {
+    to_replica: mpsc::Sender<ToReplica>,
+    to_state: mpsc::Sender<ToState>,
+    to_log: mpsc::Sender<Vec<LogWork>>,
+    to_store: mpsc::Sender<ToStore>,
+}
+
+/// A thread, and how it is told to stop.
+type Thread = (JoinHandle<()>, Box<dyn Fn() + Send>);
+
+fn spawn(
+    name: &'static str,
+    common: &Common,
+    run: impl FnOnce() + Send + 'static,
+    stop: impl Fn() + Send + 'static,
+) -> Result<Thread, StorageFault> {
+    let guard = PanicGuard { name, common: common.clone() };
+    let body = move || {
+        let _guard = guard;
+        run();
+    };
+    let spawned = thread::Builder::new().name(name.into()).spawn(body);
+    let handle =
+        spawned.map_err(|e| StorageFault::new(format!("cannot start the {name} thread: {e}")))?;
+    Ok((handle, Box::new(stop)))
+}
+
+/// Tells of a panic on its thread.
+struct PanicGuard {
+    name: &'static str,
+    common: Common,
+}
+
+impl Drop for PanicGuard {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.common.tell(Fatal::Panicked(self.name));
+        }
+    }
+}
+
+impl Running {
+    /// Waits until the process must end; tells why.
+    pub fn fatal(&self) -> impl Future<Output = Fatal> + Send + use<> {
+        let mut fatal = self.fatal.clone();
+        async move {
+            match fatal.wait_for(Option::is_some).await.map(|told| told.clone()) {
+                Ok(Some(told)) => told,
+                _ => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Stops the loops one after the other, upstream first: what was accepted is synced in the
+    /// log, what was applied is synced in the store, and calls still waiting are answered that
+    /// the server is stopping. Blocking. Gives up on a loop that does not end in time (its disk
+    /// hangs) and names it.
+    pub fn stop(self, patience: Duration) -> Result<(), &'static str> {
+        const NAMES: [&str; 4] = ["replica", "log", "state", "store"];
+        let deadline = Instant::now() + patience;
+        for (name, (handle, stop)) in NAMES.into_iter().zip(self.threads) {
+            stop();
+            while !handle.is_finished() {
+                if Instant::now() >= deadline {
+                    return Err(name);
+                }
+                thread::sleep(Duration::from_millis(1));
+            }
+            handle.join().map_err(|_| name)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,188 @@
+//! The way in: what the client API, the transport and the server call.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+
+use arc_swap::ArcSwap;
+use quorate_core::error::{Refusal, StorageFault};
+use quorate_core::ids::{MemberId, StreamId, Token};
+use quorate_core::peer::Message;
+use quorate_core::{ReplicaInput, Request, Response, StateInput, View};
+use quorate_proto::peer::ImageChunk;
+use tokio::sync::{mpsc, oneshot};
+
+use super::post::{Shares, ToReplica, ToState, ToStore};
+use super::stream::WatchStream;
+use super::{Common, Queues};
+use crate::channels::STREAM_FRAMES_MAX;
+use crate::disk::image::{ImageError, Incoming};
+
+/// The running core. Cloning is cheap; no call waits for a lock.
+#[derive(Clone)]
+pub struct Core(Arc<Inner>);
+
+struct Inner {
+    to_replica: Sender<ToReplica>,
+    to_state: Sender<ToState>,
+    to_store: Sender<ToStore>,
+    shares: Arc<Shares>,
+    view: Arc<ArcSwap<View>>,
+    incoming: Arc<Incoming>,
+    /// The next token or stream.
+    next: AtomicU64,
+}
+
+impl Core {
+    pub(super) fn new(
+        queues: &Queues,
+        common: &Common,
+        incoming: Arc<Incoming>,
+        view: Arc<ArcSwap<View>>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            to_replica: queues.to_replica.clone(),
+            to_state: queues.to_state.clone(),
+            to_store: queues.to_store.clone(),
+            shares: Arc::clone(&common.shares),
+            view,
+            incoming,
+            next: AtomicU64::new(1),
+        }))
+    }
+
+    /// A client's call. Dropping the future tells the machine to forget it.
+    pub async fn request(&self, request: Request) -> Result<Response, Refusal> {
+        let token = Token(self.draw());
+        let (answer, answered) = oneshot::channel();
+        self.enter(ToState::Call { token, request, answer })?;
+        self.wait(token, answered).await
+    }
+
+    /// A view current enough for a linearizable read that starts now.
+    pub async fn read(&self) -> Result<View, Refusal> {
+        let token = Token(self.draw());
+        let (answer, answered) = oneshot::channel();
+        self.enter(ToState::Read { token, answer })?;
+        self.wait(token, answered).await
+    }
+
+    /// The newest view: for serializable reads.
+    pub fn view(&self) -> View {
+        View::clone(&self.0.view.load())
+    }
+
+    /// Opens a watch stream whose client takes frames of at most that many bytes.
+    pub fn open_stream(&self, frame_bytes_max: usize) -> Result<WatchStream, Refusal> {
+        let stream = StreamId(self.draw());
+        let (frames, received) = mpsc::channel(STREAM_FRAMES_MAX);
+        self.enter(ToState::Open { stream, frame_bytes_max, frames })?;
+        Ok(WatchStream::new(stream, received, self.clone()))
+    }
+
+    /// A peer's message. Dropped when too many wait.
+    pub fn deliver(&self, from: MemberId, message: Message) {
+        let input = match message {
+            Message::Raft(message) => {
+                if self.0.shares.peer_messages.take() {
+                    self.0.to_replica.send(ToReplica::Peer { from, message }).ok();
+                }
+                return;
+            }
+            Message::Ask(ask) => StateInput::Ask { from, ask },
+            Message::Answer(answer) => StateInput::Answer { from, answer },
+        };
+        if self.0.shares.peer_questions.take() {
+            self.post(ToState::Peer(input));
+        }
+    }
+
+    /// Receives an image and delivers its announcement. Blocking: not for a task of the runtime.
+    /// `from` is who the transport says it is from.
+    pub fn receive_image(
+        &self,
+        from: MemberId,
+        chunks: impl Iterator<Item = ImageChunk>,
+    ) -> Result<(), ImageError> {
+        let announce = self.0.incoming.receive(chunks)?;
+        self.deliver(from, Message::Raft(announce));
+        Ok(())
+    }
+
+    /// How sending an image ended.
+    pub fn snapshot_sent(&self, to: MemberId, delivered: bool) {
+        self.tell(ReplicaInput::SnapshotSent { to, delivered });
+    }
+
+    /// Messages to that member are being lost.
+    pub fn unreachable(&self, to: MemberId) {
+        self.tell(ReplicaInput::Unreachable { to });
+    }
+
+    /// Hands leadership over, to that member or to whoever is furthest.
+    pub fn transfer_leadership(&self, to: Option<MemberId>) {
+        self.tell(ReplicaInput::TransferLeader { to });
+    }
+
+    /// Gives back space nothing needs: long. Reads and writes go on meanwhile.
+    pub async fn defragment(&self) -> Result<(), StorageFault> {
+        let ended = || StorageFault::new("the store's thread has ended");
+        let (answer, answered) = oneshot::channel();
+        self.0.to_store.send(ToStore::Defragment { answer }).ok();
+        let work = answered.await.map_err(|_| ended())?;
+        tokio::task::spawn_blocking(work).await.map_err(|_| ended())?
+    }
+
+    /// Something of a client's that has no answer of its own.
+    pub(super) fn client(&self, input: StateInput) -> Result<(), Refusal> {
+        self.enter(ToState::Client(input))
+    }
+
+    /// To the state's loop, whatever is there already.
+    pub(super) fn post(&self, message: ToState) {
+        self.0.to_state.send(message).ok();
+    }
+
+    fn tell(&self, input: ReplicaInput) {
+        self.0.to_replica.send(ToReplica::Inputs(vec![input])).ok();
+    }
+
+    /// To the state's loop, if there is room.
+    fn enter(&self, message: ToState) -> Result<(), Refusal> {
+        if !self.0.shares.clients.take() {
+            return Err(Refusal::RequestTooManyRequests);
+        }
+        self.0.to_state.send(message).map_err(|_| Refusal::Stopped)
+    }
+
+    fn draw(&self) -> u64 {
+        self.0.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    async fn wait<T>(
+        &self,
+        token: Token,
+        answered: oneshot::Receiver<Result<T, Refusal>>,
+    ) -> Result<T, Refusal> {
+        let mut call = Call { token, core: self, is_answered: false };
+        let answer = answered.await;
+        call.is_answered = true;
+        answer.unwrap_or(Err(Refusal::Stopped))
+    }
+}
+
+/// A call under way: abandoned when it is dropped without an answer.
+struct Call<'a> {
+    token: Token,
+    core: &'a Core,
+    is_answered: bool,
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            let token = self.token;
+            self.core.post(ToState::Forget { token });
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The replica's loop.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+
+use quorate_core::ids::{LogIndex, MemberId};
+use quorate_core::peer::{Message, PeerMessage};
+use quorate_core::storage::StateRead;
+use quorate_core::time::Time;
+use quorate_core::{Machine, ReplicaInput, ReplicaOutput, StateInput};
+use quorate_proto::raftpb::{self, MessageType};
+
+use super::post::{LogWork, ToReplica, ToState, receive};
+use super::{Common, Fatal, Queues};
+
+pub(super) struct ReplicaLoop<R> {
+    machine: R,
+    inbox: Receiver<ToReplica>,
+    state: Sender<ToState>,
+    log: Sender<Vec<LogWork>>,
+    common: Common,
+    /// The image announcements refer to.
+    image: Option<(LogIndex, Arc<dyn StateRead>)>,
+    /// Gathered for the state's loop.
+    state_inputs: Vec<StateInput>,
+    /// Gathered for the log's loop.
+    log_works: Vec<LogWork>,
+    is_stopping: bool,
+}
+
+impl<R: Machine<Input = ReplicaInput, Output = ReplicaOutput>> ReplicaLoop<R> {
+    pub(super) fn new(
+        machine: R,
+        inbox: Receiver<ToReplica>,
+        queues: &Queues,
+        common: &Common,
+    ) -> Self {
+        Self {
+            machine,
+            inbox,
+            state: queues.to_state.clone(),
+            log: queues.to_log.clone(),
+            common: common.clone(),
+            image: None,
+            state_inputs: Vec::new(),
+            log_works: Vec::new(),
+            is_stopping: false,
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        let mut turn = Vec::new();
+        self.dispatch();
+        while !self.is_stopping {
+            let patience = self.common.clock.until(self.machine.poll_timeout());
+            if !receive(&self.inbox, patience, &mut turn) {
+                return;
+            }
+            let now = self.common.clock.now();
+            self.common.observer.turned("replica", turn.len());
+            let peers = turn.iter().filter(|it| matches!(it, ToReplica::Peer { .. })).count();
+            self.common.shares.peer_messages.give_back(peers);
+            for message in turn.drain(..) {
+                self.feed(now, message);
+            }
+            if self.machine.poll_timeout().is_some_and(|wake| wake.at <= now) {
+                self.machine.handle_timeout(now);
+            }
+            self.dispatch();
+        }
+    }
+
+    fn feed(&mut self, now: Time, message: ToReplica) {
+        match message {
+            ToReplica::Inputs(inputs) => {
+                inputs.into_iter().for_each(|input| self.machine.handle(now, input));
+            }
+            ToReplica::Peer { from, message } => {
+                self.machine.handle(now, ReplicaInput::Peer { from, message });
+            }
+            ToReplica::Image { mark, image } => {
+                self.image = Some((mark.index, image));
+                self.machine.handle(now, ReplicaInput::SnapshotTaken { mark });
+            }
+            ToReplica::Stop => self.is_stopping = true,
+        }
+    }
+
+    /// Carries out what the machine wants, until it wants nothing more.
+    fn dispatch(&mut self) {
+        while let Some(output) = self.machine.poll_output() {
+            self.execute(output);
+        }
+        if !self.log_works.is_empty() {
+            self.log.send(std::mem::take(&mut self.log_works)).ok();
+        }
+        if !self.state_inputs.is_empty() {
+            self.state.send(ToState::Inputs(std::mem::take(&mut self.state_inputs))).ok();
+        }
+    }
+
+    fn execute(&mut self, output: ReplicaOutput) {
+        let input = match output {
+            ReplicaOutput::Send { to, message } => return self.send(to, message),
+            ReplicaOutput::Persist(batch) => return self.log_works.push(LogWork::Persist(batch)),
+            ReplicaOutput::Cut { mark } => {
+                self.image.take_if(|(index, _)| *index < mark.index);
+                return self.log_works.push(LogWork::Cut(mark));
+            }
+            ReplicaOutput::Misbehaved { from, how } => {
+                return self.common.observer.misbehaved(from, how);
+            }
+            ReplicaOutput::Note(note) => return self.common.observer.note(&note),
+            ReplicaOutput::Removed => return self.common.tell(Fatal::Removed),
+            ReplicaOutput::Halt(fault) => {
+                self.is_stopping = true;
+                return self.common.tell(Fatal::Halted(fault));
+            }
+            ReplicaOutput::Committed { entries } => StateInput::Committed { entries },
+            ReplicaOutput::CommitIndex { index } => StateInput::CommitIndex { index },
+            ReplicaOutput::BarrierReached { context, index } => {
+                StateInput::BarrierReached { context, index }
+            }
+            ReplicaOutput::BarrierLost { context } => StateInput::BarrierLost { context },
+            ReplicaOutput::ProposalDropped { id } => StateInput::ProposalDropped { id },
+            ReplicaOutput::Role(role) => StateInput::Role(role),
+            ReplicaOutput::TakeSnapshot => StateInput::TakeSnapshot,
+        };
+        self.state_inputs.push(input);
+    }
+
+    /// An announcement goes with its image; without one it is as good as lost.
+    fn send(&mut self, to: MemberId, message: raftpb::Message) {
+        if message.r#type() != MessageType::MsgSnap {
+            let message = PeerMessage { message: Some(Message::Raft(message)) };
+            return self.common.transport.send(to, message);
+        }
+        let about = message.snapshot.as_ref().and_then(|snapshot| snapshot.metadata.as_ref());
+        let index = about.map(|about| LogIndex(about.index));
+        match &self.image {
+            Some((at, image)) if Some(*at) == index => {
+                self.common.transport.send_image(to, message, Arc::clone(image));
+            }
+            _ => {
+                let now = self.common.clock.now();
+                self.machine.handle(now, ReplicaInput::SnapshotSent { to, delivered: false });
+            }
+        }
+    }
+}

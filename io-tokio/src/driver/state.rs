@@ -1,0 +1,231 @@
+//! The state's loop.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+
+use arc_swap::ArcSwap;
+use quorate_core::error::StorageFault;
+use quorate_core::ids::{StreamId, Token};
+use quorate_core::output::Batch;
+use quorate_core::time::Time;
+use quorate_core::{Machine, ReplicaInput, Response, StateInput, StateOutput, View};
+use quorate_proto::etcdserverpb::WatchResponse;
+use tokio::sync::mpsc;
+
+use super::post::{Answer, ToReplica, ToState, ToStore, receive};
+use super::{Common, Fatal, Queues};
+
+pub(super) struct StateLoop<S> {
+    machine: S,
+    inbox: Receiver<ToState>,
+    replica: Sender<ToReplica>,
+    store: Sender<ToStore>,
+    common: Common,
+    view: Arc<ArcSwap<View>>,
+    waiting: HashMap<Token, Waiting, BuildHasherDefault<SpreadHasher>>,
+    streams: HashMap<StreamId, mpsc::Sender<WatchResponse>, BuildHasherDefault<SpreadHasher>>,
+    /// Streams that took no frame: the machine has to hear of them.
+    lost_streams: Vec<StreamId>,
+    /// Gathered for the replica's loop.
+    replica_inputs: Vec<ReplicaInput>,
+    /// Gathered for the store's loop.
+    batches: Vec<Batch>,
+    is_stopping: bool,
+}
+
+/// A call that waits for its answer.
+enum Waiting {
+    Call(Answer<Response>),
+    Read(Answer<View>),
+}
+
+impl<S: Machine<Input = StateInput, Output = StateOutput>> StateLoop<S> {
+    /// Fails if the machine did not publish a view when it was opened: there must always be one.
+    pub(super) fn new(
+        mut machine: S,
+        inbox: Receiver<ToState>,
+        queues: &Queues,
+        common: &Common,
+    ) -> Result<Self, StorageFault> {
+        let mut outputs = Vec::new();
+        while let Some(output) = machine.poll_output() {
+            outputs.push(output);
+        }
+        let view = outputs.iter().find_map(|output| match output {
+            StateOutput::Publish(view) => Some(view.clone()),
+            _ => None,
+        });
+        let view = view.ok_or_else(|| StorageFault::new("the state opened without a view"))?;
+        let mut this = Self {
+            machine,
+            inbox,
+            replica: queues.to_replica.clone(),
+            store: queues.to_store.clone(),
+            common: common.clone(),
+            view: Arc::new(ArcSwap::from_pointee(view)),
+            waiting: HashMap::default(),
+            streams: HashMap::default(),
+            lost_streams: Vec::new(),
+            replica_inputs: Vec::new(),
+            batches: Vec::new(),
+            is_stopping: false,
+        };
+        outputs.into_iter().for_each(|output| this.execute(output));
+        Ok(this)
+    }
+
+    /// Where the newest view is published.
+    pub(super) fn view(&self) -> Arc<ArcSwap<View>> {
+        Arc::clone(&self.view)
+    }
+
+    pub(super) fn run(mut self) {
+        let mut turn = Vec::new();
+        self.dispatch();
+        while !self.is_stopping {
+            let patience = self.common.clock.until(self.machine.poll_timeout());
+            if !receive(&self.inbox, patience, &mut turn) {
+                return;
+            }
+            let now = self.common.clock.now();
+            self.common.observer.turned("state", turn.len());
+            self.give_places_back(&turn);
+            for message in turn.drain(..) {
+                self.feed(now, message);
+            }
+            if self.machine.poll_timeout().is_some_and(|wake| wake.at <= now) {
+                self.machine.handle_timeout(now);
+            }
+            self.dispatch();
+            while let Some(stream) = self.lost_streams.pop() {
+                self.machine.handle(now, StateInput::StreamClosed { stream });
+                self.dispatch();
+            }
+        }
+    }
+
+    fn give_places_back(&self, turn: &[ToState]) {
+        let (mut clients, mut peers) = (0, 0);
+        for message in turn {
+            match message {
+                ToState::Call { .. } | ToState::Read { .. } => clients += 1,
+                ToState::Open { .. } | ToState::Client(_) => clients += 1,
+                ToState::Peer(_) => peers += 1,
+                _ => {}
+            }
+        }
+        self.common.shares.clients.give_back(clients);
+        self.common.shares.peer_questions.give_back(peers);
+    }
+
+    fn feed(&mut self, now: Time, message: ToState) {
+        let input = match message {
+            ToState::Inputs(inputs) => {
+                return inputs.into_iter().for_each(|input| self.machine.handle(now, input));
+            }
+            ToState::Call { token, request, answer } => {
+                self.waiting.insert(token, Waiting::Call(answer));
+                StateInput::Request { token, request }
+            }
+            ToState::Read { token, answer } => {
+                self.waiting.insert(token, Waiting::Read(answer));
+                StateInput::Read { token }
+            }
+            ToState::Open { stream, frame_bytes_max, frames } => {
+                self.streams.insert(stream, frames);
+                StateInput::StreamOpened { stream, frame_bytes_max }
+            }
+            ToState::After(input) => {
+                if let StateInput::StreamClosed { stream } = &input {
+                    self.streams.remove(stream);
+                }
+                input
+            }
+            ToState::Forget { token } => {
+                self.waiting.remove(&token);
+                return;
+            }
+            ToState::Client(input) | ToState::Peer(input) => input,
+            ToState::Stop => return self.is_stopping = true,
+        };
+        self.machine.handle(now, input);
+    }
+
+    /// Carries out what the machine wants, until it wants nothing more.
+    fn dispatch(&mut self) {
+        while let Some(output) = self.machine.poll_output() {
+            self.execute(output);
+        }
+        if !self.replica_inputs.is_empty() {
+            let inputs = std::mem::take(&mut self.replica_inputs);
+            self.replica.send(ToReplica::Inputs(inputs)).ok();
+        }
+        if !self.batches.is_empty() {
+            self.store.send(ToStore::Batches(std::mem::take(&mut self.batches))).ok();
+        }
+    }
+
+    fn execute(&mut self, output: StateOutput) {
+        let input = match output {
+            StateOutput::Respond { token, result } => match self.waiting.remove(&token) {
+                Some(Waiting::Call(answer)) => return drop(answer.send(result)),
+                _ => return,
+            },
+            StateOutput::ReadReady { token, result } => match self.waiting.remove(&token) {
+                Some(Waiting::Read(answer)) => return drop(answer.send(result)),
+                _ => return,
+            },
+            StateOutput::Stream { stream, frame } => return self.stream(stream, frame),
+            StateOutput::Publish(view) => return self.view.store(Arc::new(view)),
+            StateOutput::Store(batch) => return self.batches.push(batch),
+            StateOutput::Send { to, message } => return self.common.transport.send(to, message),
+            StateOutput::Note(note) => return self.common.observer.note(&note),
+            StateOutput::Halt(fault) => {
+                self.is_stopping = true;
+                return self.common.tell(Fatal::Halted(fault));
+            }
+            StateOutput::SnapshotTaken { mark, image } => {
+                self.replica.send(ToReplica::Image { mark, image }).ok();
+                return;
+            }
+            StateOutput::Propose { id, data, only_in } => {
+                ReplicaInput::Propose { id, data, only_in }
+            }
+            StateOutput::Barrier { context } => ReplicaInput::Barrier { context },
+            StateOutput::Applied { index, .. } => ReplicaInput::Applied { index },
+            StateOutput::Synced { mark } => ReplicaInput::Synced { mark },
+        };
+        self.replica_inputs.push(input);
+    }
+
+    /// A stream that takes no frame, because it is full or gone, is closed.
+    fn stream(&mut self, stream: StreamId, frame: WatchResponse) {
+        let Some(frames) = self.streams.get(&stream) else { return };
+        if frames.try_send(frame).is_err() {
+            self.streams.remove(&stream);
+            self.lost_streams.push(stream);
+        }
+    }
+}
+
+/// Spreads consecutive numbers over a hash table; our tokens need no more.
+#[derive(Default)]
+struct SpreadHasher(u64);
+
+impl Hasher for SpreadHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64((*byte).into());
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+    }
+}

@@ -1,0 +1,148 @@
+//! The store's loop.
+
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::{Duration, Instant};
+
+use quorate_core::StateInput;
+use quorate_core::error::StorageFault;
+use quorate_core::ids::LogIndex;
+use quorate_core::output::Batch;
+
+use super::post::{ToState, ToStore, receive};
+use super::{Common, Fatal, Queues};
+use crate::disk::{Size, StateWrite};
+
+/// How often the size is reported while it changes.
+const SIZE_INTERVAL: Duration = Duration::from_millis(100);
+/// How often it is looked at while nothing is written: merging tables changes it.
+const SIZE_IDLE_INTERVAL: Duration = Duration::from_secs(2);
+
+pub(super) struct StoreLoop {
+    store: Box<dyn StateWrite>,
+    inbox: Receiver<ToStore>,
+    state: Sender<ToState>,
+    common: Common,
+    /// Gathered for the state's loop.
+    state_inputs: Vec<StateInput>,
+    /// Applied index of the last batch written and not yet reported.
+    written: Option<LogIndex>,
+    /// Whether one of them asked to be synced.
+    must_sync: bool,
+    reported: Option<Size>,
+    reported_at: Instant,
+}
+
+impl StoreLoop {
+    pub(super) fn new(
+        store: Box<dyn StateWrite>,
+        inbox: Receiver<ToStore>,
+        queues: &Queues,
+        common: &Common,
+    ) -> Self {
+        Self {
+            store,
+            inbox,
+            state: queues.to_state.clone(),
+            common: common.clone(),
+            state_inputs: Vec::new(),
+            written: None,
+            must_sync: false,
+            reported: None,
+            reported_at: Instant::now(),
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        let mut turn = Vec::new();
+        self.report_size();
+        loop {
+            self.hand_over();
+            if !receive(&self.inbox, Some(self.patience()), &mut turn) {
+                return;
+            }
+            match self.take_turn(turn.drain(..)) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(fault) => return self.common.tell(Fatal::Halted(fault)),
+            }
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        if self.reported.is_none() { SIZE_INTERVAL } else { SIZE_IDLE_INTERVAL }
+    }
+
+    /// False when it was the last one.
+    fn take_turn(&mut self, works: impl Iterator<Item = ToStore>) -> Result<bool, StorageFault> {
+        for work in works {
+            match work {
+                ToStore::Batches(batches) => self.write(batches)?,
+                ToStore::Install { mark, answer } => {
+                    self.finish_writes()?;
+                    let installed = self.store.install(&mark);
+                    let outcome = installed.as_ref().map(|_| ()).map_err(Clone::clone);
+                    answer.send(installed).ok();
+                    outcome?;
+                    self.reported = None;
+                }
+                ToStore::Defragment { answer } => {
+                    answer.send(self.store.defragment()).ok();
+                }
+                ToStore::Stop => {
+                    self.finish_writes()?;
+                    self.store.sync()?;
+                    return Ok(false);
+                }
+            }
+        }
+        self.finish_writes()?;
+        if self.reported_at.elapsed() >= SIZE_INTERVAL {
+            self.report_size();
+        }
+        Ok(true)
+    }
+
+    fn write(&mut self, batches: Vec<Batch>) -> Result<(), StorageFault> {
+        let start = Instant::now();
+        for batch in batches {
+            let (index, sync) = (batch.index, batch.sync);
+            if self.store.write(batch)? {
+                self.written = Some(index);
+                self.must_sync |= sync;
+            }
+        }
+        self.common.observer.store_written(start.elapsed());
+        self.reported = None;
+        Ok(())
+    }
+
+    /// Reports what was written at once, and that it is durable after the sync.
+    fn finish_writes(&mut self) -> Result<(), StorageFault> {
+        let Some(index) = self.written.take() else { return Ok(()) };
+        self.state_inputs.push(StateInput::Stored { index, image: self.store.image() });
+        self.hand_over();
+        if std::mem::take(&mut self.must_sync) {
+            let start = Instant::now();
+            self.store.sync()?;
+            self.common.observer.store_synced(start.elapsed());
+            self.state_inputs.push(StateInput::Synced { index });
+            self.hand_over();
+        }
+        Ok(())
+    }
+
+    fn report_size(&mut self) {
+        self.reported_at = Instant::now();
+        let size = self.store.size();
+        if self.reported.replace(size) != Some(size) {
+            let Size { allocated, in_use } = size;
+            self.state_inputs.push(StateInput::DbSize { allocated, in_use });
+        }
+    }
+
+    fn hand_over(&mut self) {
+        if !self.state_inputs.is_empty() {
+            self.state.send(ToState::Inputs(std::mem::take(&mut self.state_inputs))).ok();
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! A client's watch stream, as the client API's tasks see it.
+
+use quorate_core::StateInput;
+use quorate_core::error::Refusal;
+use quorate_core::ids::StreamId;
+use quorate_proto::etcdserverpb::{WatchRequest, WatchResponse};
+use tokio::sync::mpsc;
+
+use super::entry::Core;
+use super::post::ToState;
+use crate::channels::STREAM_CREDIT_FRAMES;
+
+/// A watch stream. Dropping it closes it.
+pub struct WatchStream {
+    stream: StreamId,
+    frames: mpsc::Receiver<WatchResponse>,
+    /// Frames received of which the machine was not yet told.
+    passed_on: usize,
+    core: Core,
+}
+
+impl WatchStream {
+    pub(super) fn new(stream: StreamId, frames: mpsc::Receiver<WatchResponse>, core: Core) -> Self {
+        Self { stream, frames, passed_on: 0, core }
+    }
+
+    /// Passes a client's message in.
+    pub fn send(&self, message: WatchRequest) -> Result<(), Refusal> {
+        self.core.client(StateInput::StreamMessage { stream: self.stream, message })
+    }
+
+    /// The next frame; `None` when the stream was closed from inside. Cancelling the wait loses
+    /// nothing. The machine learns of frames passed on some at a time.
+    pub async fn recv(&mut self) -> Option<WatchResponse> {
+        let frame = self.frames.recv().await?;
+        self.passed_on += 1;
+        if self.passed_on >= STREAM_CREDIT_FRAMES {
+            let frames = std::mem::take(&mut self.passed_on);
+            self.core.after(StateInput::StreamReady { stream: self.stream, frames });
+        }
+        Some(frame)
+    }
+}
+
+impl Drop for WatchStream {
+    fn drop(&mut self) {
+        self.core.after(StateInput::StreamClosed { stream: self.stream });
+    }
+}
+
+impl Core {
+    /// What must follow an input that was taken: never refused.
+    fn after(&self, input: StateInput) {
+        self.post(ToState::After(input));
+    }
+}

@@ -1,0 +1,90 @@
+//! `etcdserverpb.Lease`.
+
+use futures_util::stream;
+use quorate_core::error::Refusal;
+use quorate_proto::etcdserverpb as pb;
+use quorate_proto::etcdserverpb::lease_server::Lease;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::gate::{leader_lost, requires_leader};
+use super::status::status;
+use super::{Answers, Front, ask};
+use crate::metrics::Calls;
+
+#[tonic::async_trait]
+impl Lease for Front {
+    type LeaseKeepAliveStream = Answers<pb::LeaseKeepAliveResponse>;
+
+    async fn lease_grant(
+        &self,
+        request: Request<pb::LeaseGrantRequest>,
+    ) -> Result<Response<pb::LeaseGrantResponse>, Status> {
+        ask!(self, LeaseGrant, request.into_inner())
+    }
+
+    async fn lease_revoke(
+        &self,
+        request: Request<pb::LeaseRevokeRequest>,
+    ) -> Result<Response<pb::LeaseRevokeResponse>, Status> {
+        ask!(self, LeaseRevoke, request.into_inner())
+    }
+
+    async fn lease_keep_alive(
+        &self,
+        request: Request<Streaming<pb::LeaseKeepAliveRequest>>,
+    ) -> Result<Response<Self::LeaseKeepAliveStream>, Status> {
+        let beats = Beats {
+            front: self.clone(),
+            must_have_leader: requires_leader(request.metadata()),
+            messages: request.into_inner(),
+        };
+        Ok(Response::new(Box::pin(stream::unfold(Some(beats), |beats| async {
+            let mut beats = beats?;
+            match beats.next().await {
+                Ok(Some(answer)) => Some((Ok(answer), Some(beats))),
+                Ok(None) => None,
+                Err(status) => Some((Err(status), None)),
+            }
+        }))))
+    }
+
+    async fn lease_time_to_live(
+        &self,
+        request: Request<pb::LeaseTimeToLiveRequest>,
+    ) -> Result<Response<pb::LeaseTimeToLiveResponse>, Status> {
+        ask!(self, LeaseTimeToLive, request.into_inner())
+    }
+
+    async fn lease_leases(
+        &self,
+        request: Request<pb::LeaseLeasesRequest>,
+    ) -> Result<Response<pb::LeaseLeasesResponse>, Status> {
+        ask!(self, LeaseLeases, request.into_inner())
+    }
+}
+
+/// One keep-alive stream: an answer for each message, in order.
+struct Beats {
+    front: Front,
+    must_have_leader: bool,
+    messages: Streaming<pb::LeaseKeepAliveRequest>,
+}
+
+impl Beats {
+    /// The next answer; `None` when the client has no more to ask.
+    async fn next(&mut self) -> Result<Option<pb::LeaseKeepAliveResponse>, Status> {
+        let method = Calls::find("/etcdserverpb.Lease/LeaseKeepAlive");
+        let message = tokio::select! {
+            biased;
+            message = self.messages.message() => message?,
+            () = leader_lost(&self.front, self.must_have_leader) => {
+                return Err(status(Refusal::NoLeader));
+            }
+        };
+        let Some(message) = message else { return Ok(None) };
+        method.inspect(|method| self.front.metrics.calls.received(*method));
+        let answer = ask!(self.front, LeaseKeepAlive, message)?.into_inner();
+        method.inspect(|method| self.front.metrics.calls.sent(*method));
+        Ok(Some(answer))
+    }
+}

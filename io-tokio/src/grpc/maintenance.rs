@@ -1,0 +1,125 @@
+//! `etcdserverpb.Maintenance`.
+
+use quorate_core::View;
+use quorate_core::error::Refusal;
+use quorate_core::ids::Revision;
+use quorate_proto::etcdserverpb as pb;
+use quorate_proto::etcdserverpb::maintenance_server::Maintenance;
+use tonic::{Request, Response, Status};
+
+use super::status::code_and_text;
+use super::{Answers, Front, ask, reads, service};
+use crate::version;
+
+service! {
+    impl Maintenance for Front {
+        {
+            type SnapshotStream = Answers<pb::SnapshotResponse>;
+
+            async fn alarm(
+                &self,
+                request: Request<pb::AlarmRequest>,
+            ) -> Result<Response<pb::AlarmResponse>, Status> {
+                ask!(self, Alarm, request.into_inner())
+            }
+
+            async fn status(
+                &self,
+                _: Request<pb::StatusRequest>,
+            ) -> Result<Response<pb::StatusResponse>, Status> {
+                let view = self.core.view();
+                Ok(Response::new(status(&view, self.limits.quota_backend_bytes)))
+            }
+
+            async fn hash_kv(
+                &self,
+                request: Request<pb::HashKvRequest>,
+            ) -> Result<Response<pb::HashKvResponse>, Status> {
+                let view = self.core.view();
+                let revision = Revision(request.into_inner().revision);
+                reads::hash_kv(&view, revision).map(Response::new)
+            }
+        }
+        absent defragment(pb::DefragmentRequest) -> pb::DefragmentResponse;
+        absent hash(pb::HashRequest) -> pb::HashResponse;
+        absent snapshot(pb::SnapshotRequest) -> Self::SnapshotStream;
+        absent move_leader(pb::MoveLeaderRequest) -> pb::MoveLeaderResponse;
+        absent downgrade(pb::DowngradeRequest) -> pb::DowngradeResponse;
+    }
+}
+
+/// What a member says of itself.
+fn status(view: &View, quota_backend_bytes: u64) -> pb::StatusResponse {
+    let facts = &view.facts;
+    pb::StatusResponse {
+        header: Some(view.header(reads::revision(view))),
+        version: version::ETCD.to_owned(),
+        db_size: signed(facts.db_size),
+        leader: facts.role.leader.map_or(0, |leader| leader.get()),
+        raft_index: facts.committed.get(),
+        raft_term: facts.role.term.get(),
+        raft_applied_index: facts.applied.get(),
+        errors: troubles(view),
+        db_size_in_use: signed(facts.db_size_in_use),
+        is_learner: facts.members.iter().any(|m| m.id == facts.member.get() && m.is_learner),
+        storage_version: version::STORAGE.to_owned(),
+        db_size_quota: signed(quota_backend_bytes),
+        downgrade_info: Some(pb::DowngradeInfo::default()),
+    }
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// A line for a missing leader, one for each alarm.
+fn troubles(view: &View) -> Vec<String> {
+    let leaderless = match view.facts.role.leader {
+        Some(_) => None,
+        None => Some(code_and_text(Refusal::NoLeader).1.to_owned()),
+    };
+    let alarms =
+        view.facts.alarms.iter().map(|alarm| {
+            format!("memberID:{} alarm:{}", alarm.member_id, alarm.alarm().as_str_name())
+        });
+    leaderless.into_iter().chain(alarms).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_core::ids::{LogIndex, MemberId, Term};
+    use quorate_core::input::Role;
+    use quorate_core::view::Facts;
+
+    use super::*;
+
+    #[test]
+    fn status_repeats_the_facts() {
+        let mut view = reads::empty_view();
+        view.facts = std::sync::Arc::new(Facts {
+            member: MemberId(5),
+            applied: LogIndex(7),
+            committed: LogIndex(9),
+            role: Role { term: Term(2), leader: Some(MemberId(6)), is_leader: false },
+            db_size: (100, 60),
+            ..Facts::default()
+        });
+        let found = status(&view, 1 << 31);
+        assert_eq!(found.header.as_ref().map(|h| (h.member_id, h.raft_term)), Some((5, 2)));
+        assert_eq!((found.leader, found.raft_index, found.raft_applied_index), (6, 9, 7));
+        assert_eq!((found.db_size, found.db_size_in_use), (100, 60));
+        assert_eq!((found.version.as_str(), found.storage_version.as_str()), ("3.7.1", "3.7.0"));
+        assert_eq!(found.db_size_quota, 2_147_483_648);
+        assert_eq!(found.errors, [""; 0]);
+    }
+
+    #[test]
+    fn troubles_are_listed_as_etcd_words_them() {
+        let mut view = reads::empty_view();
+        view.facts = std::sync::Arc::new(Facts {
+            alarms: vec![pb::AlarmMember { member_id: 12, alarm: pb::AlarmType::Nospace as i32 }],
+            ..Facts::default()
+        });
+        assert_eq!(troubles(&view), ["etcdserver: no leader", "memberID:12 alarm:NOSPACE"]);
+    }
+}

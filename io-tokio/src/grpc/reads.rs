@@ -1,0 +1,62 @@
+//! How a view is read: every call into the core's reading side stands here.
+
+use bytes::Bytes;
+use quorate_core::View;
+use quorate_core::event::ReadError;
+use quorate_core::ids::Revision;
+use quorate_core::txn;
+use quorate_proto::etcdserverpb as pb;
+use tonic::Status;
+
+use super::status::{read_status, status};
+
+pub(super) use txn::{is_read_only, is_serializable};
+
+/// The view's current revision.
+pub fn revision(view: &View) -> Revision {
+    view.kv.revision()
+}
+
+/// Whether the store answers at all.
+pub fn probe(view: &View) -> Result<(), ReadError> {
+    let any = pb::RangeRequest {
+        key: Bytes::from_static(b"\0"),
+        range_end: Bytes::from_static(b"\0"),
+        limit: 1,
+        ..pb::RangeRequest::default()
+    };
+    view.kv.range(&any).map(|_| ())
+}
+
+/// Judges a range before anything is asked of the cluster.
+pub(super) fn check_range(request: &pb::RangeRequest) -> Result<(), Status> {
+    txn::check_range(request).map_err(status)
+}
+
+/// A range against a view.
+pub(super) fn range(view: &View, request: &pb::RangeRequest) -> Result<pb::RangeResponse, Status> {
+    let response = txn::read_range(&view.kv, request).map_err(read_status)?;
+    Ok(pb::RangeResponse { header: Some(view.header(view.kv.revision())), ..response })
+}
+
+/// Judges a transaction before anything is asked of the cluster.
+pub(super) fn check_txn(request: &pb::TxnRequest, ops_max: usize) -> Result<(), Status> {
+    txn::check_txn(request, ops_max).map_err(status)
+}
+
+/// A transaction that only reads, against a view.
+pub(super) fn read_txn(view: &View, request: &pb::TxnRequest) -> Result<pb::TxnResponse, Status> {
+    let response = txn::read_txn(&view.kv, request).map_err(read_status)?;
+    Ok(pb::TxnResponse { header: Some(view.header(view.kv.revision())), ..response })
+}
+
+/// The hash of all keys up to a revision.
+pub(super) fn hash_kv(view: &View, revision: Revision) -> Result<pb::HashKvResponse, Status> {
+    let hash = view.kv.hash(revision.get()).map_err(read_status)?;
+    Ok(pb::HashKvResponse {
+        header: Some(view.header(view.kv.revision())),
+        hash: hash.hash,
+        compact_revision: hash.compact_revision.get(),
+        hash_revision: hash.hash_revision.get(),
+    })
+}

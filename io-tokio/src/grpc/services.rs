@@ -1,0 +1,236 @@
+//! From a path to the service it names, and the count of what came of it.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body::Frame;
+use hyper::body::Incoming;
+use quorate_proto::etcdserverpb::auth_server::AuthServer;
+use quorate_proto::etcdserverpb::cluster_server::ClusterServer;
+use quorate_proto::etcdserverpb::kv_server::KvServer;
+use quorate_proto::etcdserverpb::lease_server::LeaseServer;
+use quorate_proto::etcdserverpb::maintenance_server::MaintenanceServer;
+use quorate_proto::etcdserverpb::watch_server::WatchServer;
+use quorate_proto::health::health_server::HealthServer;
+use quorate_proto::v3electionpb::election_server::ElectionServer;
+use quorate_proto::v3lockpb::lock_server::LockServer;
+use tonic::body::Body;
+use tonic::codec::CompressionEncoding;
+use tonic::{Code, Status};
+use tower_service::Service;
+
+use super::Front;
+use super::gate::Gate;
+use super::status::status;
+use crate::metrics::{Calls, Kind, METHODS};
+
+/// All services of the client port; cloning is cheap.
+#[derive(Clone)]
+pub struct Services(Arc<Inner>);
+
+struct Inner {
+    front: Front,
+    gate: Gate,
+    kv: KvServer<Front>,
+    watch: WatchServer<Front>,
+    lease: LeaseServer<Front>,
+    cluster: ClusterServer<Front>,
+    maintenance: MaintenanceServer<Front>,
+    auth: AuthServer<Front>,
+    lock: LockServer<Front>,
+    election: ElectionServer<Front>,
+    health: HealthServer<Front>,
+}
+
+/// How the transport begins to say that a message is too large.
+const TOO_LARGE: &str = "Error, decoded message length too large: ";
+
+type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+impl Services {
+    /// The services over one front.
+    pub fn new(front: Front) -> Self {
+        let shared = Arc::new(front.clone());
+        macro_rules! server {
+            ($server:ident) => {
+                $server::from_arc(shared.clone())
+                    .accept_compressed(CompressionEncoding::Gzip)
+                    .max_decoding_message_size(front.limits.message_bytes_max)
+                    .max_encoding_message_size(usize::MAX)
+            };
+        }
+        Self(Arc::new(Inner {
+            kv: server!(KvServer),
+            watch: server!(WatchServer),
+            lease: server!(LeaseServer),
+            cluster: server!(ClusterServer),
+            maintenance: server!(MaintenanceServer),
+            auth: server!(AuthServer),
+            lock: server!(LockServer),
+            election: server!(ElectionServer),
+            health: server!(HealthServer),
+            gate: Gate::default(),
+            front,
+        }))
+    }
+}
+
+impl Inner {
+    fn dispatch(&self, request: Request<Incoming>) -> Result<Answering, Status> {
+        let path = request.uri().path().strip_prefix('/').unwrap_or_default();
+        let Some((service, _)) = path.split_once('/') else {
+            return Err(Status::unimplemented("malformed method name"));
+        };
+        Ok(match service {
+            "etcdserverpb.KV" => self.kv.clone().call(request),
+            "etcdserverpb.Watch" => self.watch.clone().call(request),
+            "etcdserverpb.Lease" => self.lease.clone().call(request),
+            "etcdserverpb.Cluster" => self.cluster.clone().call(request),
+            "etcdserverpb.Maintenance" => self.maintenance.clone().call(request),
+            "etcdserverpb.Auth" => self.auth.clone().call(request),
+            "v3lockpb.Lock" => self.lock.clone().call(request),
+            "v3electionpb.Election" => self.election.clone().call(request),
+            "grpc.health.v1.Health" => self.health.clone().call(request),
+            _ => return Err(Status::unimplemented(format!("unknown service {service}"))),
+        })
+    }
+}
+
+impl hyper::service::Service<Request<Incoming>> for Services {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Counted;
+
+    fn call(&self, request: Request<Incoming>) -> Counted {
+        let inner = &self.0;
+        let calls = inner.front.metrics.calls.clone();
+        let method = Calls::find(request.uri().path());
+        if let Some(method) = method {
+            calls.start(method);
+        }
+        let refused = |status: Status| Step::Refused(Some(Box::new(status)));
+        let gate = inner.gate.check(&inner.front, request.uri().path(), request.headers());
+        let step = match gate {
+            Err(refusal) => refused(status(refusal)),
+            Ok(()) => inner.dispatch(request).map_or_else(refused, Step::Answering),
+        };
+        Counted { step, tally: method.map(|method| Tally { calls, method }) }
+    }
+}
+
+/// A call under way; counts its end.
+pub struct Counted {
+    step: Step,
+    tally: Option<Tally>,
+}
+
+enum Step {
+    Answering(Answering),
+    Refused(Option<Box<Status>>),
+}
+
+impl Future for Counted {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = match &mut self.step {
+            Step::Answering(answering) => ready!(answering.as_mut().poll(cx))?,
+            Step::Refused(status) => match status.take() {
+                Some(status) => status.into_http(),
+                None => return Poll::Pending,
+            },
+        };
+        let answer = with_gos_words(answer);
+        Poll::Ready(Ok(match self.tally.take() {
+            Some(tally) => tally.settle(answer),
+            None => answer,
+        }))
+    }
+}
+
+/// One call that has begun and whose end is to be counted.
+struct Tally {
+    calls: Calls,
+    method: usize,
+}
+
+impl Tally {
+    /// An answer that is only trailers has its code in the head; a unary one without is good; a
+    /// stream tells at its end.
+    fn settle(self, answer: Response<Body>) -> Response<Body> {
+        match code_of(answer.headers()) {
+            Some(code) => self.calls.end(self.method, code),
+            None if METHODS[self.method].kind == Kind::Unary => {
+                self.calls.end(self.method, Code::Ok);
+            }
+            None => {
+                let code = Code::Cancelled;
+                return answer.map(|body| Body::new(Streaming { tally: self, code, body }));
+            }
+        }
+        answer
+    }
+}
+
+/// The transport's own refusal of a large message, in the code and words of etcd's transport.
+fn with_gos_words(mut answer: Response<Body>) -> Response<Body> {
+    if code_of(answer.headers()) != Some(Code::OutOfRange) {
+        return answer;
+    }
+    let Some(status) = Status::from_header_map(answer.headers()) else { return answer };
+    let Some(numbers) = status.message().strip_prefix(TOO_LARGE) else { return answer };
+    let mut numbers = numbers
+        .split(|c: char| !c.is_ascii_digit())
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned);
+    let (found, limit) = (numbers.next(), numbers.next());
+    let (Some(found), Some(limit)) = (found, limit) else { return answer };
+    let text = format!("grpc: received message larger than max ({found} vs. {limit})");
+    // Digits and plain words are a header's value in any case.
+    let _ = Status::resource_exhausted(text).add_header(answer.headers_mut());
+    answer
+}
+
+fn code_of(headers: &HeaderMap) -> Option<Code> {
+    headers.get("grpc-status").map(|value| Code::from_bytes(value.as_bytes()))
+}
+
+/// A stream's body; counts the stream's end. One that is dropped before was cancelled.
+struct Streaming {
+    tally: Tally,
+    code: Code,
+    body: Body,
+}
+
+impl http_body::Body for Streaming {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame
+            && let Some(code) = frame.trailers_ref().and_then(code_of)
+        {
+            self.code = code;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+}
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        self.tally.calls.end(self.tally.method, self.code);
+    }
+}

@@ -1,0 +1,23 @@
+//! Plain HTTP: health, version, metrics, members.
+//!
+//! | path | client port | metrics port | peer port |
+//! |---|---|---|---|
+//! | `/health` | yes | yes | |
+//! | `/livez`, `/readyz`, `/livez/<check>`, `/readyz/<check>` | yes | yes | |
+//! | `/metrics` | yes | yes | |
+//! | `/version` | yes | | yes |
+//! | `/members` | | | yes |
+//!
+//! Invariants
+//! - Bodies and codes are etcd's, byte by byte: probes compare them.
+//! - A page reads facts, or asks for one linearizable read; it changes nothing but counters.
+//!
+//! Deliberately absent: the JSON gateway, debug pages.
+//!
+//! Answers to: etcd v3.7.1 `server/etcdserver/api/etcdhttp/`
+
+mod checks;
+mod pages;
+
+pub use checks::{Check, Health, Probe};
+pub use pages::{Pages, Surface};

@@ -1,0 +1,82 @@
+//! What the loops tell, as log lines and counts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_core::error::Misbehaviour;
+use quorate_core::ids::MemberId;
+use quorate_core::input::Role;
+use quorate_core::output::Note;
+use tracing::{info, warn};
+
+use crate::driver::Observer;
+use crate::metrics::Metrics;
+
+/// Listens to the loops.
+#[derive(Debug)]
+pub struct Listener {
+    member: MemberId,
+    metrics: Arc<Metrics>,
+}
+
+impl Listener {
+    /// A listener to that member's loops.
+    pub fn new(member: MemberId, metrics: Arc<Metrics>) -> Self {
+        Self { member, metrics }
+    }
+}
+
+impl Observer for Listener {
+    fn note(&self, note: &Note) {
+        let own = self.member;
+        let led = |leader: MemberId, term| {
+            let role = Role { term, leader: Some(leader), is_leader: leader == own };
+            self.metrics.observe_role(role);
+        };
+        match note {
+            Note::BecameLeader { term } => {
+                led(own, *term);
+                info!("local-member-id" = %own, term = term.get(), "became leader");
+            }
+            Note::SteppedDown { term, why } => {
+                warn!("local-member-id" = %own, term = term.get(), why, "stepped down");
+            }
+            Note::Follows { leader, term } => {
+                led(*leader, *term);
+                info!("leader" = %leader, term = term.get(), "elected leader");
+            }
+            Note::LogStalled { number } => warn!(number, "slow fdatasync"),
+            Note::Published => {
+                info!(
+                    "local-member-id" = %own,
+                    "published local member to cluster through raft"
+                );
+            }
+            Note::ClusterVersion { version } => {
+                info!("cluster-version" = version, "set initial cluster version");
+            }
+            Note::MemberAdded { member } => info!("added-peer-id" = %member, "added member"),
+            Note::CompactionFinished { revision } => {
+                info!("compact-revision" = revision.get(), "finished scheduled compaction");
+            }
+            Note::SnapshotApplied { index } => {
+                info!("incoming-leader-snapshot-index" = index.get(), "applied snapshot");
+            }
+            Note::Alarm { member, kind, raised } => {
+                warn!("member" = %member, alarm = kind, raised, "alarm changed");
+            }
+        }
+    }
+
+    fn misbehaved(&self, from: MemberId, how: Misbehaviour) {
+        warn!("remote-peer-id" = %from, ?how, "dropped what a peer sent");
+    }
+
+    fn log_synced(&self, took: Duration) {
+        self.metrics.wal_fsync.observe(took.as_secs_f64());
+    }
+
+    fn store_written(&self, took: Duration) {
+        self.metrics.store_commit.observe(took.as_secs_f64());
+    }
+}

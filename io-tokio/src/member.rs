@@ -1,0 +1,195 @@
+//! Opening a member: a directory and settings become two machines and their running loops.
+//!
+//! ```text
+//! data directory --lock--> identity --recover--> log, store --open--> Replica, State --> loops
+//! ```
+//!
+//! The first start writes the identity the settings give; every later start takes the identity
+//! from the log, whatever `--initial-cluster` says, as etcd does.
+//!
+//! Answers to: etcd v3.7.1 `server/etcdserver/bootstrap.go`
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use quorate_core::error::{Misbehaviour, StorageFault};
+use quorate_core::ids::MemberId;
+use quorate_core::output::Note;
+use quorate_core::schema::stored_mark;
+use quorate_core::storage::{LogRead, StateRead};
+use quorate_core::{Config, Replica, State};
+use quorate_proto::peer::{ImageChunk, ImageHeader};
+use tracing::{info, warn};
+
+use crate::bootstrap::{self, Bootstrap};
+use crate::cli::Settings;
+use crate::clock::Clock;
+use crate::disk::image::ImageChunks;
+use crate::disk::{DataDir, Identity, faults, recovery};
+use crate::driver::{self, Core, Fatal, Parts};
+use crate::metrics::Metrics;
+use crate::server::{Ended, Member};
+use crate::transport::IoThreads;
+use crate::transport::peers::{self, Chunks, Images, Peers};
+
+/// How long the loops may take to stop.
+const STOP_MAX: Duration = Duration::from_millis(900);
+
+/// Opens the disk and the two machines and starts their loops.
+///
+/// # Errors
+/// What cannot be used, and what to do about it, in one sentence.
+pub fn open(
+    settings: &Settings,
+    metrics: &Arc<Metrics>,
+    peer_threads: &IoThreads,
+) -> Result<Member, String> {
+    let fault = |fault: StorageFault| fault.what;
+    let log_faults = faults::parse(std::env::var(faults::FAULT_LOG_ENV).ok().as_deref())?;
+    let dir = DataDir::open(&settings.data_dir).map_err(fault)?;
+    let bootstrap = identify(settings, &dir)?;
+    let identity = Identity { member: bootstrap.member, cluster: bootstrap.cluster };
+    let mark_of = |image: &dyn StateRead| stored_mark(image);
+    let found = recovery::open(&dir, Some(identity), &mark_of, log_faults).map_err(fault)?;
+
+    let clock = Clock::start();
+    let config = configure(settings, bootstrap);
+    let state = State::open(&config, found.image, clock.now()).map_err(fault)?;
+    let log = found.log.load(&found.stored).map_err(fault)?;
+    let replica = Replica::open(&config, found.stored, log, clock.now()).map_err(fault)?;
+
+    let own = peers::Identity { cluster: identity.cluster, member: identity.member };
+    let peers = Arc::new(Peers::new(own, Arc::clone(metrics), peer_threads.next().clone()));
+    peers.set_members(config.bootstrap.iter().map(|p| (p.id, p.peer_urls.clone())));
+    let running = driver::start(Parts {
+        replica,
+        state,
+        incoming: found.store.incoming(),
+        log: Box::new(found.log_writer),
+        store: Box::new(found.store),
+        transport: peers.clone(),
+        observer: Arc::new(Watcher(Arc::clone(metrics))),
+        clock,
+    })
+    .map_err(fault)?;
+    let core = running.core.clone();
+    let inbound = peers.attach(Arc::new(core.clone()), Arc::new(CoreImages(core.clone())));
+    let fatal = running.fatal();
+    let ended = Box::pin(async move {
+        match fatal.await {
+            Fatal::Removed => Ended::Removed,
+            other => Ended::Fatal(other.to_string()),
+        }
+    });
+    let stop = Box::new(move || {
+        if let Err(name) = running.stop(STOP_MAX) {
+            warn!(thread = name, "a loop did not stop in time");
+        }
+        // The lock is let go of last.
+        drop(dir);
+    });
+    Ok(Member { core, peers, inbound, ended, stop })
+}
+
+/// Who this member is: by its log if it has one, else by the settings.
+fn identify(settings: &Settings, dir: &DataDir) -> Result<Bootstrap, String> {
+    if dir.is_initialised() {
+        let Identity { member, cluster } =
+            recovery::read_identity(dir).map_err(|fault| fault.what)?;
+        return Ok(Bootstrap { member, cluster, peers: Vec::new() });
+    }
+    let bootstrap = bootstrap::bootstrap(settings).map_err(|error| error.to_string())?;
+    let identity = Identity { member: bootstrap.member, cluster: bootstrap.cluster };
+    recovery::create(dir, identity).map_err(|fault| fault.what)?;
+    Ok(bootstrap)
+}
+
+fn configure(settings: &Settings, bootstrap: Bootstrap) -> Config {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seed = rand::random();
+    info!(seed, "drawn from the system");
+    Config {
+        member: bootstrap.member,
+        cluster: bootstrap.cluster,
+        name: settings.name.clone(),
+        client_urls: settings.advertise_client.iter().map(ToString::to_string).collect(),
+        bootstrap: bootstrap.peers,
+        seed,
+        boot: u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX),
+        heartbeat_interval: settings.heartbeat_interval,
+        election_timeout: settings.election_timeout,
+        snapshot_count: settings.snapshot_count,
+        snapshot_catchup_entries: settings.snapshot_catchup_entries,
+        request_bytes_max: settings.request_bytes_max,
+        txn_ops_max: settings.txn_ops_max,
+        quota_backend_bytes: settings.quota_backend_bytes,
+        auto_compaction: settings.auto_compaction,
+        watch_progress_interval: settings.watch_progress_interval,
+        ..Config::default()
+    }
+}
+
+/// Images taken apart and put together by the disk.
+struct CoreImages(Core);
+
+impl Images for CoreImages {
+    fn chunks(&self, header: ImageHeader, image: Arc<dyn StateRead>) -> Chunks {
+        Box::new(ImageChunks::new(header, image))
+    }
+
+    fn receive(
+        &self,
+        from: MemberId,
+        chunks: &mut dyn Iterator<Item = ImageChunk>,
+    ) -> Result<(), String> {
+        self.0.receive_image(from, chunks).map_err(|error| error.to_string())
+    }
+}
+
+/// Puts what the loops do into the counters and the log.
+struct Watcher(Arc<Metrics>);
+
+impl driver::Observer for Watcher {
+    fn note(&self, note: &Note) {
+        match note {
+            Note::BecameLeader { term } => info!(term = term.get(), "became leader"),
+            Note::SteppedDown { term, why } => {
+                info!(term = term.get(), why, "is not leader any more");
+            }
+            Note::Follows { leader, term } => {
+                info!(leader = %leader, term = term.get(), "follows a leader");
+            }
+            Note::LogStalled { number } => {
+                warn!(batch = number, "the log's disk has not answered for long");
+            }
+            Note::Published => info!("published local member to cluster through raft"),
+            Note::ClusterVersion { version } => {
+                info!("cluster-version" = version, "set cluster version");
+            }
+            Note::MemberAdded { member } => {
+                info!("added-peer-id" = %member, "added member");
+            }
+            Note::CompactionFinished { revision } => {
+                info!("compact-revision" = revision.get(), "finished scheduled compaction");
+            }
+            Note::SnapshotApplied { index } => {
+                info!("snapshot-index" = index.get(), "applied snapshot");
+            }
+            Note::Alarm { member, kind, raised } => {
+                warn!(member = %member, kind, raised, "alarm");
+            }
+        }
+    }
+
+    fn misbehaved(&self, from: MemberId, how: Misbehaviour) {
+        warn!("remote-peer-id" = %from, ?how, "dropped a peer's message");
+    }
+
+    fn log_synced(&self, took: Duration) {
+        self.0.wal_fsync.observe(took.as_secs_f64());
+    }
+
+    fn store_written(&self, took: Duration) {
+        self.0.store_commit.observe(took.as_secs_f64());
+    }
+}

@@ -1,0 +1,228 @@
+//! Calls by method: a table fixed at compile time, an array of counters beside it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use tonic::Code;
+
+use super::Count;
+
+/// The shape of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// One message each way.
+    Unary,
+    /// One message, then many back.
+    ServerStream,
+    /// Many each way.
+    Bidi,
+}
+
+impl Kind {
+    /// Its name as a label.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Unary => "unary",
+            Self::ServerStream => "server_stream",
+            Self::Bidi => "bidi_stream",
+        }
+    }
+}
+
+/// A call that can be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Method {
+    /// The service's full name.
+    pub service: &'static str,
+    /// The call's name.
+    pub name: &'static str,
+    /// Its shape.
+    pub kind: Kind,
+}
+
+macro_rules! methods {
+    ($($service:literal: $($name:ident $kind:ident,)*;)*) => {
+        /// Every call there is.
+        pub const METHODS: &[Method] = &[$($(Method {
+            service: $service, name: stringify!($name), kind: Kind::$kind,
+        },)*)*];
+    };
+}
+
+methods! {
+    "etcdserverpb.KV": Range Unary, Put Unary, Txn Unary, DeleteRange Unary, Compact Unary,
+        RangeStream ServerStream,;
+    "etcdserverpb.Lease": LeaseKeepAlive Bidi, LeaseGrant Unary, LeaseRevoke Unary,
+        LeaseTimeToLive Unary, LeaseLeases Unary,;
+    "etcdserverpb.Watch": Watch Bidi,;
+    "etcdserverpb.Cluster": MemberAdd Unary, MemberRemove Unary, MemberUpdate Unary,
+        MemberList Unary, MemberPromote Unary,;
+    "etcdserverpb.Maintenance": Alarm Unary, Status Unary, Defragment Unary, Hash Unary,
+        HashKV Unary, Snapshot ServerStream, MoveLeader Unary, Downgrade Unary,;
+    "etcdserverpb.Auth": AuthEnable Unary, AuthDisable Unary, AuthStatus Unary,
+        Authenticate Unary, UserAdd Unary, UserGet Unary, UserList Unary, UserDelete Unary,
+        UserChangePassword Unary, UserGrantRole Unary, UserRevokeRole Unary, RoleAdd Unary,
+        RoleGet Unary, RoleList Unary, RoleDelete Unary, RoleGrantPermission Unary,
+        RoleRevokePermission Unary,;
+    "grpc.health.v1.Health": Check Unary, List Unary, Watch ServerStream,;
+    "v3lockpb.Lock": Lock Unary, Unlock Unary,;
+    "v3electionpb.Election": Campaign Unary, Proclaim Unary, Leader Unary, Resign Unary,
+        Observe ServerStream,;
+}
+
+const CODES: [Code; 17] = [
+    Code::Ok,
+    Code::Cancelled,
+    Code::Unknown,
+    Code::InvalidArgument,
+    Code::DeadlineExceeded,
+    Code::NotFound,
+    Code::AlreadyExists,
+    Code::PermissionDenied,
+    Code::ResourceExhausted,
+    Code::FailedPrecondition,
+    Code::Aborted,
+    Code::OutOfRange,
+    Code::Unimplemented,
+    Code::Internal,
+    Code::Unavailable,
+    Code::DataLoss,
+    Code::Unauthenticated,
+];
+
+/// Go's name of a code, as dashboards know it.
+const fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "Canceled",
+        Code::Unknown => "Unknown",
+        Code::InvalidArgument => "InvalidArgument",
+        Code::DeadlineExceeded => "DeadlineExceeded",
+        Code::NotFound => "NotFound",
+        Code::AlreadyExists => "AlreadyExists",
+        Code::PermissionDenied => "PermissionDenied",
+        Code::ResourceExhausted => "ResourceExhausted",
+        Code::FailedPrecondition => "FailedPrecondition",
+        Code::Aborted => "Aborted",
+        Code::OutOfRange => "OutOfRange",
+        Code::Unimplemented => "Unimplemented",
+        Code::Internal => "Internal",
+        Code::Unavailable => "Unavailable",
+        Code::DataLoss => "DataLoss",
+        Code::Unauthenticated => "Unauthenticated",
+    }
+}
+
+#[derive(Debug, Default)]
+struct OfMethod {
+    started: Count,
+    handled: [Count; CODES.len()],
+    received: Count,
+    sent: Count,
+}
+
+/// Counters of all calls; clones count together.
+#[derive(Clone, Debug)]
+pub struct Calls(Arc<[OfMethod]>);
+
+impl Default for Calls {
+    fn default() -> Self {
+        Self(METHODS.iter().map(|_| OfMethod::default()).collect())
+    }
+}
+
+impl Calls {
+    /// The place in [`METHODS`] of the call at a path `/service/name`.
+    pub fn find(path: &str) -> Option<usize> {
+        let (service, name) = path.strip_prefix('/')?.split_once('/')?;
+        METHODS.iter().position(|method| method.name == name && method.service == service)
+    }
+
+    /// A call began.
+    pub fn start(&self, method: usize) {
+        let Some(counts) = self.0.get(method) else { return };
+        counts.started.add(1);
+        if METHODS[method].kind != Kind::Bidi {
+            counts.received.add(1);
+        }
+    }
+
+    /// A call ended.
+    pub fn end(&self, method: usize, code: Code) {
+        let Some(counts) = self.0.get(method) else { return };
+        counts.handled[code as usize].add(1);
+        if METHODS[method].kind == Kind::Unary && code == Code::Ok {
+            counts.sent.add(1);
+        }
+    }
+
+    /// A stream took a message from its client.
+    pub fn received(&self, method: usize) {
+        if let Some(counts) = self.0.get(method) {
+            counts.received.add(1);
+        }
+    }
+
+    /// A stream gave its client a message.
+    pub fn sent(&self, method: usize) {
+        if let Some(counts) = self.0.get(method) {
+            counts.sent.add(1);
+        }
+    }
+
+    fn encode_each(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        (name, help): (&str, &str),
+        pick: impl Fn(&OfMethod) -> &Count,
+    ) -> fmt::Result {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (method, counts) in METHODS.iter().zip(self.0.iter()) {
+            pick(counts).encode(family.encode_family(&labels(method))?)?;
+        }
+        Ok(())
+    }
+}
+
+fn labels(method: &Method) -> [(&'static str, &'static str); 3] {
+    [
+        ("grpc_type", method.kind.name()),
+        ("grpc_service", method.service),
+        ("grpc_method", method.name),
+    ]
+}
+
+impl Collector for Calls {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.encode_each(&mut encoder, ("grpc_server_started_total", "Calls begun"), |counts| {
+            &counts.started
+        })?;
+        self.encode_each(
+            &mut encoder,
+            ("grpc_server_msg_received_total", "Messages received"),
+            |counts| &counts.received,
+        )?;
+        self.encode_each(
+            &mut encoder,
+            ("grpc_server_msg_sent_total", "Messages sent"),
+            |counts| &counts.sent,
+        )?;
+        let mut family = encoder.encode_descriptor(
+            "grpc_server_handled_total",
+            "Calls ended",
+            None,
+            MetricType::Counter,
+        )?;
+        for (method, counts) in METHODS.iter().zip(self.0.iter()) {
+            let [kind, service, name] = labels(method);
+            for (code, count) in CODES.iter().zip(&counts.handled) {
+                let labels = [kind, service, name, ("grpc_code", code_name(*code))];
+                count.encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}

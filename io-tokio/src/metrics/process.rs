@@ -1,0 +1,89 @@
+//! What the system knows about this process, read when somebody looks.
+
+use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+/// The process's own series. What cannot be read is left out.
+#[derive(Debug)]
+pub(super) struct Process {
+    started_seconds: f64,
+}
+
+impl Default for Process {
+    fn default() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { started_seconds: since.as_secs_f64() }
+    }
+}
+
+impl Collector for Process {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut gauge = |name: &str, help: &str, value: Option<f64>| match value {
+            Some(value) => print(&mut encoder, (name, help), MetricType::Gauge, value),
+            None => Ok(()),
+        };
+        let (virtual_bytes, resident_bytes) = memory();
+        gauge("process_resident_memory_bytes", "Resident memory", resident_bytes)?;
+        gauge("process_virtual_memory_bytes", "Virtual memory", virtual_bytes)?;
+        gauge("process_start_time_seconds", "Start", Some(self.started_seconds))?;
+        let (open, limit) = (open_files(), files_max());
+        for prefix in ["process_open_fds", "os_fd_used"] {
+            gauge(prefix, "Open file descriptors", open)?;
+        }
+        for prefix in ["process_max_fds", "os_fd_limit"] {
+            gauge(prefix, "Most open file descriptors", limit)?;
+        }
+        match cpu_seconds() {
+            Some(seconds) => print(
+                &mut encoder,
+                ("process_cpu_seconds_total", "Processor time"),
+                MetricType::Counter,
+                seconds,
+            ),
+            None => Ok(()),
+        }
+    }
+}
+
+fn print(
+    encoder: &mut DescriptorEncoder<'_>,
+    (name, help): (&str, &str),
+    kind: MetricType,
+    value: f64,
+) -> fmt::Result {
+    ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, kind)?)
+}
+
+/// Virtual and resident bytes.
+fn memory() -> (Option<f64>, Option<f64>) {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let page = rustix::param::page_size() as f64;
+    let mut pages = text.split_ascii_whitespace().map(|word| word.parse::<f64>().ok());
+    let mut next = || pages.next().flatten().map(|pages| pages * page);
+    (next(), next())
+}
+
+fn open_files() -> Option<f64> {
+    // Reading the directory opens one more.
+    let entries = std::fs::read_dir("/proc/self/fd").ok()?.count();
+    Some(entries.saturating_sub(1) as f64)
+}
+
+fn files_max() -> Option<f64> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current.map(|limit| limit as f64)
+}
+
+/// User and system time. The fields are counted from behind the name, which may hold anything.
+fn cpu_seconds() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+    let user: f64 = fields.get(11)?.parse().ok()?;
+    let system: f64 = fields.get(12)?.parse().ok()?;
+    Some((user + system) / rustix::param::clock_ticks_per_second() as f64)
+}

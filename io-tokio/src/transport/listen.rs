@@ -1,0 +1,321 @@
+//! Ports: accepting, telling HTTP/2 from HTTP/1, serving either.
+//!
+//! Both protocols come on one port. HTTP/2 opens with a fixed preface whose first three bytes no
+//! HTTP/1 request has, so that many are read before anything is decided, and read again by
+//! whoever serves.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+
+use super::IoThreads;
+use super::capacity::CONNECTIONS_MAX;
+use super::flush::deferred;
+use crate::cli::Url;
+use crate::http::Pages;
+
+/// What every HTTP/2 connection starts with, as far as it takes to know.
+const PREFACE_START: &[u8] = b"PRI";
+/// How long a client may take to say something.
+const SILENCE_MAX: Duration = Duration::from_secs(300);
+/// How long an accept loop rests when the system has no descriptor left.
+const ACCEPT_REST: Duration = Duration::from_millis(50);
+
+/// Settings of HTTP/2 connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Http2 {
+    /// Most streams open at once.
+    pub streams_max: u32,
+    /// How often an idle client is asked whether it is there.
+    pub keepalive_interval: Duration,
+    /// How long it may take to answer.
+    pub keepalive_timeout: Duration,
+}
+
+impl Http2 {
+    /// etcd's pace, and as many streams as said.
+    pub const fn with_streams(streams_max: u32) -> Self {
+        Self {
+            streams_max,
+            keepalive_interval: Duration::from_secs(7_200),
+            keepalive_timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+/// What answers HTTP/2 requests.
+pub trait Grpc:
+    Service<
+        Request<Incoming>,
+        Response = Response<tonic::body::Body>,
+        Error = Infallible,
+        Future: Send + 'static,
+    > + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<S> Grpc for S where
+    S: Service<
+            Request<Incoming>,
+            Response = Response<tonic::body::Body>,
+            Error = Infallible,
+            Future: Send + 'static,
+        > + Send
+        + Sync
+        + 'static
+{
+}
+
+/// What stands behind a port.
+pub struct Port<G> {
+    /// Answers HTTP/2; a port without it closes such connections.
+    pub grpc: Option<G>,
+    /// Answers HTTP/1.
+    pub pages: Pages,
+    /// How HTTP/2 is spoken.
+    pub http2: Http2,
+}
+
+/// A bound port that does not serve yet.
+#[derive(Debug)]
+pub struct Bound {
+    listener: std::net::TcpListener,
+    /// Where it really listens.
+    pub address: SocketAddr,
+}
+
+/// Binds to a URL; `localhost` is IPv4 where there is a choice.
+pub fn bind(url: &Url) -> io::Result<Bound> {
+    let host = if url.host.is_empty() { "0.0.0.0" } else { url.host.as_str() };
+    let mut addresses: Vec<SocketAddr> = (host, url.port).to_socket_addrs()?.collect();
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    let listener = std::net::TcpListener::bind(&addresses[..])?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    Ok(Bound { listener, address })
+}
+
+/// Connections that are open, and the word to end them.
+#[derive(Debug)]
+pub struct Connections {
+    open: Arc<Semaphore>,
+    stop: watch::Sender<bool>,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self { open: Arc::new(Semaphore::new(CONNECTIONS_MAX)), stop: watch::channel(false).0 }
+    }
+}
+
+impl Connections {
+    /// Asks all to finish what they do, and waits for that; at most so long.
+    pub async fn drain(&self, wait_max: Duration) {
+        self.stop.send_replace(true);
+        let all = u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX);
+        // Those that are not done by then are cut off with their threads.
+        let _ = tokio::time::timeout(wait_max, self.open.acquire_many(all)).await;
+    }
+
+    /// Accepts until asked to stop, handing each connection to the next thread.
+    pub async fn accept<G: Grpc>(&self, bound: Bound, port: Arc<Port<G>>, threads: &IoThreads) {
+        let Ok(listener) = TcpListener::from_std(bound.listener) else { return };
+        let mut stopped = self.stop.subscribe();
+        loop {
+            let Ok(permit) = self.open.clone().acquire_owned().await else { return };
+            let accepted = tokio::select! {
+                biased;
+                _ = stopped.wait_for(|is_over| *is_over) => return,
+                accepted = listener.accept() => accepted.and_then(|(stream, _)| stream.into_std()),
+            };
+            let stream = match accepted {
+                Ok(stream) => stream,
+                Err(_) => {
+                    tokio::time::sleep(ACCEPT_REST).await;
+                    continue;
+                }
+            };
+            let (port, stop) = (port.clone(), self.stop.subscribe());
+            threads.next().spawn(async move {
+                let _permit = permit;
+                if let Ok(stream) = TcpStream::from_std(stream) {
+                    // Without it small answers wait for acknowledgements.
+                    let _ = stream.set_nodelay(true);
+                    // What ends a connection is its client's affair.
+                    let _ = serve(stream, port, stop).await;
+                }
+            });
+        }
+    }
+}
+
+/// Serves one connection to its end.
+pub async fn serve<T, G>(
+    mut io: T,
+    port: Arc<Port<G>>,
+    stop: watch::Receiver<bool>,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    G: Grpc,
+{
+    let mut head = BytesMut::with_capacity(PREFACE_START.len());
+    let mut stopped = stop.clone();
+    let is_http2 = tokio::select! {
+        biased;
+        _ = stopped.wait_for(|is_over| *is_over) => return Ok(()),
+        found = tokio::time::timeout(SILENCE_MAX, sniff(&mut io, &mut head)) => found??,
+    };
+    let io = Reread { head, io };
+    if is_http2 { serve_http2(io, &port, stop).await } else { serve_http1(io, &port, stop).await }
+}
+
+/// Reads until it is clear what is spoken.
+async fn sniff<T: AsyncRead + Unpin>(io: &mut T, head: &mut BytesMut) -> io::Result<bool> {
+    loop {
+        if head.len() >= PREFACE_START.len() || !PREFACE_START.starts_with(head) {
+            return Ok(head.starts_with(PREFACE_START));
+        }
+        let mut byte = [0; 1];
+        io.read_exact(&mut byte).await?;
+        head.extend_from_slice(&byte);
+    }
+}
+
+async fn serve_http2<T, G>(
+    io: Reread<T>,
+    port: &Port<G>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    G: Grpc,
+{
+    let Some(grpc) = &port.grpc else { return Ok(()) };
+    let (io, turns) = deferred(io);
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(port.http2.streams_max)
+        .keep_alive_interval(port.http2.keepalive_interval)
+        .keep_alive_timeout(port.http2.keepalive_timeout)
+        .auto_date_header(false);
+    let connection = builder.serve_connection(TokioIo::new(io), service_fn(|r| grpc.call(r)));
+    let serving = async move {
+        let mut connection = pin!(connection);
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|is_over| *is_over) => connection.as_mut().graceful_shutdown(),
+            ended = connection.as_mut() => return ended,
+        }
+        connection.await
+    };
+    Ok(turns.drive(serving).await?)
+}
+
+async fn serve_http1<T, G>(
+    io: Reread<T>,
+    port: &Port<G>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let pages = &port.pages;
+    let answer =
+        service_fn(move |request| async move { Ok::<_, Infallible>(pages.answer(request).await) });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(SILENCE_MAX)
+        .serve_connection(TokioIo::new(io), answer);
+    let mut connection = pin!(connection);
+    tokio::select! {
+        biased;
+        _ = stop.wait_for(|is_over| *is_over) => connection.as_mut().graceful_shutdown(),
+        ended = connection.as_mut() => return Ok(ended?),
+    }
+    Ok(connection.await?)
+}
+
+/// A connection whose first bytes were read already.
+#[derive(Debug)]
+struct Reread<T> {
+    head: BytesMut,
+    io: T,
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Reread<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.head.is_empty() {
+            return Pin::new(&mut self.io).poll_read(cx, buffer);
+        }
+        let taken = self.head.len().min(buffer.remaining());
+        buffer.put_slice(&self.head[..taken]);
+        self.head.advance(taken);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Reread<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// A service that answers nothing, for ports without gRPC.
+#[derive(Clone, Copy, Debug)]
+pub enum NoGrpc {}
+
+impl Service<Request<Incoming>> for NoGrpc {
+    type Response = Response<tonic::body::Body>;
+    type Error = Infallible;
+    type Future = std::future::Ready<Result<Self::Response, Infallible>>;
+
+    fn call(&self, _: Request<Incoming>) -> Self::Future {
+        match *self {}
+    }
+}

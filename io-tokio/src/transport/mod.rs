@@ -1,0 +1,43 @@
+//! Sockets: the ports members listen on, and the streams between members.
+//!
+//! ```text
+//! accept ──> I/O thread 0..n   one task per connection: HTTP/2 -> grpc/, HTTP/1 -> http/
+//! machines ──> peers: a bounded queue per peer and class ──> peer thread ──> the other member
+//! ```
+//!
+//! Invariants
+//! - Every queue is bounded; its size and what happens when it is full stand in [`capacity`].
+//! - Raft's traffic has a thread of its own: clients cannot starve it.
+//! - Nobody waits for a socket except the task that owns it.
+//!
+//! Deliberately absent: TLS, unix sockets.
+//!
+//! Answers to: etcd v3.7.1 `server/embed/serve.go`, `server/etcdserver/api/rafthttp/`
+
+pub mod flush;
+pub mod listen;
+pub mod peers;
+mod threads;
+
+pub use threads::IoThreads;
+
+/// How much every queue of this room holds, and what happens when it is full.
+pub mod capacity {
+    /// Connections at once; further ones wait in the system's backlog.
+    pub const CONNECTIONS_MAX: usize = 65_536;
+    /// Urgent messages waiting for one peer; further ones are dropped and the peer is reported
+    /// unreachable.
+    pub const URGENT_MESSAGES_MAX: usize = 1_024;
+    /// Bulky messages waiting for one peer; further ones are dropped likewise.
+    pub const BULK_MESSAGES_MAX: usize = 1_024;
+    /// Messages that travel in one envelope.
+    pub const ENVELOPE_MESSAGES_MAX: usize = 64;
+    /// Bytes after which an envelope takes no further message.
+    pub const ENVELOPE_BYTES_MAX: usize = 1 << 20;
+    /// Envelopes between a queue and its connection; the queue waits.
+    pub const ENVELOPES_AHEAD_MAX: usize = 2;
+    /// Chunks between disk and network, either way; the faster side waits.
+    pub const CHUNKS_AHEAD_MAX: usize = 4;
+    /// Largest message a peer may send: an envelope and one entry of the largest kind.
+    pub const PEER_MESSAGE_BYTES_MAX: usize = 512 << 20;
+}

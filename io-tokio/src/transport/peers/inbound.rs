@@ -1,0 +1,111 @@
+//! What the others' streams arrive at.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use http::Request as HttpRequest;
+use hyper::body::Incoming;
+use prost::Message as _;
+use quorate_core::ids::MemberId;
+use quorate_proto::peer::image_chunk::Chunk;
+use quorate_proto::peer::peer_server::{Peer, PeerServer};
+use quorate_proto::peer::{Envelope, ImageChunk, InstallReply, Refused};
+use tonic::{Request, Response, Status, Streaming};
+use tower_service::Service;
+
+use super::image::{Images, receive};
+use super::{Identity, Wires};
+use crate::transport::capacity::PEER_MESSAGE_BYTES_MAX;
+
+/// Receives streams and images.
+#[derive(Clone)]
+pub struct Inbound {
+    wires: Arc<Wires>,
+    images: Arc<dyn Images>,
+}
+
+impl Inbound {
+    pub(super) fn new(wires: Arc<Wires>, images: Arc<dyn Images>) -> Self {
+        Self { wires, images }
+    }
+}
+
+impl Identity {
+    /// Whether something addressed like this is meant for us; if not, the reason.
+    fn check(&self, cluster: u64, from: u64, to: u64) -> Result<MemberId, &'static str> {
+        if cluster != self.cluster.get() {
+            return Err("cluster ID mismatch");
+        }
+        if to != self.member.get() {
+            return Err("addressed to another member");
+        }
+        if from == 0 || from == to {
+            return Err("sent by nobody");
+        }
+        Ok(MemberId(from))
+    }
+}
+
+#[tonic::async_trait]
+impl Peer for Inbound {
+    async fn deliver(
+        &self,
+        request: Request<Streaming<Envelope>>,
+    ) -> Result<Response<Refused>, Status> {
+        let mut envelopes = request.into_inner();
+        let mut received = None;
+        while let Some(envelope) = envelopes.message().await? {
+            let Envelope { cluster_id, from, to, .. } = envelope;
+            let from = match self.wires.identity.check(cluster_id, from, to) {
+                Ok(from) => from,
+                Err(reason) => return Ok(Response::new(Refused { reason: reason.to_owned() })),
+            };
+            received
+                .get_or_insert_with(|| self.wires.metrics.peer_received(from))
+                .add(envelope.encoded_len() as u64);
+            for message in envelope.messages.into_iter().filter_map(|message| message.message) {
+                self.wires.tell(|inbox| inbox.deliver(from, message));
+            }
+        }
+        Ok(Response::new(Refused { reason: "the sender closed the stream".to_owned() }))
+    }
+
+    async fn install(
+        &self,
+        request: Request<Streaming<ImageChunk>>,
+    ) -> Result<Response<InstallReply>, Status> {
+        let mut chunks = request.into_inner();
+        let Some(Chunk::Header(header)) = chunks.message().await?.and_then(|chunk| chunk.chunk)
+        else {
+            return Err(Status::invalid_argument("an image begins with its header"));
+        };
+        let from = self
+            .wires
+            .identity
+            .check(header.cluster_id, header.from, header.to)
+            .map_err(Status::failed_precondition)?;
+        receive(chunks, header, from, self.images.clone()).await?;
+        Ok(Response::new(InstallReply {}))
+    }
+}
+
+/// The peer port's gRPC side.
+#[derive(Clone)]
+pub struct PeerPort(PeerServer<Inbound>);
+
+impl PeerPort {
+    /// A port over what receives.
+    pub fn new(inbound: Inbound) -> Self {
+        Self(PeerServer::new(inbound).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX))
+    }
+}
+
+impl hyper::service::Service<HttpRequest<Incoming>> for PeerPort {
+    type Response = http::Response<tonic::body::Body>;
+    type Error = Infallible;
+    type Future = <PeerServer<Inbound> as Service<HttpRequest<Incoming>>>::Future;
+
+    fn call(&self, request: HttpRequest<Incoming>) -> Self::Future {
+        self.0.clone().call(request)
+    }
+}

@@ -1,0 +1,159 @@
+//! One stream to one peer: connect, send what is queued, start over.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prost::Message as _;
+use quorate_core::ids::MemberId;
+use quorate_core::peer::PeerMessage;
+use quorate_proto::peer::Envelope;
+use quorate_proto::peer::peer_client::PeerClient;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Channel, Endpoint};
+
+use super::Wires;
+use crate::metrics::Count;
+use crate::transport::capacity::{ENVELOPE_BYTES_MAX, ENVELOPE_MESSAGES_MAX, ENVELOPES_AHEAD_MAX};
+
+/// How long a connection may take.
+const CONNECT_MAX: Duration = Duration::from_secs(1);
+/// Pause after the first failure; it doubles.
+const PAUSE_MIN: Duration = Duration::from_millis(25);
+/// The longest pause.
+const PAUSE_MAX: Duration = Duration::from_millis(500);
+/// How often an idle peer is asked whether it is there, and how long it may take to answer.
+const KEEPALIVE: Duration = Duration::from_secs(3);
+
+/// Dials a member at one of its URLs.
+pub(super) async fn dial(url: &str) -> Result<Channel, String> {
+    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| error.to_string())?;
+    endpoint
+        .connect_timeout(CONNECT_MAX)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE)
+        .keep_alive_while_idle(true)
+        .connect()
+        .await
+        .map_err(|error| error.to_string())
+}
+
+/// The sending end of one class of messages to one peer.
+pub(super) struct Outbound {
+    wires: Arc<Wires>,
+    to: MemberId,
+    urls: Arc<[String]>,
+    sent: Count,
+    failures: Count,
+}
+
+enum End {
+    /// The peer is not a member any more.
+    QueueClosed,
+    /// The stream is no more, and why.
+    Broken(String),
+}
+
+impl Outbound {
+    pub(super) fn new(wires: Arc<Wires>, to: MemberId, urls: Arc<[String]>) -> Self {
+        let sent = wires.metrics.peer_sent(to);
+        let failures = wires.metrics.peer_send_failures(to);
+        Self { wires, to, urls, sent, failures }
+    }
+
+    /// Runs until the queue's senders are gone.
+    pub(super) async fn run(self, mut queue: mpsc::Receiver<PeerMessage>) {
+        let mut pause = PAUSE_MIN;
+        let mut is_known_lost = false;
+        for url in self.urls.iter().cycle() {
+            let reason = match dial(url).await {
+                Ok(channel) => {
+                    tracing::info!(
+                        "remote-peer-id" = %self.to, url, "established connection with remote peer"
+                    );
+                    (pause, is_known_lost) = (PAUSE_MIN, false);
+                    match self.stream(channel, &mut queue).await {
+                        End::QueueClosed => return,
+                        End::Broken(reason) => reason,
+                    }
+                }
+                Err(reason) => reason,
+            };
+            if !is_known_lost {
+                let id = self.to;
+                tracing::warn!("remote-peer-id" = %id, url, reason, "lost connection with peer");
+            }
+            is_known_lost = true;
+            self.forget(&mut queue);
+            if queue.is_closed() {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// Drops what waits: by the time there is a connection it is stale.
+    fn forget(&self, queue: &mut mpsc::Receiver<PeerMessage>) {
+        while queue.try_recv().is_ok() {
+            self.failures.add(1);
+        }
+        self.wires.tell(|inbox| inbox.unreachable(self.to));
+    }
+
+    /// Sends what is queued until the stream breaks.
+    async fn stream(&self, channel: Channel, queue: &mut mpsc::Receiver<PeerMessage>) -> End {
+        let (envelopes, sent) = mpsc::channel(ENVELOPES_AHEAD_MAX);
+        let mut client = PeerClient::new(channel);
+        let answer = client.deliver(ReceiverStream::new(sent));
+        let mut answer = std::pin::pin!(answer);
+        let mut batch = Vec::with_capacity(ENVELOPE_MESSAGES_MAX);
+        loop {
+            let next = async {
+                if batch.is_empty() && queue.recv_many(&mut batch, ENVELOPE_MESSAGES_MAX).await == 0
+                {
+                    return false;
+                }
+                // A stream that is gone has given its answer, which is looked at first.
+                if let Ok(room) = envelopes.reserve().await {
+                    let envelope = self.envelope(&mut batch);
+                    self.sent.add(envelope.encoded_len() as u64);
+                    room.send(envelope);
+                } else {
+                    std::future::pending::<()>().await;
+                }
+                true
+            };
+            tokio::select! {
+                biased;
+                answer = answer.as_mut() => return End::Broken(match answer {
+                    Ok(refused) => refused.into_inner().reason,
+                    Err(status) => status.message().to_owned(),
+                }),
+                is_open = next => if !is_open {
+                    return End::QueueClosed;
+                },
+            }
+        }
+    }
+
+    /// As many of the messages, in order, as one envelope takes; at least one.
+    fn envelope(&self, batch: &mut Vec<PeerMessage>) -> Envelope {
+        let mut bytes = 0;
+        let count = batch
+            .iter()
+            .take_while(|message| {
+                let fits = bytes < ENVELOPE_BYTES_MAX;
+                bytes += message.encoded_len();
+                fits
+            })
+            .count();
+        Envelope {
+            cluster_id: self.wires.identity.cluster.get(),
+            from: self.wires.identity.member.get(),
+            to: self.to.get(),
+            messages: batch.drain(..count).collect(),
+        }
+    }
+}

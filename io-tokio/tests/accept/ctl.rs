@@ -1,0 +1,139 @@
+//! `etcdctl` of the 3.4 series, as packaged by Debian: run it, keep what it says.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Cluster, find_client};
+
+/// etcdctl bound to the endpoints of one cluster.
+#[derive(Clone)]
+pub(crate) struct Ctl {
+    program: PathBuf,
+    endpoints: String,
+}
+
+impl Ctl {
+    /// Nothing when there is no etcdctl here.
+    pub(crate) fn find(cluster: &Cluster) -> Option<Self> {
+        Some(Self { program: find_client("etcdctl")?, endpoints: cluster.endpoints() })
+    }
+
+    /// The same client for other endpoints.
+    pub(crate) fn at(&self, endpoints: String) -> Self {
+        Self { program: self.program.clone(), endpoints }
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.env("ETCDCTL_API", "3").env("ETCDCTL_ENDPOINTS", &self.endpoints);
+        command.args(["--command-timeout=10s", "--dial-timeout=5s"]).args(args);
+        command
+    }
+
+    /// Runs it to its end.
+    pub(crate) fn output(&self, args: &[&str]) -> Output {
+        self.command(args).stdin(Stdio::null()).output().expect("etcdctl runs")
+    }
+
+    /// What it prints when it succeeds.
+    pub(crate) fn run(&self, args: &[&str]) -> String {
+        printed(args, &self.output(args))
+    }
+
+    /// What it prints when it succeeds, given these lines to read.
+    pub(crate) fn run_with_input(&self, args: &[&str], input: &str) -> String {
+        let mut command = self.command(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("etcdctl runs");
+        let mut stdin = child.stdin.take().expect("a piped stdin");
+        stdin.write_all(input.as_bytes()).expect("etcdctl reads its input");
+        drop(stdin);
+        printed(args, &child.wait_with_output().expect("our own child"))
+    }
+
+    /// What it prints when it succeeds, as JSON.
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
+        let mut args = args.to_vec();
+        args.extend(["-w", "json"]);
+        let text = self.run(&args);
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"))
+    }
+
+    /// The last line of its complaint when it fails.
+    pub(crate) fn fail(&self, args: &[&str]) -> String {
+        let output = self.output(args);
+        assert!(!output.status.success(), "{args:?} should have failed");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        text.lines().last().unwrap_or_default().to_string()
+    }
+
+    /// Starts it and reads what it prints line by line.
+    pub(crate) fn follow(&self, args: &[&str]) -> Following {
+        let mut command = self.command(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("etcdctl runs");
+        let stdout = child.stdout.take().expect("a piped stdout");
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Following { stdin: child.stdin.take(), child, lines }
+    }
+}
+
+fn printed(args: &[&str], output: &Output) -> String {
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{args:?} failed: {complaint}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A running etcdctl; killed when dropped.
+pub(crate) struct Following {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<String>,
+}
+
+impl Following {
+    /// The next so many lines it prints.
+    pub(crate) fn next_lines(&self, count: usize) -> Vec<String> {
+        let mut got = Vec::new();
+        while got.len() < count {
+            match self.lines.recv_timeout(Duration::from_secs(10)) {
+                Ok(line) => got.push(line),
+                Err(error) => panic!("{error} after the lines {got:?}"),
+            }
+        }
+        got
+    }
+
+    /// Asserts that it stays silent for a while.
+    pub(crate) fn assert_silent(&self, how_long: Duration) {
+        if let Ok(line) = self.lines.recv_timeout(how_long) {
+            panic!("nothing should have been printed, not {line:?}");
+        }
+    }
+
+    /// Types a line.
+    pub(crate) fn enter(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().expect("its stdin is open");
+        writeln!(stdin, "{line}").expect("etcdctl reads its input");
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        // Already dead is as good as killed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

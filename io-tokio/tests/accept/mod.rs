@@ -1,0 +1,311 @@
+//! Real processes for acceptance tests: start, stop, kill and restart members on loopback.
+//!
+//! ```text
+//! QUORATE_ACCEPT_SERVER=path   run this server instead of ours (a real etcd must pass as well)
+//! QUORATE_REQUIRE_CLIENTS=1    an absent client is a failure instead of a skip
+//! QUORATE_ACCEPT_QUICK=1       shorter runs
+//! ```
+//!
+//! - Every port comes from below the range the system hands to outgoing connections, so that no
+//!   client can sit on the port of a member that is down.
+//! - Only children started here are ever signalled, and none outlives its test.
+#![allow(dead_code, reason = "each test binary compiles this room for itself and uses a part")]
+
+pub(crate) mod api;
+pub(crate) mod ctl;
+pub(crate) mod history;
+pub(crate) mod load;
+pub(crate) mod wal;
+
+use std::env;
+use std::fs::{self, File, OpenOptions};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// What a server writes to its log when it serves.
+pub(crate) const READY: &str = "ready to serve client requests";
+/// How long a start may take.
+pub(crate) const READY_WITHIN: Duration = Duration::from_secs(30);
+/// The default of `--election-timeout`.
+pub(crate) const ELECTION_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The server under test.
+pub(crate) fn program() -> PathBuf {
+    let named = env::var_os("QUORATE_ACCEPT_SERVER").map(PathBuf::from);
+    named.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_quorate")))
+}
+
+/// Whether the server under test is ours, which has test aids that others lack.
+pub(crate) fn is_quorate() -> bool {
+    program().file_name().is_some_and(|name| name == "quorate")
+}
+
+/// Whether runs should be short.
+pub(crate) fn is_quick() -> bool {
+    env::var_os("QUORATE_ACCEPT_QUICK").is_some_and(|value| value == "1")
+}
+
+/// The path of a client program, or nothing after saying loudly that the test is skipped.
+pub(crate) fn find_client(name: &str) -> Option<PathBuf> {
+    let dirs = env::var_os("PATH").unwrap_or_default();
+    let found = env::split_paths(&dirs).map(|dir| dir.join(name)).find(|path| path.is_file());
+    if found.is_none() {
+        skip(&format!("{name} not found"));
+    }
+    found
+}
+
+/// Says that the running test is skipped; a failure where clients are required.
+pub(crate) fn skip(why: &str) {
+    let are_required = env::var_os("QUORATE_REQUIRE_CLIENTS").is_some_and(|value| value == "1");
+    assert!(!are_required, "{why}, and QUORATE_REQUIRE_CLIENTS=1");
+    let test = std::thread::current().name().unwrap_or("a test").to_string();
+    eprintln!("SKIPPED: {test}: {why}");
+}
+
+/// Asks again until the answer is the expected one, for at most so long; the last answer is
+/// asserted.
+pub(crate) fn assert_eventually<T>(within: Duration, expected: &T, mut ask: impl FnMut() -> T)
+where
+    T: PartialEq + std::fmt::Debug,
+{
+    let deadline = Instant::now() + within;
+    loop {
+        let answer = ask();
+        if answer == *expected || Instant::now() > deadline {
+            assert_eq!(answer, *expected);
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Waits until a claim holds; panics with `what` when it does not.
+pub(crate) fn wait_for(within: Duration, what: &str, mut claim: impl FnMut() -> bool) {
+    let deadline = Instant::now() + within;
+    while !claim() {
+        assert!(Instant::now() < deadline, "{what}: not within {within:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
+
+/// An address nobody listens on, never handed out twice by this process.
+fn free_addr() -> SocketAddr {
+    const FIRST: u16 = 12_000;
+    const COUNT: u16 = 20_000;
+    let start = u16::try_from(std::process::id() * 64 % u32::from(COUNT)).unwrap_or(0);
+    for _ in 0..COUNT {
+        let port = FIRST + (start + NEXT_PORT.fetch_add(1, Ordering::Relaxed)) % COUNT;
+        let addr = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(addr).is_ok() {
+            return addr;
+        }
+    }
+    panic!("no free port");
+}
+
+/// How members are started beside what every member needs.
+#[derive(Clone, Default)]
+pub(crate) struct Options {
+    /// More flags, for all.
+    pub(crate) flags: Vec<String>,
+}
+
+/// One member: its place, and its process while it runs.
+pub(crate) struct Member {
+    pub(crate) name: String,
+    pub(crate) client: SocketAddr,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) log_path: PathBuf,
+    /// Environment of this member alone, from its next start.
+    pub(crate) env: Vec<(String, String)>,
+    flags: Vec<String>,
+    child: Option<Child>,
+    log_start: u64,
+}
+
+/// Members of one cluster below one temporary directory, removed when dropped.
+pub(crate) struct Cluster {
+    pub(crate) members: Vec<Member>,
+    dir: TempDir,
+}
+
+impl Cluster {
+    /// So many members with default flags, serving.
+    pub(crate) fn start(size: usize) -> Self {
+        Self::start_with(size, &Options::default())
+    }
+
+    /// So many members, serving.
+    pub(crate) fn start_with(size: usize, options: &Options) -> Self {
+        let mut cluster = Self::prepare(size, options);
+        for member in &mut cluster.members {
+            member.spawn();
+        }
+        for member in &mut cluster.members {
+            member.wait_until_ready();
+        }
+        cluster
+    }
+
+    /// Members that have places but no processes yet.
+    pub(crate) fn prepare(size: usize, options: &Options) -> Self {
+        let dir = TempDir::with_prefix("accept").expect("a temporary directory");
+        let peers: Vec<SocketAddr> = (0..size).map(|_| free_addr()).collect();
+        let everyone: Vec<String> =
+            peers.iter().enumerate().map(|(n, peer)| format!("m{n}=http://{peer}")).collect();
+        let everyone = everyone.join(",");
+        let place = |(n, peer): (usize, &SocketAddr)| {
+            Member::place(dir.path(), n, *peer, &everyone, options)
+        };
+        let members = peers.iter().enumerate().map(place).collect();
+        Self { members, dir }
+    }
+
+    /// Client URLs of all members, as clients take them.
+    pub(crate) fn endpoints(&self) -> String {
+        let urls: Vec<String> = self.members.iter().map(Member::url).collect();
+        urls.join(",")
+    }
+
+    /// Below which everything of this cluster lives.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for member in &self.members {
+                eprintln!("--- end of the log of {}:\n{}", member.name, member.log_tail(25));
+            }
+        }
+    }
+}
+
+impl Member {
+    fn place(
+        dir: &Path,
+        number: usize,
+        peer: SocketAddr,
+        everyone: &str,
+        options: &Options,
+    ) -> Self {
+        let name = format!("m{number}");
+        let client = free_addr();
+        let data_dir = dir.join(&name);
+        let mut flags = vec![
+            format!("--name={name}"),
+            format!("--data-dir={}", data_dir.display()),
+            format!("--listen-client-urls=http://{client}"),
+            format!("--advertise-client-urls=http://{client}"),
+            format!("--listen-peer-urls=http://{peer}"),
+            format!("--initial-advertise-peer-urls=http://{peer}"),
+            format!("--initial-cluster={everyone}"),
+            "--initial-cluster-token=accept".into(),
+            "--initial-cluster-state=new".into(),
+        ];
+        flags.extend(options.flags.iter().cloned());
+        let log_path = dir.join(format!("{name}.log"));
+        let env = Vec::new();
+        Self { name, client, data_dir, log_path, env, flags, child: None, log_start: 0 }
+    }
+
+    /// Its client URL.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.client)
+    }
+
+    /// Starts its process without waiting for anything.
+    pub(crate) fn spawn(&mut self) {
+        assert!(self.child.is_none(), "{} runs already", self.name);
+        let log = OpenOptions::new().create(true).append(true).open(&self.log_path);
+        let log: File = log.expect("the log file can be opened");
+        self.log_start = log.metadata().expect("an open file has a length").len();
+        let mut command = Command::new(program());
+        command.args(&self.flags).envs(self.env.iter().cloned()).stdin(Stdio::null());
+        command.stdout(log.try_clone().expect("a second handle")).stderr(log);
+        let child = command.spawn();
+        self.child = Some(child.unwrap_or_else(|error| panic!("{:?}: {error}", program())));
+    }
+
+    /// Starts its process and waits until it serves.
+    pub(crate) fn start(&mut self) {
+        self.spawn();
+        self.wait_until_ready();
+    }
+
+    /// Waits until this start of the process serves.
+    pub(crate) fn wait_until_ready(&mut self) {
+        let deadline = Instant::now() + READY_WITHIN;
+        while !self.log().contains(READY) {
+            let exited = self.child.as_mut().map(|child| child.try_wait().expect("our child"));
+            let is_running = matches!(exited, Some(None));
+            let may_go_on = is_running && Instant::now() < deadline;
+            assert!(may_go_on, "{} does not serve:\n{}", self.name, self.log_tail(25));
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// What it logged since its last start.
+    pub(crate) fn log(&self) -> String {
+        let log = fs::read(&self.log_path).unwrap_or_default();
+        let from = usize::try_from(self.log_start).unwrap_or(0).min(log.len());
+        String::from_utf8_lossy(&log[from..]).into_owned()
+    }
+
+    fn log_tail(&self, lines: usize) -> String {
+        let log = self.log();
+        let all: Vec<&str> = log.lines().collect();
+        all[all.len().saturating_sub(lines)..].join("\n")
+    }
+
+    /// Sends a signal to its process.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let child = self.child.as_ref().expect("a running member");
+        kill_process(Pid::from_child(child), signal).expect("a signal to our own child");
+    }
+
+    /// Kills its process as a power cut would, and waits for the corpse.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("a signal to our own child");
+            child.wait().expect("our own child");
+        }
+    }
+
+    /// Waits until its process has ended by itself.
+    pub(crate) fn wait_for_exit(&mut self, within: Duration) -> ExitStatus {
+        let mut child = self.child.take().expect("a running member");
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(status) = child.try_wait().expect("our own child") {
+                return status;
+            }
+            if Instant::now() > deadline {
+                self.child = Some(child);
+                panic!("{} has not ended within {within:?}", self.name);
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            // Already dead is as good as killed.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! Two members' transports on loopback.
+#![allow(clippy::unwrap_used)]
+
+mod front_fake;
+
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use front_fake::{Fake, Served, leading, loopback, serve};
+use quorate_core::error::StorageFault;
+use quorate_core::ids::{ClusterId, MemberId};
+use quorate_core::peer::{Message, PeerMessage, raftpb};
+use quorate_core::storage::{StateRead, Table};
+use quorate_io_tokio::driver::Transport;
+use quorate_io_tokio::http::Surface;
+use quorate_io_tokio::metrics::Metrics;
+use quorate_io_tokio::transport::listen::Bound;
+use quorate_io_tokio::transport::peers::{
+    Chunks, Identity, Images, Inbound, Inbox, PeerPort, Peers,
+};
+use quorate_proto::peer::image_chunk::Chunk;
+use quorate_proto::peer::{ImageChunk, ImageEnd, ImageHeader, ImageRow, ImageRows};
+use tokio::sync::mpsc;
+
+#[derive(Debug, PartialEq)]
+enum Heard {
+    Message(u64, Box<raftpb::Message>),
+    Sent(u64, bool),
+    Unreachable(u64),
+}
+
+struct Ear(mpsc::UnboundedSender<Heard>);
+
+impl Inbox for Ear {
+    fn deliver(&self, from: MemberId, message: Message) {
+        let Message::Raft(message) = message else { panic!("{message:?}") };
+        let _ = self.0.send(Heard::Message(from.get(), Box::new(message)));
+    }
+
+    fn snapshot_sent(&self, to: MemberId, delivered: bool) {
+        let _ = self.0.send(Heard::Sent(to.get(), delivered));
+    }
+
+    fn unreachable(&self, to: MemberId) {
+        let _ = self.0.send(Heard::Unreachable(to.get()));
+    }
+}
+
+/// Cuts images into chunks of one row, and keeps those that come whole.
+#[derive(Default)]
+struct Shelf {
+    kept: Mutex<Vec<Vec<ImageChunk>>>,
+    given_up: Mutex<usize>,
+    is_full: bool,
+    breaks_off: bool,
+    inbox: OnceLock<Ear>,
+}
+
+impl Images for Shelf {
+    fn chunks(&self, header: ImageHeader, image: Arc<dyn StateRead>) -> Chunks {
+        let mut chunks = vec![Ok(Chunk::Header(header))];
+        image
+            .scan(Table::Key, &[], &[], &mut |key, value| {
+                let row = ImageRow { key: Bytes::copy_from_slice(key), value: value.clone() };
+                chunks.push(Ok(Chunk::Rows(ImageRows { table: 5, rows: vec![row] })));
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        chunks.push(match self.breaks_off {
+            true => Err(StorageFault::new("row 7 cannot be read")),
+            false => Ok(Chunk::End(ImageEnd::default())),
+        });
+        Box::new(chunks.into_iter().map(|c| c.map(|chunk| ImageChunk { chunk: Some(chunk) })))
+    }
+
+    fn receive(
+        &self,
+        from: MemberId,
+        chunks: &mut dyn Iterator<Item = ImageChunk>,
+    ) -> Result<(), String> {
+        let received: Vec<ImageChunk> = chunks.collect();
+        let Some(Chunk::Header(header)) = &received[0].chunk else { panic!() };
+        let announce = header.announce.clone().unwrap();
+        if !matches!(received[received.len() - 1].chunk, Some(Chunk::End(_))) || self.is_full {
+            *self.given_up.lock().unwrap() += 1;
+            return Err("disk full".to_owned());
+        }
+        self.kept.lock().unwrap().push(received);
+        self.inbox.get().unwrap().deliver(from, Message::Raft(announce));
+        Ok(())
+    }
+}
+
+/// A store with rows.
+struct Image(Vec<(Bytes, Bytes)>);
+
+impl StateRead for Image {
+    fn get(&self, _: Table, _: &[u8]) -> Result<Option<Bytes>, StorageFault> {
+        Err(StorageFault::new("an image is only scanned"))
+    }
+
+    fn scan(
+        &self,
+        _: Table,
+        _: &[u8],
+        _: &[u8],
+        visit: &mut dyn FnMut(&[u8], &Bytes) -> ControlFlow<()>,
+    ) -> Result<(), StorageFault> {
+        for (key, value) in &self.0 {
+            if visit(key, value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Member {
+    peers: Peers,
+    heard: mpsc::UnboundedReceiver<Heard>,
+    images: Arc<Shelf>,
+    inbound: Inbound,
+    metrics: Arc<Metrics>,
+}
+
+impl Member {
+    fn new(cluster: u64, member: u64, images: Shelf) -> Self {
+        let metrics = Arc::new(Metrics::new(0));
+        let identity = Identity { cluster: ClusterId(cluster), member: MemberId(member) };
+        let handle = tokio::runtime::Handle::current();
+        let peers = Peers::new(identity, metrics.clone(), handle);
+        let (ear, heard) = mpsc::unbounded_channel();
+        images.inbox.set(Ear(ear.clone())).ok();
+        let images = Arc::new(images);
+        let inbound = peers.attach(Arc::new(Ear(ear)), images.clone());
+        Self { peers, heard, images, inbound, metrics }
+    }
+
+    fn serve(&self, bound: Bound) -> Served {
+        let port = PeerPort::new(self.inbound.clone());
+        serve(bound, Some(port), Fake::new(leading()).pages(Surface::Peer))
+    }
+
+    async fn hear(&mut self) -> Heard {
+        let heard = tokio::time::timeout(Duration::from_secs(10), self.heard.recv()).await;
+        heard.unwrap().unwrap()
+    }
+
+    /// The next message; what is said about losses is left out.
+    async fn hear_message(&mut self) -> (u64, raftpb::Message) {
+        loop {
+            if let Heard::Message(from, message) = self.hear().await {
+                return (from, *message);
+            }
+        }
+    }
+}
+
+fn raft(kind: raftpb::MessageType, term: u64) -> raftpb::Message {
+    let mut message = raftpb::Message::default();
+    message.set_type(kind);
+    message.term = term;
+    message
+}
+
+fn heartbeat(term: u64) -> PeerMessage {
+    let message = raft(raftpb::MessageType::MsgHeartbeat, term);
+    PeerMessage { message: Some(Message::Raft(message)) }
+}
+
+fn append(term: u64) -> PeerMessage {
+    let message = raft(raftpb::MessageType::MsgApp, term);
+    PeerMessage { message: Some(Message::Raft(message)) }
+}
+
+#[tokio::test]
+async fn messages_of_a_class_arrive_once_and_in_order() {
+    let a = Member::new(7, 1, Shelf::default());
+    let mut b = Member::new(7, 2, Shelf::default());
+    let port = loopback();
+    let url = format!("http://{}", port.address);
+    let _served = b.serve(port);
+    a.peers
+        .set_members([(MemberId(1), vec!["http://unused:1".to_owned()]), (MemberId(2), vec![url])]);
+    for term in 0..500 {
+        a.peers.send(MemberId(2), if term % 2 == 0 { heartbeat(term) } else { append(term) });
+    }
+    let (mut urgent, mut bulk) = (Vec::new(), Vec::new());
+    while urgent.len() + bulk.len() < 500 {
+        let (from, message) = b.hear_message().await;
+        assert_eq!(from, 1);
+        let is_bulk = message.r#type() == raftpb::MessageType::MsgApp;
+        if is_bulk { &mut bulk } else { &mut urgent }.push(message.term);
+    }
+    assert_eq!(urgent, (0..500).step_by(2).collect::<Vec<u64>>());
+    assert_eq!(bulk, (1..500).step_by(2).collect::<Vec<u64>>());
+    assert!(b.metrics.peer_received(MemberId(1)).get() > 0);
+    assert_eq!(a.metrics.peer_sent(MemberId(2)).get(), b.metrics.peer_received(MemberId(1)).get());
+}
+
+#[tokio::test]
+async fn a_peer_that_is_not_there_is_reported_and_found_when_it_comes() {
+    let mut a = Member::new(7, 1, Shelf::default());
+    let mut b = Member::new(7, 2, Shelf::default());
+    let port = loopback();
+    let address = port.address;
+    drop(port);
+    a.peers.set_members([(MemberId(2), vec![format!("http://{address}")])]);
+    a.peers.send(MemberId(2), heartbeat(1));
+    assert_eq!(a.hear().await, Heard::Unreachable(2));
+    let url = quorate_io_tokio::cli::Url { host: "127.0.0.1".to_owned(), port: address.port() };
+    let served = b.serve(quorate_io_tokio::transport::listen::bind(&url).unwrap());
+    let sending = async {
+        loop {
+            a.peers.send(MemberId(2), heartbeat(2));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        (from, message) = b.hear_message() => assert_eq!((from, message.term), (1, 2)),
+        () = sending => {}
+    }
+    drop(served);
+}
+
+#[tokio::test]
+async fn a_stranger_is_refused_and_nothing_of_it_is_believed() {
+    let mut a = Member::new(8, 1, Shelf::default());
+    let mut b = Member::new(7, 2, Shelf::default());
+    let port = loopback();
+    let url = format!("http://{}", port.address);
+    let _served = b.serve(port);
+    a.peers.set_members([(MemberId(2), vec![url])]);
+    a.peers.send(MemberId(2), heartbeat(1));
+    assert_eq!(a.hear().await, Heard::Unreachable(2));
+    a.peers.send_image(
+        MemberId(2),
+        raft(raftpb::MessageType::MsgSnap, 1),
+        Arc::new(Image(Vec::new())),
+    );
+    loop {
+        match a.hear().await {
+            Heard::Sent(2, false) => break,
+            heard => assert_eq!(heard, Heard::Unreachable(2)),
+        }
+    }
+    assert!(b.heard.try_recv().is_err());
+    assert_eq!(*b.images.given_up.lock().unwrap(), 0);
+}
+
+#[tokio::test]
+async fn an_image_arrives_whole_and_is_announced_afterwards() {
+    let mut a = Member::new(7, 1, Shelf::default());
+    let mut b = Member::new(7, 2, Shelf::default());
+    let port = loopback();
+    let url = format!("http://{}", port.address);
+    let _served = b.serve(port);
+    a.peers.set_members([(MemberId(2), vec![url])]);
+    let row = |n: u32| (Bytes::from(n.to_be_bytes().to_vec()), Bytes::from(vec![n as u8; 1_000]));
+    let rows: Vec<_> = (0..2_000).map(row).collect();
+    let announce = raft(raftpb::MessageType::MsgSnap, 9);
+    a.peers.send_image(MemberId(2), announce.clone(), Arc::new(Image(rows.clone())));
+    assert_eq!(b.hear_message().await, (1, announce));
+    assert_eq!(a.hear().await, Heard::Sent(2, true));
+    let kept = b.images.kept.lock().unwrap();
+    let received: Vec<_> = kept[0]
+        .iter()
+        .filter_map(|chunk| match &chunk.chunk {
+            Some(Chunk::Rows(rows)) => Some((rows.rows[0].key.clone(), rows.rows[0].value.clone())),
+            _ => None,
+        })
+        .collect();
+    assert!(received == rows);
+}
+
+#[tokio::test]
+async fn an_image_that_breaks_off_or_cannot_be_kept_is_not_announced() {
+    let broken = || Shelf { breaks_off: true, ..Shelf::default() };
+    let full = || Shelf { is_full: true, ..Shelf::default() };
+    for (from, to) in [(broken(), Shelf::default()), (Shelf::default(), full())] {
+        let mut a = Member::new(7, 1, from);
+        let mut b = Member::new(7, 2, to);
+        let port = loopback();
+        let url = format!("http://{}", port.address);
+        let _served = b.serve(port);
+        a.peers.set_members([(MemberId(2), vec![url])]);
+        let announce = raft(raftpb::MessageType::MsgSnap, 9);
+        a.peers.send_image(MemberId(2), announce, Arc::new(Image(Vec::new())));
+        assert_eq!(a.hear().await, Heard::Sent(2, false));
+        assert!(b.heard.try_recv().is_err());
+        assert_eq!(*b.images.given_up.lock().unwrap(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_full_queue_drops_and_says_so() {
+    let mut a = Member::new(7, 1, Shelf::default());
+    // A port that accepts and never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    a.peers.set_members([(MemberId(2), vec![url])]);
+    for term in 0..2_000 {
+        a.peers.send(MemberId(2), heartbeat(term));
+    }
+    assert_eq!(a.hear().await, Heard::Unreachable(2));
+    assert_eq!(a.metrics.peer_send_failures(MemberId(2)).get(), 2_000 - 1_024);
+}

@@ -1,0 +1,180 @@
+//! Once faults are over inside a quorum, the cluster works again (oracle 9, second half).
+//!
+//! ```text
+//!   Healed ---- 10 election timeouts ----> one leader, known to all of the quorum
+//!                                     ...  every client is served at least once
+//!   Finished: all of the quorum at the same entry with the same digest
+//! ```
+//!
+//! That open watches caught up is asked by the world's own finale, which knows who still reads.
+//! A call still open when the run ends proves nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quorate_core::Role;
+use quorate_core::ids::MemberId;
+use quorate_core::time::{Duration, Time};
+use quorate_io_sim::world::observe::{
+    CallId, ClientId, Observer, Outcome, Seen, Verdict, Violation,
+};
+
+const NAME: &str = "liveness";
+
+/// How fast the cluster under test is.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Its election timeout.
+    pub election_timeout: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { election_timeout: Duration::from_secs(1) }
+    }
+}
+
+/// The oracle. See the module.
+#[derive(Debug, Default)]
+pub struct Liveness {
+    pace: Pace,
+    roles: BTreeMap<MemberId, Role>,
+    /// Where each member is, with its digest if it was told since it got there.
+    applied: BTreeMap<MemberId, (u64, Option<u64>)>,
+    healed: Option<Healed>,
+    /// Calls made after the cluster had to work: when each client first gave one up, and those
+    /// clients that were answered.
+    given_up: BTreeMap<ClientId, Time>,
+    served: BTreeSet<ClientId>,
+    /// Calls made after that instant.
+    late_calls: BTreeSet<CallId>,
+}
+
+#[derive(Debug)]
+struct Healed {
+    quorum: Vec<MemberId>,
+    deadline: Time,
+    is_led: bool,
+}
+
+impl Liveness {
+    /// An oracle for a cluster of that pace.
+    pub fn new(pace: Pace) -> Self {
+        Self { pace, ..Self::default() }
+    }
+
+    fn note(&mut self, at: Time, seen: &Seen) {
+        match seen {
+            Seen::Role { member, role } => {
+                self.roles.insert(*member, *role);
+            }
+            Seen::Stopped { member, .. } => {
+                self.roles.remove(member);
+            }
+            Seen::Applied { member, index, digest } => {
+                self.applied.insert(*member, (index.0, Some(*digest)));
+            }
+            Seen::Installed { member, mark } => {
+                self.applied.insert(*member, (mark.index.0, None));
+            }
+            Seen::Healed { quorum } => {
+                let deadline = at + self.pace.election_timeout * 10;
+                self.healed = Some(Healed { quorum: quorum.clone(), deadline, is_led: false });
+            }
+            Seen::Called { call, .. } if self.is_due(at) => {
+                self.late_calls.insert(*call);
+            }
+            Seen::Returned { client, call, outcome } => {
+                let is_late = self.late_calls.remove(call);
+                match outcome {
+                    Outcome::Unknown if is_late => {
+                        self.given_up.entry(*client).or_insert(at);
+                    }
+                    _ => self.served.extend(is_late.then_some(*client)),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn is_due(&self, at: Time) -> bool {
+        self.healed.as_ref().is_some_and(|healed| at > healed.deadline)
+    }
+
+    /// The leader all of the quorum follow in one term, if there is one.
+    fn leader(&self, quorum: &[MemberId]) -> Option<MemberId> {
+        let first = self.roles.get(quorum.first()?)?;
+        let leader = first.leader?;
+        let follows = |member: &MemberId| {
+            let role = self.roles.get(member);
+            role.is_some_and(|role| role.leader == Some(leader) && role.term == first.term)
+        };
+        quorum.iter().all(follows).then_some(leader)
+    }
+
+    /// Remembers the first instant of one leader; objects when the deadline passes without one.
+    fn check_leader(&mut self, at: Time) -> Result<(), String> {
+        let Some(healed) = &self.healed else { return Ok(()) };
+        if healed.is_led {
+            return Ok(());
+        }
+        let is_led = self.leader(&healed.quorum).is_some();
+        if !is_led && at > healed.deadline {
+            let views: Vec<String> = healed.quorum.iter().map(|id| self.view_of(*id)).collect();
+            return Err(format!(
+                "no leader 10 election timeouts after healing: {}",
+                views.join(", ")
+            ));
+        }
+        if let Some(healed) = &mut self.healed {
+            healed.is_led = is_led;
+        }
+        Ok(())
+    }
+
+    fn view_of(&self, member: MemberId) -> String {
+        match self.roles.get(&member) {
+            Some(Role { term, leader: Some(leader), .. }) => {
+                format!("{member} follows {leader} in term {term}")
+            }
+            Some(Role { term, leader: None, .. }) => format!("{member} has none in term {term}"),
+            None => format!("{member} is silent"),
+        }
+    }
+
+    fn check_end(&self, at: Time, quorum: &[MemberId]) -> Result<(), String> {
+        let unserved = |client: &ClientId| !self.served.contains(client);
+        let waited = self.given_up.iter().filter(|(_, since)| **since < at);
+        if let Some(client) = waited.map(|(client, _)| client).find(|it| unserved(it)) {
+            return Err(format!("client {} was never served after healing", client.0));
+        }
+        let states: Vec<_> = quorum.iter().map(|id| (id, self.applied.get(id))).collect();
+        let differ = |a: Option<&(u64, Option<u64>)>, b: Option<&(u64, Option<u64>)>| {
+            let (Some((a, a_digest)), Some((b, b_digest))) = (a, b) else { return false };
+            a != b || a_digest.is_some() && b_digest.is_some() && a_digest != b_digest
+        };
+        match states.windows(2).find(|pair| differ(pair[0].1, pair[1].1)) {
+            Some(pair) => {
+                let told = |(id, state): (&MemberId, Option<&(u64, Option<u64>)>)| {
+                    let (index, digest) = state.copied().unwrap_or_default();
+                    format!("{id} at {index} with {:016x}", digest.unwrap_or_default())
+                };
+                Err(format!("members differ at the end: {}, {}", told(pair[0]), told(pair[1])))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Observer for Liveness {
+    fn observe(&mut self, at: Time, seen: &Seen) -> Result<(), Violation> {
+        self.note(at, seen);
+        let judged = match seen {
+            Seen::Finished { quorum } => self.check_end(at, quorum),
+            _ => self.check_leader(at),
+        };
+        judged.map_err(|what| Violation { verdict: Verdict::Liveness, oracle: NAME, what })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+//! Healing, in time and not.
+
+use quorate_core::ids::{LogIndex, Term};
+use quorate_core::{Request, Response};
+use quorate_io_sim::world::observe::Operation;
+use quorate_proto::etcdserverpb as pb;
+
+use super::*;
+
+const A: MemberId = MemberId(1);
+const B: MemberId = MemberId(2);
+
+fn follows(member: MemberId, leader: Option<MemberId>) -> Seen {
+    let role = Role { term: Term(2), leader, is_leader: leader == Some(member) };
+    Seen::Role { member, role }
+}
+
+fn healed() -> Seen {
+    Seen::Healed { quorum: vec![A, B] }
+}
+
+fn finished() -> Seen {
+    Seen::Finished { quorum: vec![A, B] }
+}
+
+fn called(call: u64) -> Seen {
+    let operation = Operation::Request(Request::Put(pb::PutRequest::default()));
+    Seen::Called { client: ClientId(4), call: CallId(call), member: A, operation }
+}
+
+fn returned(call: u64, outcome: Outcome) -> Seen {
+    Seen::Returned { client: ClientId(4), call: CallId(call), outcome }
+}
+
+const fn applied(member: MemberId, index: u64, digest: u64) -> Seen {
+    Seen::Applied { member, index: LogIndex(index), digest }
+}
+
+/// What the oracle says of events at their seconds.
+fn said(all: Vec<(u64, Seen)>) -> String {
+    let mut oracle = Liveness::new(Pace::default());
+    for (at, seen) in all {
+        let at = Time::ZERO + Duration::from_secs(at);
+        if let Err(violation) = oracle.observe(at, &seen) {
+            assert_eq!(violation.verdict, Verdict::Liveness);
+            return violation.what;
+        }
+    }
+    "fine".to_owned()
+}
+
+#[test]
+fn a_cluster_that_works_again_is_accepted() {
+    let put = Outcome::Response(Response::Put(pb::PutResponse::default()));
+    assert_eq!(
+        said(vec![
+            (0, follows(A, None)),
+            (1, healed()),
+            (5, follows(A, Some(B))),
+            (6, follows(B, Some(B))),
+            (12, called(1)),
+            (13, returned(1, Outcome::Unknown)),
+            (14, called(2)),
+            (15, returned(2, put)),
+            (16, applied(A, 7, 1)),
+            (16, applied(B, 7, 1)),
+            (20, finished()),
+        ]),
+        "fine"
+    );
+}
+
+#[test]
+fn no_common_leader_in_time_is_found() {
+    assert_eq!(
+        said(
+            vec![(0, follows(A, Some(B))), (1, healed()), (5, follows(B, None)), (12, called(1)),]
+        ),
+        "no leader 10 election timeouts after healing: 1 follows 2 in term 2, 2 has none in term 2"
+    );
+}
+
+#[test]
+fn an_unserved_client_is_found() {
+    assert_eq!(
+        said(vec![
+            (0, follows(A, Some(B))),
+            (0, follows(B, Some(B))),
+            (1, healed()),
+            (12, called(1)),
+            (13, returned(1, Outcome::Unknown)),
+            (20, finished()),
+        ]),
+        "client 4 was never served after healing"
+    );
+}
+
+#[test]
+fn members_that_differ_at_the_end_are_found() {
+    assert_eq!(
+        said(vec![(1, applied(A, 7, 1)), (1, applied(B, 6, 2)), (2, finished())]),
+        "members differ at the end: 1 at 7 with 0000000000000001, 2 at 6 with 0000000000000002"
+    );
+}

@@ -1,0 +1,242 @@
+//! Raft's invariants, judged at every event (oracle 5).
+//!
+//! - *election safety*: no two leaders in one term;
+//! - *log matching*: entries of equal index and term are equal, and so are those before them;
+//! - *leader completeness*: a new leader has every entry committed in an earlier term;
+//! - *commit*: what is handed to a state machine is durable on a quorum of the voters, and no two
+//!   members ever have different entries committed at one index, nor the same entry twice.
+//!
+//! Each event costs the entries it carries, never the length of a log: log matching is held by
+//! induction, an entry and the term of the one before it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use prost::Message;
+use quorate_core::ids::{MemberId, Term};
+use quorate_core::storage::{Entry, EntryKind};
+use quorate_core::time::Time;
+use quorate_io_sim::world::observe::{Observer, Seen, Violation};
+use quorate_proto::raftpb::{self, ConfChangeType as Kind};
+
+use super::logs::Logs;
+use super::wrong;
+
+const NAME: &str = "raft";
+
+/// Entries of this term are what every member of a new group begins with: nobody elected it, and
+/// each has them committed from the start.
+const BOOTSTRAP_TERM: u64 = 1;
+
+/// The oracle. See the module.
+#[derive(Debug, Default)]
+pub struct Raft {
+    logs: Logs,
+    leaders: BTreeMap<Term, MemberId>,
+    /// By index and term: the entry, and the term of the one before it where it was known.
+    entries: BTreeMap<(u64, u64), (Entry, Option<u64>)>,
+    /// By index: what is committed.
+    committed: BTreeMap<u64, Entry>,
+    /// By term: the last index committed with it.
+    last_of_term: BTreeMap<u64, u64>,
+    /// What each running member was handed last.
+    handed: BTreeMap<MemberId, u64>,
+    groups: Groups,
+}
+
+/// Who votes: the newest configuration, and the one before it, which may still decide.
+#[derive(Debug, Default)]
+struct Groups {
+    newest: Group,
+    before: Group,
+    /// The entry that made the newest.
+    index: u64,
+}
+
+/// Voters, and those of the outgoing half of a joint configuration.
+#[derive(Clone, Debug, Default)]
+struct Group {
+    voters: BTreeSet<u64>,
+    outgoing: BTreeSet<u64>,
+}
+
+impl Group {
+    fn has_quorum(&self, has: impl Fn(u64) -> bool) -> bool {
+        let majority = |voters: &BTreeSet<u64>| {
+            voters.is_empty() || 2 * voters.iter().filter(|id| has(**id)).count() > voters.len()
+        };
+        !self.voters.is_empty() && majority(&self.voters) && majority(&self.outgoing)
+    }
+
+    fn change(&mut self, kind: Kind, node: u64) {
+        match kind {
+            Kind::ConfChangeAddNode => {
+                self.voters.insert(node);
+            }
+            Kind::ConfChangeRemoveNode | Kind::ConfChangeAddLearnerNode => {
+                self.voters.remove(&node);
+            }
+            Kind::ConfChangeUpdateNode => {}
+        }
+    }
+}
+
+impl Groups {
+    fn start(&mut self, state: &raftpb::ConfState, index: u64) {
+        if index >= self.index && !state.voters.is_empty() {
+            self.newest.voters = state.voters.iter().copied().collect();
+            self.newest.outgoing = state.voters_outgoing.iter().copied().collect();
+            self.before = self.newest.clone();
+            self.index = index;
+        }
+    }
+
+    fn apply_entry(&mut self, entry: &Entry) {
+        if entry.index.0 <= self.index || entry.kind == EntryKind::Normal {
+            return;
+        }
+        let mut next = self.newest.clone();
+        if entry.kind == EntryKind::ConfChange {
+            let Ok(change) = raftpb::ConfChange::decode(entry.data.clone()) else { return };
+            next.change(change.r#type(), change.node_id);
+        } else {
+            let Ok(change) = raftpb::ConfChangeV2::decode(entry.data.clone()) else { return };
+            next.outgoing =
+                if change.changes.len() > 1 { next.voters.clone() } else { BTreeSet::new() };
+            for single in &change.changes {
+                next.change(single.r#type(), single.node_id);
+            }
+        }
+        let before = std::mem::replace(&mut self.newest, next);
+        // A group that begins was never any smaller.
+        self.before = if entry.term.0 > BOOTSTRAP_TERM { before } else { self.newest.clone() };
+        self.index = entry.index.0;
+    }
+}
+
+impl Observer for Raft {
+    fn observe(&mut self, _at: Time, seen: &Seen) -> Result<(), Violation> {
+        let judged = match seen {
+            Seen::Role { member, role } if role.is_leader => self.check_leader(*member, role.term),
+            Seen::Persisting { member, entries, .. } => self.check_entries(*member, entries),
+            Seen::Committed { member, entries } => self.check_committed(*member, entries),
+            _ => Ok(()),
+        };
+        self.logs.follow(seen);
+        match seen {
+            Seen::Started { member, log, stored, .. } => {
+                self.handed.insert(*member, stored.index.0);
+                self.groups.start(&log.mark.conf_state, log.mark.index.0);
+                self.groups.start(&stored.conf_state, stored.index.0);
+            }
+            Seen::Installed { member, mark } => {
+                self.handed.insert(*member, mark.index.0);
+            }
+            _ => {}
+        }
+        judged.map_err(|what| wrong(NAME, what))
+    }
+}
+
+impl Raft {
+    fn check_leader(&mut self, member: MemberId, term: Term) -> Result<(), String> {
+        let leader = *self.leaders.entry(term).or_insert(member);
+        if leader != member {
+            return Err(format!("term {term} has two leaders: {leader} and {member}"));
+        }
+        let Some((_, index)) = self.last_of_term.range(..term.0).next_back() else {
+            return Ok(());
+        };
+        let log = &self.logs.of(member).accepted;
+        let committed = self.committed.get(index).map(|entry| entry.term.0);
+        if *index > log.mark() && log.term(*index) != committed {
+            return Err(format!("leader {member} of term {term} lacks committed entry {index}"));
+        }
+        Ok(())
+    }
+
+    fn check_entries(&mut self, member: MemberId, entries: &[Entry]) -> Result<(), String> {
+        let mut before: Option<&Entry> = None;
+        for entry in entries {
+            let (index, term) = (entry.index.0, entry.term.0);
+            let term_before = match before {
+                Some(before) if before.index.next() == entry.index => Some(before.term.0),
+                Some(before) => {
+                    let before = before.index;
+                    return Err(format!("member {member} writes entry {index} after {before}"));
+                }
+                None => self.logs.of(member).accepted.term(index - 1),
+            };
+            if let Some(committed) = self.committed.get(&index)
+                && committed != entry
+            {
+                let old = committed.term;
+                return Err(format!(
+                    "member {member} replaces committed entry {index} of term {old} by term {term}"
+                ));
+            }
+            let known = self.entries.entry((index, term)).or_insert((entry.clone(), term_before));
+            let is_same_before =
+                known.1.is_none() || term_before.is_none() || known.1 == term_before;
+            if known.0 != *entry || !is_same_before {
+                return Err(format!(
+                    "entry {index} of term {term} on member {member} differs from another's"
+                ));
+            }
+            before = Some(entry);
+        }
+        Ok(())
+    }
+
+    fn check_committed(&mut self, member: MemberId, entries: &[Entry]) -> Result<(), String> {
+        for entry in entries {
+            let index = entry.index.0;
+            let last = self.handed.entry(member).or_insert(index - 1);
+            if index != *last + 1 {
+                return Err(format!("member {member} hands out entry {index} after {last}"));
+            }
+            *last = index;
+            if let Some(known) = self.committed.get(&index)
+                && known != entry
+            {
+                let (a, b) = (known.term, entry.term);
+                return Err(format!("entry {index} is committed twice: of term {a} and of {b}"));
+            }
+        }
+        let Some(last) = entries.last().filter(|last| !self.committed.contains_key(&last.index.0))
+        else {
+            return Ok(());
+        };
+        self.check_quorum(member, last)?;
+        for entry in entries {
+            self.last_of_term.insert(entry.term.0, entry.index.0);
+            self.groups.apply_entry(entry);
+            self.committed.insert(entry.index.0, entry.clone());
+        }
+        Ok(())
+    }
+
+    fn check_quorum(&self, member: MemberId, entry: &Entry) -> Result<(), String> {
+        let (index, term) = (entry.index.0, entry.term.0);
+        if term <= BOOTSTRAP_TERM {
+            return Ok(());
+        }
+        let logs: BTreeMap<u64, _> = self.logs.all().map(|(id, log)| (id.0, log)).collect();
+        let has = |id: u64| {
+            logs.get(&id).is_some_and(|log| {
+                log.durable.term(index) == Some(term) || log.durable.mark() > index
+            })
+        };
+        if self.groups.newest.has_quorum(has) || self.groups.before.has_quorum(has) {
+            return Ok(());
+        }
+        let durable: Vec<u64> = logs.keys().copied().filter(|id| has(*id)).collect();
+        let voters = &self.groups.newest.voters;
+        Err(format!(
+            "member {member} has entry {index} of term {term} committed, durable on {durable:x?} \
+             of voters {voters:x?}"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests;

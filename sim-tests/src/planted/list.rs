@@ -1,0 +1,163 @@
+//! The mistakes.
+
+/// One mistake. See the module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bug {
+    /// Its name, and the value of the cfg.
+    pub name: &'static str,
+    /// Where it was made for real, or the family it stands for.
+    pub from: &'static str,
+    /// What it breaks.
+    pub breaks: &'static str,
+    /// The branch: file, and what the planted line does.
+    pub place: &'static str,
+    /// The oracle expected to object first.
+    pub oracle: &'static str,
+}
+
+/// All of them.
+pub const BUGS: &[Bug] = &[
+    Bug {
+        name: "vote-before-persist",
+        from: "raft: a vote answered before it is persisted",
+        breaks: "after a crash a member votes twice in one term; two leaders",
+        place: "core/src/raft/disk.rs hold(): MsgVote and MsgVoteResp count as behind batch 0",
+        oracle: "durability",
+    },
+    Bug {
+        name: "ack-before-sync",
+        from: "etcd 14370: a single node answers before its log is synced",
+        breaks: "an acknowledged write is gone after a crash",
+        place: "core/src/replica.rs emit(): \
+                a sole voter calls handle_persisted for the batch it emits",
+        oracle: "raft",
+    },
+    Bug {
+        name: "applied-index-ahead",
+        from: "etcd 13766: the applied index stored ahead of its data",
+        breaks: "a crash between the two skips entries; members differ",
+        place: "core/src/schema/progress.rs encode(): writes the index after the mark's",
+        oracle: "agreement",
+    },
+    Bug {
+        name: "entry-reapplied",
+        from: "etcd 14685: entries replayed twice after a restart",
+        breaks: "a revision is made twice; members differ",
+        place: "core/src/apply/mod.rs apply(): \
+                `<=` becomes `<`, and check_order lets an equal index by",
+        oracle: "agreement",
+    },
+    Bug {
+        name: "read-barrier-skipped",
+        from: "etcd 7331: a read answered before the first commit of the term",
+        breaks: "a deposed leader serves the past to linearizable reads",
+        place: "core/src/replica.rs handle_barrier(): \
+                a leader answers at once with its commit index",
+        oracle: "linear",
+    },
+    Bug {
+        name: "compaction-drops-live",
+        from: "etcd 18089: compaction at exactly the tombstone's revision",
+        breaks: "reads and watches at the compacted revision miss a change",
+        place: "core/src/mvcc/index/history.rs remains(): \
+                the version at the revision itself goes too",
+        oracle: "linear",
+    },
+    Bug {
+        name: "watch-progress-overtakes",
+        from: "etcd 15220: watch progress overtakes events",
+        breaks: "a client resumes behind events it never got",
+        place: "core/src/watch/progress.rs notify(), answer_wish(): \
+                do not ask whether it is synced",
+        oracle: "watch",
+    },
+    Bug {
+        name: "watch-splits-revision",
+        from: "the rest: a transaction split over two watch responses",
+        breaks: "watchers see half a transaction",
+        place: "core/src/watch/catch_up.rs read_slice(): \
+                cut events at 3, reached at the last one's revision",
+        oracle: "watch",
+    },
+    Bug {
+        name: "lease-revoked-by-deposed-leader",
+        from: "etcd 12528, 15247: a stalled leader revokes leases",
+        breaks: "keys of a lease that is kept alive disappear",
+        place: "core/src/lease/expiry.rs demote(): keeps the duty",
+        oracle: "lease",
+    },
+    Bug {
+        name: "install-overwritten",
+        from: "etcd 13922: a snapshot overwritten by an older commit",
+        breaks: "rows of the past come back behind an installed image",
+        place: "io-sim/src/world/disk/store.rs complete(): \
+                batches of an earlier epoch are executed",
+        oracle: "agreement",
+    },
+    Bug {
+        name: "torn-tail-accepted",
+        from: "etcd 15069: torn last log record",
+        breaks: "garbage is read as an entry",
+        place: "io-sim/src/world/disk/log.rs crash(): \
+                a torn last entry stays, with half of its data",
+        oracle: "raft",
+    },
+    Bug {
+        name: "revision-differs-after-restart",
+        from: "the rest: revision reused after a restart",
+        breaks: "two writes share a revision",
+        place: "core/src/mvcc/store.rs open(): \
+                the newest live key's revision, not the last record's",
+        oracle: "agreement",
+    },
+    Bug {
+        name: "expired-lease-forgotten",
+        from: "etcd 10686: an expired lease forgotten when its revoke failed once",
+        breaks: "a lease lives for ever",
+        place: "core/src/lease/expiry.rs on_revoke_failed(), take_expired(): never due again",
+        oracle: "lease",
+    },
+    Bug {
+        name: "committed-suffix-cut",
+        from: "raft: a matching suffix cut by a stale append",
+        breaks: "a committed entry is lost on a quorum",
+        place: "io-sim/src/world/disk/log.rs append(): an equal entry cuts what follows",
+        oracle: "durability",
+    },
+    Bug {
+        name: "message-for-another",
+        from: "etcd 17813: a message for another member accepted",
+        breaks: "votes and acknowledgements count for the wrong member",
+        place: "core/src/raft/message.rs check_address(): the receiver's id is not looked at",
+        oracle: "raft",
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_words_and_all_is_told() {
+        let names: BTreeSet<&str> = BUGS.iter().map(|bug| bug.name).collect();
+        assert_eq!(names.len(), BUGS.len());
+        for bug in BUGS {
+            let is_plain = bug.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+            assert!(is_plain, "{}", bug.name);
+            assert!(bug.place.starts_with("core/src/") || bug.place.starts_with("io-sim/src/"));
+            let oracles = [
+                "linear",
+                "watch",
+                "agreement",
+                "durability",
+                "raft",
+                "lease",
+                "bounds",
+                "liveness",
+            ];
+            assert!(oracles.contains(&bug.oracle), "{}", bug.oracle);
+        }
+    }
+}
