@@ -57,7 +57,7 @@ impl<B: Build, O: Observer> World<B, O> {
                 if let Some(content) = image {
                     return self.send_image(at, transit(message), content);
                 }
-                if let Some(again) = again {
+                if let Some(again) = again.filter(|_| !is_proposal(&message)) {
                     let event = Event::Arrive(transit(message.clone()));
                     self.queue.push(again, Class::Network, event);
                 }
@@ -136,4 +136,11 @@ impl<B: Build, O: Observer> World<B, O> {
         }
         has_room
     }
+}
+
+/// A proposal that arrives twice is proposed twice. No ordered stream delivers twice what is
+/// sent once, and nothing else in the group depends on that.
+fn is_proposal(message: &PeerMessage) -> bool {
+    let Some(Message::Raft(raft)) = &message.message else { return false };
+    raft.r#type() == raftpb::MessageType::MsgProp
 }

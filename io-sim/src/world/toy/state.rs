@@ -107,7 +107,7 @@ impl ToyState {
         self.pending.insert(id, token);
         let entry = pb::InternalRaftRequest { id, put: Some(put), ..Default::default() };
         let data = Bytes::from(entry.encode_to_vec());
-        self.outputs.push_back(StateOutput::Propose { id: RequestId(id), data });
+        self.outputs.push_back(StateOutput::Propose { id: RequestId(id), data, only_in: None });
     }
 
     fn apply(&mut self, entry: &Entry) {
