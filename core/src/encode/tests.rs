@@ -54,8 +54,9 @@ const TO: MemberId = MemberId(7);
 fn replica_inputs_differ() {
     let mark = SnapshotMark::default();
     let all = [
-        ReplicaInput::Propose { id: RequestId(7), data: Bytes::new() },
-        ReplicaInput::Propose { id: RequestId(7), data: Bytes::from_static(b"\0") },
+        ReplicaInput::Propose { id: RequestId(7), data: Bytes::new(), only_in: None },
+        ReplicaInput::Propose { id: RequestId(7), data: Bytes::new(), only_in: Some(Term(1)) },
+        ReplicaInput::Propose { id: RequestId(7), data: Bytes::from_static(b"\0"), only_in: None },
         ReplicaInput::Barrier { context: BarrierId(7) },
         ReplicaInput::Peer { from: TO, message: raftpb::Message::default() },
         ReplicaInput::Persisted { number: 7 },
@@ -104,7 +105,6 @@ fn state_inputs_differ() {
         StateInput::Request { token, request: Request::Put(pb::PutRequest::default()) },
         StateInput::Request { token, request: Request::Txn(pb::TxnRequest::default()) },
         StateInput::Read { token },
-        StateInput::Forget { token },
         StateInput::StreamOpened { stream, frame_bytes_max: 7 },
         StateInput::StreamMessage { stream, message: pb::WatchRequest::default() },
         StateInput::StreamReady { stream, frames: 7 },
@@ -142,7 +142,8 @@ fn state_outputs_differ() {
         StateOutput::Respond { token, result: Err(Refusal::NoLeader) },
         StateOutput::ReadReady { token, result: Err(Refusal::NoLeader) },
         StateOutput::Stream { stream, frame: pb::WatchResponse::default() },
-        StateOutput::Propose { id: RequestId(7), data: Bytes::new() },
+        StateOutput::Propose { id: RequestId(7), data: Bytes::new(), only_in: None },
+        StateOutput::Propose { id: RequestId(7), data: Bytes::new(), only_in: Some(Term(1)) },
         StateOutput::Barrier { context: BarrierId(7) },
         StateOutput::Applied { index: INDEX, digest: 7 },
         StateOutput::Applied { index: INDEX, digest: 8 },

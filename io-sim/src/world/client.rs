@@ -81,6 +81,8 @@ pub(super) enum Purposed {
 pub(super) struct Stream {
     client: usize,
     node: usize,
+    /// The connection it is on, once a frame was sent: it does not outlive that.
+    connection: Option<u32>,
     /// A frame was lost: nothing more may arrive.
     is_broken: bool,
 }
@@ -220,14 +222,15 @@ impl<B: Build, O: Observer> World<B, O> {
         }
     }
 
-    fn send_down(&mut self, node: usize, client: usize, message: Downward) -> bool {
+    /// Over which connection it is on its way, if it is.
+    fn send_down(&mut self, node: usize, client: usize, message: Downward) -> Option<u32> {
         let (a, b) = (Place::Member(node), Place::Client(client));
         let Fate::Arrives { at, connection, .. } = self.network.send(self.now(), a, b, 1) else {
-            return false;
+            return None;
         };
         let event = Event::Down(node, client, connection, message);
         self.queue.push(at, Class::Network, event);
-        true
+        Some(connection)
     }
 
     pub(super) fn arrive_up(&mut self, client: usize, node: usize, over: u32, message: Upward) {
@@ -303,7 +306,14 @@ impl<B: Build, O: Observer> World<B, O> {
         let Some(open) = self.clients.streams.get(&stream) else { return };
         let (client, is_broken) = (open.client, open.is_broken);
         self.owe_credit(node, client, stream);
-        if !is_broken && !self.send_down(node, client, message) {
+        if is_broken {
+            return;
+        }
+        let sent = self.send_down(node, client, message);
+        let Some(open) = self.clients.streams.get_mut(&stream) else { return };
+        let is_whole = sent.is_some() && open.connection.is_none_or(|old| Some(old) == sent);
+        open.connection = sent;
+        if !is_whole {
             self.break_stream(stream);
         }
     }

@@ -63,7 +63,7 @@ impl Describe for PeerMessage {
 impl Describe for ReplicaInput {
     fn describe(&self) -> String {
         match self {
-            Self::Propose { id, data } => format!("<propose {:x} {}B", id.0, data.len()),
+            Self::Propose { id, data, .. } => format!("<propose {:x} {}B", id.0, data.len()),
             Self::Barrier { context } => format!("<barrier {:x}", context.0),
             Self::Peer { from, message } => format!("<{from} {}", message.describe()),
             Self::Persisted { number } => format!("<persisted {number}"),
@@ -99,7 +99,6 @@ impl Describe for StateInput {
         match self {
             Self::Request { token, request } => format!("<#{token} {}", short(request)),
             Self::Read { token } => format!("<#{token} read"),
-            Self::Forget { token } => format!("<#{token} forget"),
             Self::StreamOpened { stream, .. } => format!("<stream {stream} opened"),
             Self::StreamMessage { stream, message } => {
                 format!("<stream {stream} {}", short(&message.request_union))
@@ -133,7 +132,7 @@ impl Describe for StateOutput {
             },
             Self::Stream { stream, frame } => format!(">stream {stream} {}", short(frame)),
             Self::Publish(view) => format!(">publish {}", view.facts.applied),
-            Self::Propose { id, data } => format!(">propose {:x} {}B", id.0, data.len()),
+            Self::Propose { id, data, .. } => format!(">propose {:x} {}B", id.0, data.len()),
             Self::Barrier { context } => format!(">barrier {:x}", context.0),
             Self::Applied { index, digest } => format!(">applied {index} ={digest:016x}"),
             Self::Store(batch) => format!(">store {} {} rows", batch.index, batch.writes.len()),

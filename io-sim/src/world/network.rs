@@ -195,11 +195,12 @@ impl Network {
         self.links[place].reset();
     }
 
-    /// Ends all cuts and clogs on a link.
+    /// Ends all cuts and clogs on a link and begins anew: nothing waits behind what is still late.
     pub fn heal(&mut self, from: Place, to: Place) {
         let place = self.place(from, to);
         let link = &mut self.links[place];
         (link.cut_until, link.clogged_until) = (0, 0);
+        link.reset();
     }
 
     /// From now on nothing is lost, doubled or late by chance.

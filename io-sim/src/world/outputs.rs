@@ -175,7 +175,10 @@ impl<B: Build, O: Observer> World<B, O> {
                 self.pass_on(node, stream, Downward::Frame { stream, frame });
             }
             StateOutput::Publish(view) => self.nodes[node].view = Some(view),
-            StateOutput::Propose { id, data } => self.propose(node, id, data),
+            StateOutput::Propose { id, data, only_in } => {
+                self.tell_proposed(node, id, &data);
+                self.give_replica(node, ReplicaInput::Propose { id, data, only_in });
+            }
             StateOutput::Barrier { context } => {
                 self.give_replica(node, ReplicaInput::Barrier { context });
             }
@@ -196,7 +199,7 @@ impl<B: Build, O: Observer> World<B, O> {
         }
     }
 
-    fn propose(&mut self, node: usize, id: RequestId, data: bytes::Bytes) {
+    fn tell_proposed(&mut self, node: usize, id: RequestId, data: &bytes::Bytes) {
         let unproposed = &mut self.nodes[node].unproposed;
         let call = match InternalRaftRequest::decode(data.clone()) {
             Ok(entry) if !unproposed.is_empty() => {
@@ -207,7 +210,6 @@ impl<B: Build, O: Observer> World<B, O> {
         };
         let member = self.nodes[node].id();
         self.tell(&Seen::Proposed { member, id, call, data: data.clone() });
-        self.give_replica(node, ReplicaInput::Propose { id, data });
     }
 
     fn store(&mut self, node: usize, batch: Batch) {

@@ -52,12 +52,12 @@ impl<B: Build, O: Observer> World<B, O> {
             }
             Fate::Arrives { at, again, connection, astray } => {
                 let wrong = (to + 1) % self.nodes.len();
-                let at_node = if astray { wrong } else { to };
+                let at_node = if astray && image.is_none() { wrong } else { to };
                 let transit = |message| Transit { from, to, at: at_node, connection, message };
                 if let Some(content) = image {
                     return self.send_image(at, transit(message), content);
                 }
-                if let Some(again) = again {
+                if let Some(again) = again.filter(|_| !is_proposal(&message)) {
                     let event = Event::Arrive(transit(message.clone()));
                     self.queue.push(again, Class::Network, event);
                 }
@@ -136,4 +136,11 @@ impl<B: Build, O: Observer> World<B, O> {
         }
         has_room
     }
+}
+
+/// A proposal that arrives twice is proposed twice. No ordered stream delivers twice what is
+/// sent once, and nothing else in the group depends on that.
+fn is_proposal(message: &PeerMessage) -> bool {
+    let Some(Message::Raft(raft)) = &message.message else { return false };
+    raft.r#type() == raftpb::MessageType::MsgProp
 }

@@ -1,25 +1,73 @@
-//! The machines `quorate-sim` drives.
+//! The machines `quorate-sim` drives: the core's own, under every oracle.
 
-use quorate_io_sim::world::Plan;
-use quorate_io_sim::world::toy::{Planted, Toy};
+use std::sync::Arc;
+
+use quorate_core::error::StorageFault;
+use quorate_core::event::ReadError;
+use quorate_core::storage::{LogContents, SnapshotMark, StateRead};
+use quorate_core::time::{Duration, Time};
+use quorate_core::{Config, Replica, State, View, txn};
+use quorate_io_sim::world::{Build, Plan};
+use quorate_proto::etcdserverpb as pb;
+use quorate_sim_tests::oracle::Oracles;
+use quorate_sim_tests::oracle::liveness::Pace;
 
 use super::Subject;
 
-/// The toy machines of the simulated world: they replicate puts from a leader that never changes.
+/// The core's machines.
 pub(crate) struct Members;
 
-impl Subject for Members {
-    type Build = Toy;
-    type Judges = ();
+impl Build for Members {
+    type Replica = Replica;
+    type State = State;
 
-    fn build() -> Toy {
-        Toy(Planted::Nothing)
+    fn open_state(
+        &self,
+        config: &Config,
+        image: Arc<dyn StateRead>,
+        now: Time,
+    ) -> Result<State, StorageFault> {
+        State::open(config, image, now)
     }
 
-    fn judges(_: &Plan) {}
+    fn mark(&self, state: &State) -> SnapshotMark {
+        state.mark()
+    }
 
-    /// The first member leads for ever, so the run must end with it.
+    fn open_replica(
+        &self,
+        config: &Config,
+        stored: SnapshotMark,
+        log: LogContents,
+        now: Time,
+    ) -> Result<Replica, StorageFault> {
+        Replica::open(config, stored, log, now)
+    }
+
+    fn range(
+        &self,
+        view: &View,
+        request: &pb::RangeRequest,
+    ) -> Result<pb::RangeResponse, ReadError> {
+        txn::check_range(request)?;
+        let response = txn::read_range(&view.kv, request)?;
+        Ok(pb::RangeResponse { header: Some(view.header(view.kv.revision())), ..response })
+    }
+}
+
+impl Subject for Members {
+    type Build = Self;
+    type Judges = Oracles;
+
+    fn build() -> Self {
+        Self
+    }
+
+    fn judges(plan: &Plan) -> Oracles {
+        Oracles::all(Pace { election_timeout: Duration::from_millis(plan.shape.election_ms) })
+    }
+
     fn fit(plan: Plan) -> Plan {
-        Plan { quorum: plan.quorum | 1, ..plan }
+        plan
     }
 }

@@ -98,7 +98,9 @@ impl<B: Build, O: Observer> World<B, O> {
         let node = watcher.node;
         (watcher.stream, watcher.is_created, watcher.waits) = (Some(stream), false, 0);
         let message = watcher.request();
-        self.clients.streams.insert(stream, Stream { client, node, is_broken: false });
+        self.clients
+            .streams
+            .insert(stream, Stream { client, node, connection: None, is_broken: false });
         let member = self.nodes[node].id();
         self.tell(&Seen::StreamOpened { client: ClientId(client as u32), stream, member });
         self.send_up(client, node, Upward::Open(stream));

@@ -11,7 +11,7 @@ use quorate_core::error::{Refusal, StorageFault};
 use quorate_core::event::KeyRange;
 use quorate_core::ids::{LogIndex, RequestId, StreamId, Token};
 use quorate_core::output::Batch;
-use quorate_core::storage::{Entry, SnapshotMark, StateRead, Table, Write};
+use quorate_core::storage::{Entry, EntryKind, SnapshotMark, StateRead, Table, Write};
 use quorate_core::time::{Time, Wake};
 use quorate_core::{Config, Machine, Request, Response, StateInput, StateOutput};
 use quorate_proto::etcdserverpb as pb;
@@ -26,6 +26,7 @@ pub struct ToyState {
     config: Config,
     planted: Planted,
     applied: u64,
+    term: u64,
     digest: u64,
     history: Vec<mvccpb::KeyValue>,
     epoch: u64,
@@ -53,6 +54,7 @@ impl ToyState {
             config: config.clone(),
             planted,
             applied: 0,
+            term: 0,
             digest: 0,
             history: Vec::new(),
             epoch: 0,
@@ -68,6 +70,7 @@ impl ToyState {
 
     fn load(&mut self, image: Arc<dyn StateRead>) -> Result<(), StorageFault> {
         self.applied = number(image.as_ref(), b"applied")?;
+        self.term = number(image.as_ref(), b"term")?;
         self.digest = number(image.as_ref(), b"digest")?;
         self.history.clear();
         image.scan(Table::Key, b"", b"", &mut |_, value| {
@@ -104,14 +107,28 @@ impl ToyState {
         self.pending.insert(id, token);
         let entry = pb::InternalRaftRequest { id, put: Some(put), ..Default::default() };
         let data = Bytes::from(entry.encode_to_vec());
-        self.outputs.push_back(StateOutput::Propose { id: RequestId(id), data });
+        self.outputs.push_back(StateOutput::Propose { id: RequestId(id), data, only_in: None });
     }
 
     fn apply(&mut self, entry: &Entry) {
         assert_eq!(entry.index.0, self.applied + 1, "entries come in order, once");
         assert!(self.planted != Planted::Panic || entry.index.0 != 100, "one too many");
-        let request = pb::InternalRaftRequest::decode(entry.data.clone()).expect("was encoded");
-        let put = request.put.expect("only puts are proposed");
+        (self.applied, self.term) = (entry.index.0, entry.term.0);
+        let request = pb::InternalRaftRequest::decode(entry.data.clone()).ok();
+        let id = request.as_ref().map_or(0, |request| request.id);
+        match request.and_then(|request| request.put) {
+            Some(put) if entry.kind == EntryKind::Normal => self.apply_put(put),
+            // A leader's first entry, or a change of the group.
+            _ => self.conclude(entry.index, None),
+        }
+        if let Some(token) = self.pending.remove(&id) {
+            let put = pb::PutResponse { header: self.header(), prev_kv: None };
+            let result = Ok(Response::Put(put));
+            self.outputs.push_back(StateOutput::Respond { token, result });
+        }
+    }
+
+    fn apply_put(&mut self, put: pb::PutRequest) {
         let kv = mvccpb::KeyValue {
             key: put.key,
             value: put.value,
@@ -119,20 +136,11 @@ impl ToyState {
             ..mvccpb::KeyValue::default()
         };
         self.history.push(kv.clone());
-        self.applied = entry.index.0;
         self.digest = kv
             .encode_to_vec()
             .iter()
             .fold(self.digest, |digest, byte| draw(digest, u64::from(*byte), self.applied, 0));
-        let own = if self.planted == Planted::OwnDigest { self.config.member.0 } else { 0 };
-        let digest = self.digest ^ own;
-        self.outputs.push_back(StateOutput::Applied { index: entry.index, digest });
-        self.store(&kv);
-        if let Some(token) = self.pending.remove(&request.id) {
-            let put = pb::PutResponse { header: self.header(), prev_kv: None };
-            let result = Ok(Response::Put(put));
-            self.outputs.push_back(StateOutput::Respond { token, result });
-        }
+        self.conclude(LogIndex(self.applied), Some(&kv));
         let on_key = |range: &Option<KeyRange>| range.as_ref().is_some_and(|r| r.contains(&kv.key));
         let streams = self.streams.iter().filter(|stream| on_key(stream.1));
         for stream in streams.map(|stream| *stream.0).collect::<Vec<_>>() {
@@ -140,20 +148,31 @@ impl ToyState {
         }
     }
 
-    fn store(&mut self, kv: &mvccpb::KeyValue) {
+    /// Reports an entry as applied, and stores it with what it wrote.
+    fn conclude(&mut self, index: LogIndex, kv: Option<&mvccpb::KeyValue>) {
+        let own = if self.planted == Planted::OwnDigest { self.config.member.0 } else { 0 };
+        let digest = self.digest ^ own;
+        self.outputs.push_back(StateOutput::Applied { index, digest });
         let row = |table, key: &[u8], value: &[u8]| Write {
             table,
             key: Bytes::copy_from_slice(key),
             value: Some(Bytes::copy_from_slice(value)),
         };
-        let writes = vec![
-            row(Table::Key, &kv.mod_revision.to_be_bytes(), &kv.encode_to_vec()),
+        let mut writes = vec![
             row(Table::Meta, b"applied", &self.applied.to_le_bytes()),
+            row(Table::Meta, b"term", &self.term.to_le_bytes()),
             row(Table::Meta, b"digest", &self.digest.to_le_bytes()),
         ];
-        let (epoch, index) = (self.epoch, LogIndex(self.applied));
+        writes.extend(
+            kv.map(|kv| row(Table::Key, &kv.mod_revision.to_be_bytes(), &kv.encode_to_vec())),
+        );
         let sync = self.applied.is_multiple_of(self.config.snapshot_count);
-        self.outputs.push_back(StateOutput::Store(Batch { epoch, index, writes, sync }));
+        self.outputs.push_back(StateOutput::Store(Batch {
+            epoch: self.epoch,
+            index,
+            writes,
+            sync,
+        }));
     }
 
     fn stream(&mut self, stream: StreamId, kvs: Vec<mvccpb::KeyValue>) {
