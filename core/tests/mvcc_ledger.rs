@@ -1,4 +1,5 @@
 //! The key ledger by example: etcd's hashes, every option of a range, compaction, history.
+#![allow(clippy::unwrap_used)]
 
 mod mvcc_image;
 
