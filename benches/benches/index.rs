@@ -89,7 +89,7 @@ fn index(criterion: &mut Criterion) {
 fn ledger(criterion: &mut Criterion) {
     let mut mvcc = Mvcc::open(Arc::new(Nothing)).expect("an empty store opens");
     let value = Bytes::from(vec![7; 256]);
-    let mut write = |mvcc: &mut Mvcc, number: u64| {
+    let write = |mvcc: &mut Mvcc, number: u64| {
         let mut writer = mvcc.writer();
         writer.put(&Bytes::from(key(number)), &value, LeaseId(0));
         writer.finish()
