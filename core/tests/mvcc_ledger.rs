@@ -1,4 +1,5 @@
 //! The key ledger by example: etcd's hashes, every option of a range, compaction, history.
+#![allow(clippy::unwrap_used)]
 
 mod mvcc_image;
 
@@ -213,7 +214,7 @@ fn keys_only_leaves_out_values_and_leases_too_unless_sorted_by_value() {
         value: bytes("w"),
         lease: 7,
     };
-    assert_eq!(view.range(&request).unwrap().kvs, [whole.clone()]);
+    assert_eq!(view.range(&request).unwrap().kvs, std::slice::from_ref(&whole));
     let request = RangeRequest { keys_only: true, ..request };
     let keyed = KeyValue { value: bytes(""), lease: 0, ..whole.clone() };
     assert_eq!(view.range(&request).unwrap().kvs, [keyed]);

@@ -1,4 +1,5 @@
 //! Puts, deletes and transactions: what is refused, what happens, what is answered.
+#![allow(clippy::unwrap_used)]
 
 mod mvcc_image;
 

@@ -2,7 +2,7 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `key` | revision: main (8 bytes, big endian), `_`, sub (8 bytes); tombstones end in `t` | `mvccpb.KeyValue` |
+//! | `key` | main, `_`, sub (8 bytes each, big endian); tombstones end in `t` | `mvccpb.KeyValue` |
 //! | `meta` | `consistent_index`, `term` | 8 bytes, big endian |
 //! | | `scheduledCompactRev`, `finishedCompactRev` | a revision with sub 0 |
 //! | | `storageVersion` | `3.7.0` |
@@ -22,7 +22,8 @@
 //! Invariants
 //! - Records are canonical: fields ascending, zero fields left out. The hash of history depends on
 //!   it.
-//! - Rows are untrusted when read: what does not parse is a [`StorageFault`].
+//! - Rows are untrusted when read: what does not parse is a
+//!   [`StorageFault`](crate::error::StorageFault).
 //!
 //! Deliberately absent: rows that only one ledger reads; it lays them out itself.
 //!
@@ -36,6 +37,3 @@ pub mod revision;
 pub(crate) use progress::Progress;
 pub use progress::stored_mark;
 pub use revision::{RevisionKey, RowKey};
-
-#[cfg(doc)]
-use crate::error::StorageFault;

@@ -1,8 +1,8 @@
 //! Requests on keys: checked before they are proposed, carried out when they are applied.
 //!
-//! [`check`](self) judges a request by itself, without looking at the store: what it refuses is
-//! refused at the door. [`apply_put`], [`apply_delete_range`] and [`apply_txn`] carry a request out
-//! on one mutation of the store; [`read_range`] and [`read_txn`] answer from a view.
+//! [`check_txn`] and its like judge a request by itself, without looking at the store: what they
+//! refuse is refused at the door. [`apply_put`], [`apply_delete_range`] and [`apply_txn`] carry a
+//! request out on one mutation of the store; [`read_range`] and [`read_txn`] answer from a view.
 //!
 //! A transaction, worked through on a store at revision 7 where `a` was last changed at 5:
 //!

@@ -57,14 +57,11 @@ impl Index {
 
     /// Takes off roots with a single child, and sums up anew.
     fn settle(&mut self) {
-        loop {
-            let below = match &*self.root {
-                Node::Branch(branch) => match &branch.children[..] {
-                    [] => Arc::default(),
-                    [only] => only.node.clone(),
-                    _ => break,
-                },
-                Node::Leaf(_) => break,
+        while let Node::Branch(branch) = &*self.root {
+            let below = match &branch.children[..] {
+                [] => Arc::default(),
+                [only] => only.node.clone(),
+                _ => break,
             };
             self.root = below;
         }

@@ -12,7 +12,7 @@ const LEAF_KEYS_MAX: usize = 64;
 /// Bytes of a leaf's keys above which it splits, if it has several.
 const LEAF_BYTES_MAX: usize = 8 << 10;
 /// Children of one branch.
-const BRANCH_MAX: usize = 32;
+const BRANCH_MAX: usize = 16;
 
 #[derive(Clone, Debug)]
 pub(super) enum Node {
