@@ -12,9 +12,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use quorate_core::error::{Misbehaviour, StorageFault};
+use quorate_core::error::StorageFault;
 use quorate_core::ids::MemberId;
-use quorate_core::output::Note;
 use quorate_core::schema::stored_mark;
 use quorate_core::storage::{LogRead, StateRead};
 use quorate_core::{Config, Replica, State};
@@ -25,8 +24,9 @@ use crate::bootstrap::{self, Bootstrap};
 use crate::cli::Settings;
 use crate::clock::Clock;
 use crate::disk::image::ImageChunks;
-use crate::disk::{DataDir, Identity, faults, recovery};
+use crate::disk::{DataDir, Identity, faults, recovery, wal};
 use crate::driver::{self, Core, Fatal, Parts};
+use crate::logging::Listener;
 use crate::metrics::Metrics;
 use crate::server::{Ended, Member};
 use crate::transport::IoThreads;
@@ -45,12 +45,13 @@ pub fn open(
     peer_threads: &IoThreads,
 ) -> Result<Member, String> {
     let fault = |fault: StorageFault| fault.what;
-    let log_faults = faults::parse(std::env::var(faults::FAULT_LOG_ENV).ok().as_deref())?;
+    let faults = faults::parse(std::env::var(faults::FAULT_LOG_ENV).ok().as_deref())?;
+    let log_settings = wal::Settings { faults, ..wal::Settings::default() };
     let dir = DataDir::open(&settings.data_dir).map_err(fault)?;
     let bootstrap = identify(settings, &dir)?;
     let identity = Identity { member: bootstrap.member, cluster: bootstrap.cluster };
     let mark_of = |image: &dyn StateRead| stored_mark(image);
-    let found = recovery::open(&dir, Some(identity), &mark_of, log_faults).map_err(fault)?;
+    let found = recovery::open(&dir, Some(identity), &mark_of, log_settings).map_err(fault)?;
 
     let clock = Clock::start();
     let config = configure(settings, bootstrap);
@@ -68,7 +69,7 @@ pub fn open(
         log: Box::new(found.log_writer),
         store: Box::new(found.store),
         transport: peers.clone(),
-        observer: Arc::new(Watcher(Arc::clone(metrics))),
+        observer: Arc::new(Listener::new(identity.member, Arc::clone(metrics))),
         clock,
     })
     .map_err(fault)?;
@@ -143,53 +144,5 @@ impl Images for CoreImages {
         chunks: &mut dyn Iterator<Item = ImageChunk>,
     ) -> Result<(), String> {
         self.0.receive_image(from, chunks).map_err(|error| error.to_string())
-    }
-}
-
-/// Puts what the loops do into the counters and the log.
-struct Watcher(Arc<Metrics>);
-
-impl driver::Observer for Watcher {
-    fn note(&self, note: &Note) {
-        match note {
-            Note::BecameLeader { term } => info!(term = term.get(), "became leader"),
-            Note::SteppedDown { term, why } => {
-                info!(term = term.get(), why, "is not leader any more");
-            }
-            Note::Follows { leader, term } => {
-                info!(leader = %leader, term = term.get(), "follows a leader");
-            }
-            Note::LogStalled { number } => {
-                warn!(batch = number, "the log's disk has not answered for long");
-            }
-            Note::Published => info!("published local member to cluster through raft"),
-            Note::ClusterVersion { version } => {
-                info!("cluster-version" = version, "set cluster version");
-            }
-            Note::MemberAdded { member } => {
-                info!("added-peer-id" = %member, "added member");
-            }
-            Note::CompactionFinished { revision } => {
-                info!("compact-revision" = revision.get(), "finished scheduled compaction");
-            }
-            Note::SnapshotApplied { index } => {
-                info!("snapshot-index" = index.get(), "applied snapshot");
-            }
-            Note::Alarm { member, kind, raised } => {
-                warn!(member = %member, kind, raised, "alarm");
-            }
-        }
-    }
-
-    fn misbehaved(&self, from: MemberId, how: Misbehaviour) {
-        warn!("remote-peer-id" = %from, ?how, "dropped a peer's message");
-    }
-
-    fn log_synced(&self, took: Duration) {
-        self.0.wal_fsync.observe(took.as_secs_f64());
-    }
-
-    fn store_written(&self, took: Duration) {
-        self.0.store_commit.observe(took.as_secs_f64());
     }
 }

@@ -138,7 +138,9 @@ fn create_folder(folder: &Path) -> Result<(), StorageFault> {
     }
     let created = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
     created.map_err(|e| fault("cannot create", folder, &e))?;
-    sync_folder(folder.parent().unwrap_or(folder))
+    // The parent of a name alone is the working directory, and its path is empty.
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+    sync_folder(parent.unwrap_or(Path::new(".")))
 }
 
 /// Gives a file blocks up to `bytes`, where the file system can, and that length anywhere.
