@@ -18,6 +18,7 @@ const COMPACT_PAUSE: Duration = Duration::from_millis(10);
 impl State {
     /// Turns everything fed since the last drain into outputs.
     pub(super) fn settle(&mut self) {
+        self.announce();
         self.ship();
         if self.hub.has_work() {
             self.try_to(|this| this.hub.step(this.ledgers.kv.now()).map(|_| ()));

@@ -187,14 +187,19 @@ impl State {
         }
     }
 
-    /// Leases that ran out, old revisions, attributes: what the core asks of itself.
-    pub(super) fn on_upkeep(&mut self) {
+    /// What the others must know of this member, or all of the cluster.
+    pub(super) fn announce(&mut self) {
         let (role, config) = (self.role, &self.config);
         if let Some(envelope) = self.announcer.poll(self.now, config, &role, &self.ledgers.members)
         {
+            // Made again after a while if it is refused or lost.
             let _ = self.propose(envelope, Waiter::Upkeep);
         }
-        if !role.is_leader {
+    }
+
+    /// Leases that ran out, old revisions: what the core asks of itself.
+    pub(super) fn on_upkeep(&mut self) {
+        if !self.role.is_leader {
             return;
         }
         for lease in self.ledgers.leases.expired(self.now, REVOKES_PER_PASS_MAX) {

@@ -15,13 +15,18 @@ pub const CLUSTER_VERSION: &str = "3.7.0";
 /// How long an announcement may take before it is made again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What was announced last, and when.
-#[derive(Debug, Default)]
+/// When to look next whether there is something to announce; never, if all is known.
+#[derive(Debug)]
 pub(crate) struct Announcer {
     next_at: Option<Time>,
 }
 
 impl Announcer {
+    /// Looks at once.
+    pub(crate) fn new() -> Self {
+        Self { next_at: Some(Time::ZERO) }
+    }
+
     /// What has to be announced now.
     pub(crate) fn poll(
         &mut self,
@@ -30,7 +35,7 @@ impl Announcer {
         role: &Role,
         members: &Members,
     ) -> Option<InternalRaftRequest> {
-        if role.leader.is_none() || self.next_at.is_some_and(|at| now < at) {
+        if role.leader.is_none() || self.next_at.is_none_or(|at| now < at) {
             return None;
         }
         let request = self.due(config, role, members);
@@ -65,7 +70,7 @@ impl Announcer {
 
     /// Facts changed: whatever was announced may have arrived, and the next may be due.
     pub(crate) fn on_facts(&mut self) {
-        self.next_at = None;
+        self.next_at = Some(Time::ZERO);
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Wake> {
