@@ -2,6 +2,8 @@
 
 /// Requests waiting for their entries to be applied; more are refused.
 pub const PENDING_REQUESTS_MAX: usize = 65_536;
+/// Bytes of proposals that wait for a leader to be known; more are refused.
+pub const HELD_BYTES_MAX: u64 = 32 << 20;
 /// Reads waiting for barriers; more are refused.
 pub const PENDING_READS_MAX: usize = 262_144;
 /// Committed entries not yet applied at which proposals are refused.

@@ -26,6 +26,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
 use quorate_proto::peer::ask::Question;
 
 use crate::apply::Ledgers;
@@ -34,7 +35,7 @@ use crate::door::asking::Asking;
 use crate::door::lane::Lane;
 use crate::door::pending::Pending;
 use crate::error::{Refusal, StorageFault};
-use crate::ids::{LogIndex, MemberId, Revision, Token};
+use crate::ids::{LogIndex, MemberId, RequestId, Revision, Token};
 use crate::input::{Role, StateInput};
 use crate::machine::Machine;
 use crate::output::{Note, Response, StateOutput};
@@ -76,6 +77,7 @@ pub struct State {
     ledgers: Ledgers,
     hub: Hub,
     pending: Pending,
+    held: Held,
     lane: Lane<Reader>,
     asking: Asking,
     /// Renewals that wait for an entry to be applied, each until its deadline.
@@ -97,6 +99,13 @@ pub struct State {
     compact_at: Option<Time>,
     is_halted: bool,
     outputs: VecDeque<StateOutput>,
+}
+
+/// Proposals that wait until a leader is known.
+#[derive(Debug, Default)]
+struct Held {
+    proposals: Vec<(RequestId, Bytes)>,
+    bytes: u64,
 }
 
 /// What has been applied since the last drain.
@@ -138,6 +147,7 @@ impl State {
             facts: Facts::default(),
             hub,
             pending: Pending::new(config),
+            held: Held::default(),
             lane: Lane::new(patience),
             asking: Asking::new(patience, config.boot),
             parked: Vec::new(),
@@ -221,6 +231,9 @@ impl State {
             }
             self.announcer.on_facts();
             self.asking.ask_again();
+        }
+        if role.leader.is_some() {
+            self.release_held();
         }
         if role.is_leader {
             self.answer_own_questions();

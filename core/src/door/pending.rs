@@ -70,6 +70,11 @@ impl Pending {
         self.waiting.remove(&id).map(|(_, waiter)| waiter)
     }
 
+    /// Whether somebody still waits for `id`.
+    pub(crate) fn contains(&self, id: RequestId) -> bool {
+        self.waiting.contains_key(&id)
+    }
+
     /// Takes out the next waiter whose time is over.
     pub(crate) fn poll_late(&mut self, now: Time) -> Option<Waiter> {
         let (_, (deadline, _)) = self.waiting.first_key_value()?;

@@ -14,7 +14,7 @@ use crate::door::pending::Waiter;
 use crate::error::Refusal;
 use crate::ids::{LeaseId, RequestId, Token};
 use crate::input::Request;
-use crate::limits::REVOKES_PER_PASS_MAX;
+use crate::limits::{HELD_BYTES_MAX, REVOKES_PER_PASS_MAX};
 use crate::output::{Response, StateOutput};
 use crate::storage::Entry;
 
@@ -87,8 +87,26 @@ impl State {
         self.pending.insert(self.now, id, waiter)?;
         // What only a leader may ask for must not be forwarded by a member that led once.
         let only_in = matches!(waiter, Waiter::Expiry(_)).then_some(self.role.term);
-        self.outputs.push_back(StateOutput::Propose { id, data, only_in });
+        if self.role.leader.is_some() {
+            self.outputs.push_back(StateOutput::Propose { id, data, only_in });
+            return Ok(());
+        }
+        if self.held.bytes + data.len() as u64 > HELD_BYTES_MAX {
+            self.pending.remove(id);
+            return Err(Refusal::NoLeader);
+        }
+        self.held.bytes += data.len() as u64;
+        self.held.proposals.push((id, data));
         Ok(())
+    }
+
+    /// A leader is known again: what waited for one goes to it, unless its time is over.
+    pub(super) fn release_held(&mut self) {
+        for (id, data) in core::mem::take(&mut self.held).proposals {
+            if self.pending.contains(id) {
+                self.outputs.push_back(StateOutput::Propose { id, data, only_in: None });
+            }
+        }
     }
 
     fn raise_no_space(&mut self) {
@@ -168,7 +186,7 @@ impl State {
     pub(super) fn handle_dropped(&mut self, id: RequestId) {
         if let Some(waiter) = self.pending.remove(id) {
             let refusal =
-                if self.role.leader.is_none() { Refusal::NoLeader } else { Refusal::Timeout };
+                if self.role.leader.is_none() { Refusal::NoLeader } else { Refusal::LeaderChanged };
             self.give_up(waiter, refusal);
         }
     }
