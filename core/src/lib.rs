@@ -46,6 +46,7 @@
 //! Rooms import the shared words and what the table of `ARCHITECTURE.md` allows; two ledgers
 //! never import each other.
 #![no_std]
+#![deny(clippy::float_arithmetic)]
 
 extern crate alloc;
 
