@@ -202,17 +202,17 @@ impl State {
         }
     }
 
-    /// Time never runs backwards. A leader that was not heard from for longer than an election
+    /// Time never runs backwards. A leader that slept through a timer for longer than an election
     /// timeout could not renew leases either: it grants them the lost time.
     fn advance(&mut self, now: Time) {
-        let gap = now.since(self.now);
-        self.now = self.now.max(now);
-        if self.role.is_leader
-            && gap > self.config.election_timeout
-            && self.ledgers.leases.is_primary()
+        let patience = self.config.election_timeout;
+        if self.ledgers.leases.is_primary()
+            && now.since(self.now) > patience
+            && self.poll_timeout().is_some_and(|wake| now.since(wake.at) > patience)
         {
-            self.ledgers.leases.promote(self.now, self.config.election_timeout);
+            self.ledgers.leases.promote(now, patience);
         }
+        self.now = self.now.max(now);
     }
 
     fn handle_role(&mut self, role: Role) {
