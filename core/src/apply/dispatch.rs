@@ -47,7 +47,9 @@ impl Ledgers {
         if let Some(put) = put {
             self.write(|writer, leases| txn::apply_put(writer, &put, leases).map(Response::Put))
         } else if let Some(delete) = delete_range {
-            self.write(|writer, _| txn::apply_delete_range(writer, &delete).map(Response::DeleteRange))
+            self.write(|writer, _| {
+                txn::apply_delete_range(writer, &delete).map(Response::DeleteRange)
+            })
         } else if let Some(txn) = txn {
             self.write(|writer, leases| txn::apply_txn(writer, &txn, leases).map(Response::Txn))
         } else if let Some(compaction) = compaction {
@@ -65,8 +67,8 @@ impl Ledgers {
             let note = Some(Note::ClusterVersion { version: set.ver });
             Ok(Outcome { writes, note, has_new_facts: true, ..Outcome::default() })
         } else if let Some(set) = cluster_member_attr_set {
-            let writes = self.members.apply_attributes(&set).into_iter().collect();
-            Ok(Outcome { writes, has_new_facts: true, ..Outcome::default() })
+            let writes: Vec<_> = self.members.apply_attributes(&set).into_iter().collect();
+            Ok(Outcome { has_new_facts: !writes.is_empty(), writes, ..Outcome::default() })
         } else {
             Ok(Outcome::default())
         }
