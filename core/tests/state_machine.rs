@@ -179,7 +179,8 @@ fn a_leader_that_slept_grants_the_lost_time_to_its_leases() {
 fn only_the_leader_of_the_term_may_revoke_what_ran_out() {
     let mut group = Group::led();
     group.grant(7, 10);
-    group.now += Duration::from_millis(10_500);
+    group.wait(Duration::from_millis(9_900));
+    group.now += Duration::from_millis(600);
     group.state.handle_timeout(group.now);
     let revoke = std::iter::from_fn(|| group.state.poll_output())
         .find_map(|output| match output {
