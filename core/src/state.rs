@@ -310,6 +310,7 @@ impl Machine for State {
             }
             StateInput::StreamMessage { stream, message } => {
                 self.hub.handle_message(self.now, stream, message);
+                self.draft.has_new_view = true;
             }
             StateInput::StreamReady { stream, frames } => {
                 self.hub.handle_ready(self.now, stream, frames);
@@ -329,7 +330,10 @@ impl Machine for State {
             StateInput::TakeSnapshot => self.try_to(Self::take_snapshot),
             StateInput::Ask { from, ask } => self.handle_ask(from, ask),
             StateInput::Answer { answer, .. } => self.handle_answer(answer),
-            StateInput::DbSize { allocated, in_use } => self.db_size = (allocated, in_use),
+            StateInput::DbSize { allocated, in_use } => {
+                self.db_size = (allocated, in_use);
+                self.draft.has_new_view = true;
+            }
         }
     }
 
