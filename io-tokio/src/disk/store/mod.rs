@@ -13,7 +13,7 @@
 //! content may still be read. The old folder goes when the last of them is dropped, or at the
 //! next start. The newest generation counts.
 //!
-//! Sizes: see [`size`].
+//! Sizes: see `size.rs`.
 //!
 //! Invariants:
 //! - Batches of an epoch before the last installation are dropped.
