@@ -9,7 +9,7 @@
 //! Cloning a [`Content`] copies ten pointers. A change then copies one chunk and one spine; the
 //! rows themselves are shared for ever.
 //!
-//! Invariants: chunks are never empty, at most [`ROWS_MAX`] long, and in key order throughout.
+//! Invariants: chunks are never empty, at most `ROWS_MAX` long, and in key order throughout.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
