@@ -292,11 +292,9 @@ impl Replica {
             return;
         }
         let role = self.node.role();
-        let may_go = |p: &Proposal| {
-            p.only_in.is_none_or(|term| role.is_leader && role.term == term)
-        };
-        let (wanted, mut refused): (Vec<_>, Vec<_>) =
-            self.proposals.drain(..).partition(may_go);
+        let may_go =
+            |p: &Proposal| p.only_in.is_none_or(|term| role.is_leader && role.term == term);
+        let (wanted, mut refused): (Vec<_>, Vec<_>) = self.proposals.drain(..).partition(may_go);
         if !wanted.is_empty() && !self.node.propose(wanted.iter().map(|p| p.data.clone())) {
             refused.extend(wanted);
         }

@@ -74,7 +74,8 @@ impl Alarms {
         let place = (pair.alarm, pair.member_id);
         match AlarmAction::try_from(request.action) {
             Ok(AlarmAction::Get) => {
-                let wanted = |alarm| request.alarm == AlarmType::None as i32 || alarm == request.alarm;
+                let wanted =
+                    |alarm| request.alarm == AlarmType::None as i32 || alarm == request.alarm;
                 (self.list().iter().filter(|m| wanted(m.alarm)).copied().collect(), Vec::new())
             }
             Ok(AlarmAction::Activate) if pair.alarm != AlarmType::None as i32 => {

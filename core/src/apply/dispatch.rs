@@ -47,7 +47,9 @@ impl Ledgers {
         if let Some(put) = put {
             self.write(|writer, leases| txn::apply_put(writer, &put, leases).map(Response::Put))
         } else if let Some(delete) = delete_range {
-            self.write(|writer, _| txn::apply_delete_range(writer, &delete).map(Response::DeleteRange))
+            self.write(|writer, _| {
+                txn::apply_delete_range(writer, &delete).map(Response::DeleteRange)
+            })
         } else if let Some(txn) = txn {
             self.write(|writer, leases| txn::apply_txn(writer, &txn, leases).map(Response::Txn))
         } else if let Some(compaction) = compaction {

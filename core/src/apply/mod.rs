@@ -78,10 +78,7 @@ pub(crate) struct Outcome {
 
 impl Ledgers {
     /// Reads all ledgers from the store.
-    pub(crate) fn open(
-        config: &Config,
-        image: Arc<dyn StateRead>,
-    ) -> Result<Self, StorageFault> {
+    pub(crate) fn open(config: &Config, image: Arc<dyn StateRead>) -> Result<Self, StorageFault> {
         let mut leases = open_leases(config, image.as_ref())?;
         let members = Members::load(image.as_ref())?;
         let alarms = Alarms::load(image.as_ref())?;

@@ -28,15 +28,13 @@ impl Members {
                     None => self.insert(record),
                 }
             }
-            ConfChangeType::ConfChangeUpdateNode => {
-                match (record(), self.members.get_mut(&id)) {
-                    (Some(record), Some(known)) => {
-                        known.peer_urls = record.peer_urls;
-                        alloc::vec![known.row()]
-                    }
-                    _ => Vec::new(),
+            ConfChangeType::ConfChangeUpdateNode => match (record(), self.members.get_mut(&id)) {
+                (Some(record), Some(known)) => {
+                    known.peer_urls = record.peer_urls;
+                    alloc::vec![known.row()]
                 }
-            }
+                _ => Vec::new(),
+            },
         }
     }
 }

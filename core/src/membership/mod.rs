@@ -52,16 +52,22 @@ impl Members {
         let mut this = Self::default();
         let mut broken = None;
         let members = &mut this.members;
-        image.scan(Table::Members, &[], &[], &mut |key, value| match MemberRecord::load(value) {
-            Ok(record) => {
-                members.insert(MemberId(record.id), record);
-                ControlFlow::Continue(())
-            }
-            Err(error) => {
-                broken = Some(format!("member row {:?}: {error}", String::from_utf8_lossy(key)));
-                ControlFlow::Break(())
-            }
-        })?;
+        image.scan(
+            Table::Members,
+            &[],
+            &[],
+            &mut |key, value| match MemberRecord::load(value) {
+                Ok(record) => {
+                    members.insert(MemberId(record.id), record);
+                    ControlFlow::Continue(())
+                }
+                Err(error) => {
+                    broken =
+                        Some(format!("member row {:?}: {error}", String::from_utf8_lossy(key)));
+                    ControlFlow::Break(())
+                }
+            },
+        )?;
         let removed = &mut this.removed;
         image.scan(Table::MembersRemoved, &[], &[], &mut |key, _| {
             let id = core::str::from_utf8(key).ok().and_then(|t| u64::from_str_radix(t, 16).ok());
@@ -137,11 +143,7 @@ impl Members {
         let key = Bytes::from(format!("{id}"));
         alloc::vec![
             Write { table: Table::Members, key: key.clone(), value: None },
-            Write {
-                table: Table::MembersRemoved,
-                key,
-                value: Some(Bytes::from_static(REMOVED)),
-            },
+            Write { table: Table::MembersRemoved, key, value: Some(Bytes::from_static(REMOVED)) },
         ]
     }
 }

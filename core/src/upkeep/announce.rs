@@ -43,12 +43,7 @@ impl Announcer {
         request
     }
 
-    fn due(
-        &self,
-        config: &Config,
-        role: &Role,
-        members: &Members,
-    ) -> Option<InternalRaftRequest> {
+    fn due(&self, config: &Config, role: &Role, members: &Members) -> Option<InternalRaftRequest> {
         let mut request = InternalRaftRequest::default();
         if role.is_leader && members.version().is_empty() {
             let set = ClusterVersionSetRequest { ver: CLUSTER_VERSION.into() };
