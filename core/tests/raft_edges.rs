@@ -7,10 +7,9 @@ use quorate_core::ids::{LogIndex, MemberId, RequestId, Term};
 use quorate_core::input::ReplicaInput;
 use quorate_core::limits;
 use quorate_core::output::ReplicaOutput;
-use quorate_core::replica::Replica;
 use quorate_core::storage::{Entry, HardState, LogContents, SnapshotMark};
 use quorate_core::time::{Duration, Time};
-use quorate_core::{Config, Machine};
+use quorate_core::{Config, Machine, Replica};
 use quorate_proto::raftpb::ConfState;
 use raft_net::{Net, TICK};
 
@@ -25,7 +24,7 @@ fn alone() -> Net {
 fn propose(net: &mut Net, count: usize, bytes: usize) {
     for _ in 0..count {
         let data = Bytes::from(vec![7; bytes]);
-        net.feed(1, ReplicaInput::Propose { id: RequestId(1), data });
+        net.feed(1, ReplicaInput::Propose { id: RequestId(1), data, only_in: None });
     }
     net.drain(1);
     net.settle();
@@ -170,7 +169,7 @@ fn a_disk_that_never_answers_stops_nothing_else() {
     net.seen.clear();
     for _ in 0..100 {
         let data = Bytes::from_static(b"x");
-        net.feed(2, ReplicaInput::Propose { id: RequestId(1), data });
+        net.feed(2, ReplicaInput::Propose { id: RequestId(1), data, only_in: None });
         net.drain(2);
         net.run(1);
     }
@@ -202,13 +201,16 @@ fn the_rest_serves_writes_within_two_election_timeouts_of_a_hang() {
         net.member(old).hangs = true;
         let other = 1 + old % 3;
         let data = Bytes::from_static(b"x");
-        net.handle(old, ReplicaInput::Propose { id: RequestId(1), data: data.clone() });
+        net.handle(
+            old,
+            ReplicaInput::Propose { id: RequestId(1), data: data.clone(), only_in: None },
+        );
         net.run(1);
         let election_timeout = net.member(old).config.election_timeout;
         let ticks = (2 * election_timeout).as_millis() / TICK.as_millis() - 1;
         net.run(ticks as usize - 1);
         let before = net.member(other).applied.index;
-        net.handle(other, ReplicaInput::Propose { id: RequestId(2), data });
+        net.handle(other, ReplicaInput::Propose { id: RequestId(2), data, only_in: None });
         net.run(1);
         assert_eq!(net.member(other).applied.index, before.next(), "seed {seed}");
     }

@@ -219,7 +219,10 @@ impl Script {
         for text in texts {
             self.proposed += 1;
             let data = Bytes::copy_from_slice(text.as_bytes());
-            self.net.feed(id, ReplicaInput::Propose { id: RequestId(self.proposed), data });
+            self.net.feed(
+                id,
+                ReplicaInput::Propose { id: RequestId(self.proposed), data, only_in: None },
+            );
         }
         self.net.drain(id);
     }

@@ -74,7 +74,7 @@ impl Walk {
                 for _ in 0..=self.below(3) {
                     let request = RequestId(self.drawn);
                     let data = Bytes::from(format!("{}", self.drawn));
-                    self.net.feed(id, ReplicaInput::Propose { id: request, data });
+                    self.net.feed(id, ReplicaInput::Propose { id: request, data, only_in: None });
                 }
                 self.net.drain(id);
             }
@@ -369,7 +369,11 @@ fn hear_lies(seed: u64, members: u64) -> Heard {
             1 => walk.net.elapse(1, Duration::from_millis(300)),
             2 => walk.net.handle(
                 1,
-                ReplicaInput::Propose { id: RequestId(1), data: Bytes::from_static(b"x") },
+                ReplicaInput::Propose {
+                    id: RequestId(1),
+                    data: Bytes::from_static(b"x"),
+                    only_in: None,
+                },
             ),
             3 => walk.net.handle(1, ReplicaInput::Barrier { context: BarrierId(walk.drawn) }),
             _ => {}

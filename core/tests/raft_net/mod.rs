@@ -11,10 +11,9 @@ use quorate_core::config::Peer;
 use quorate_core::ids::{LogIndex, MemberId};
 use quorate_core::input::ReplicaInput;
 use quorate_core::output::{Persist, ReplicaOutput};
-use quorate_core::replica::Replica;
 use quorate_core::storage::{Entry, EntryKind, LogContents, SnapshotMark};
 use quorate_core::time::{Duration, Time};
-use quorate_core::{Config, Machine};
+use quorate_core::{Config, Machine, Replica};
 use quorate_proto::raftpb;
 
 /// What survives a crash of a member.

@@ -2,7 +2,7 @@
 
 use quorate_core::ReplicaInput;
 
-use super::driver::{Ending, Event, World};
+use super::driver::{Ending, Event, Phase, World};
 use super::network::Place;
 use super::node::{Build, Doom};
 use super::observe::{Observer, Seen, Stop};
@@ -14,6 +14,9 @@ impl<B: Build, O: Observer> World<B, O> {
     pub(super) fn strike(&mut self, number: usize) {
         if let Some(next) = self.plan.strikes.get(number + 1) {
             self.queue.push(next.at, Class::Fault, Event::Strike(number + 1));
+        }
+        if self.phase != Phase::Faults {
+            return;
         }
         let fault = self.plan.strikes[number].fault;
         self.note(None, || {
@@ -178,7 +181,7 @@ impl<B: Build, O: Observer> World<B, O> {
         let is_same_run = self.nodes[node].boot == boot && self.nodes[node].is_up();
         match ending {
             Ending::SlowDisk => self.nodes[node].pace.slow_down(100),
-            Ending::Pause(still) if is_same_run => {
+            Ending::Pause(still) if is_same_run && !self.is_healed(node) => {
                 self.nodes[node].clock.stood_still(now, still);
                 let member = self.nodes[node].id();
                 self.tell(&Seen::Resumed { member });

@@ -34,6 +34,11 @@ impl<B: Build, O: Observer> World<B, O> {
         self.inside().map(|node| self.nodes[node].id()).collect()
     }
 
+    /// Whether faults are over for a member.
+    pub(super) fn is_healed(&self, node: usize) -> bool {
+        self.phase != Phase::Faults && self.is_inside(node)
+    }
+
     /// Faults are over inside the quorum.
     pub(super) fn heal(&mut self) {
         let now = self.now();
@@ -60,9 +65,14 @@ impl<B: Build, O: Observer> World<B, O> {
         member.pace.heal();
         member.lag = (0, 0);
         member.doom = None;
+        member.failing = None;
+        // Who stood still goes on at once, not when its pause would have ended.
         for turn in &mut member.turns {
+            turn.is_due &= turn.busy_until <= now;
             turn.busy_until = turn.busy_until.min(now);
         }
+        let id = member.id();
+        self.tell(&Seen::Resumed { member: id });
         for other in 0..self.nodes.len() {
             if self.is_inside(other) {
                 self.network.heal(Place::Member(node), Place::Member(other));

@@ -181,7 +181,7 @@ impl<B: Build> Node<B> {
         now: u64,
     ) -> Result<(LogContents, SnapshotMark), StorageFault> {
         let local = self.clock.local(now);
-        self.config.boot = self.boot + 1;
+        self.config.boot = (self.config.boot + 1).max(now / 1_000_000);
         let state = build.open_state(&self.config, Arc::new(self.store.image()), local)?;
         let stored = build.mark(&state);
         let log = self.log.load(&stored).map_err(StorageFault::new)?;

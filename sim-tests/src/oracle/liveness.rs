@@ -41,7 +41,7 @@ pub struct Liveness {
     /// Where each member is, with its digest if it was told since it got there.
     applied: BTreeMap<MemberId, (u64, Option<u64>)>,
     healed: Option<Healed>,
-    /// Calls made after the cluster had to work: when each client first gave one up, and those
+    /// Calls to the quorum after it had to work: when each client first gave one up, and those
     /// clients that were answered.
     given_up: BTreeMap<ClientId, Time>,
     served: BTreeSet<ClientId>,
@@ -80,7 +80,7 @@ impl Liveness {
                 let deadline = at + self.pace.election_timeout * 10;
                 self.healed = Some(Healed { quorum: quorum.clone(), deadline, is_led: false });
             }
-            Seen::Called { call, .. } if self.is_due(at) => {
+            Seen::Called { call, member, .. } if self.is_due(at, *member) => {
                 self.late_calls.insert(*call);
             }
             Seen::Returned { client, call, outcome } => {
@@ -96,8 +96,10 @@ impl Liveness {
         }
     }
 
-    fn is_due(&self, at: Time) -> bool {
-        self.healed.as_ref().is_some_and(|healed| at > healed.deadline)
+    /// Whether `member` has to serve: those outside the quorum may be gone for good.
+    fn is_due(&self, at: Time, member: MemberId) -> bool {
+        let must = |healed: &Healed| at > healed.deadline && healed.quorum.contains(&member);
+        self.healed.as_ref().is_some_and(must)
     }
 
     /// The leader all of the quorum follow in one term, if there is one.

@@ -166,14 +166,7 @@ impl Raft {
                 }
                 None => self.logs.of(member).accepted.term(index - 1),
             };
-            if let Some(committed) = self.committed.get(&index)
-                && committed != entry
-            {
-                let old = committed.term;
-                return Err(format!(
-                    "member {member} replaces committed entry {index} of term {old} by term {term}"
-                ));
-            }
+            self.check_kept(member, entry)?;
             let known = self.entries.entry((index, term)).or_insert((entry.clone(), term_before));
             let is_same_before =
                 known.1.is_none() || term_before.is_none() || known.1 == term_before;
@@ -185,6 +178,20 @@ impl Raft {
             before = Some(entry);
         }
         Ok(())
+    }
+
+    /// What is committed is never replaced where it is held, nor by anything newer anywhere. Older
+    /// entries may come late: a leader that stood still writes its own before it learns that it was
+    /// deposed, and others have committed there since.
+    fn check_kept(&mut self, member: MemberId, entry: &Entry) -> Result<(), String> {
+        let Some(committed) = self.committed.get(&entry.index.0) else { return Ok(()) };
+        let (index, old, new) = (entry.index, committed.term, entry.term);
+        let log = &self.logs.of(member).accepted;
+        let is_held = log.mark() >= index.0 || log.term(index.0) == Some(old.0);
+        if committed == entry || (new < old && !is_held) {
+            return Ok(());
+        }
+        Err(format!("member {member} replaces committed entry {index} of term {old} by term {new}"))
     }
 
     fn check_committed(&mut self, member: MemberId, entries: &[Entry]) -> Result<(), String> {

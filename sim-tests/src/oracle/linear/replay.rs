@@ -1,12 +1,16 @@
 //! Puts every step and every read to the model, and remembers where each operation stands.
 
+use std::collections::BTreeMap;
+
 use quorate_core::error::Refusal;
 
 use super::{Step, agree, name, needs_step};
 use crate::history::{Call, Operation, Outcome, Reply};
 use crate::model::{Aside, Compaction, Model, Settings, Verdict};
 
-/// Where something stands: states are even coordinates, steps odd ones.
+/// Where something stands: states are even coordinates, steps odd ones. What takes effect at one
+/// place and is answered at a later one, like a physical compaction, has its answer's place first:
+/// nobody who comes after it may stand before that, nobody who came before it behind its effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stretch {
     pub(super) first: usize,
@@ -33,7 +37,8 @@ pub(super) fn replay(
         replay.take(place, step)?;
     }
     replay.read_segment(2 * steps.len())?;
-    if let Some(read) = replay.reads.pop() {
+    let late = replay.late.pop_last().and_then(|(_, mut late)| late.pop());
+    if let Some(read) = replay.reads.pop().or(late) {
         let operation = &operations[read];
         let (revision, newest) = (revision_of(operation), replay.model.revision());
         let operation = name(operation);
@@ -50,6 +55,8 @@ struct Replay<'a> {
     reads: Vec<usize>,
     /// Coordinate of the first state at the model's revision.
     since: usize,
+    /// Compactions answered with a revision that is yet to come.
+    late: BTreeMap<i64, Vec<usize>>,
 }
 
 impl<'a> Replay<'a> {
@@ -76,14 +83,17 @@ impl<'a> Replay<'a> {
         }
         reads.sort_by_key(|place| std::cmp::Reverse(revision_of(&operations[*place])));
         let places = Places { operations: vec![None; operations.len()], compactions: Vec::new() };
-        Ok(Self { operations, model: Model::new(settings), places, reads, since: 0 })
+        let model = Model::new(settings);
+        Ok(Self { operations, model, places, reads, since: 0, late: BTreeMap::new() })
     }
 
     fn take(&mut self, place: usize, step: &Step) -> Result<(), String> {
         let coordinate = 2 * place + 1;
         let verdict = self.model.evaluate(&step.call, Compaction::Checked);
         if let Some(operation) = step.operation {
-            compare(&self.operations[operation], &step.call, &verdict)?;
+            if !self.is_answered_later(operation, &verdict) {
+                compare(&self.operations[operation], &step.call, &verdict)?;
+            }
             self.places.operations[operation] =
                 Some(Stretch { first: coordinate, last: coordinate });
         }
@@ -95,7 +105,26 @@ impl<'a> Replay<'a> {
             self.since = coordinate + 1;
         }
         self.model.commit(verdict.effect);
+        for operation in self.late.remove(&self.model.revision()).unwrap_or_default() {
+            self.places.operations[operation] =
+                self.places.operations[operation].map(|it| Stretch { first: self.since, ..it });
+        }
         Ok(())
+    }
+
+    /// A physical compaction is answered when its rows are gone, with the revision of then.
+    fn is_answered_later(&mut self, operation: usize, verdict: &Verdict) -> bool {
+        let Operation { call: Call::Compact(compact), outcome: Outcome::Ok(actual), .. } =
+            &self.operations[operation]
+        else {
+            return false;
+        };
+        let is_later = compact.physical
+            && verdict.reply.as_ref().is_ok_and(|reply| reply.revision() < actual.revision());
+        if is_later {
+            self.late.entry(actual.revision()).or_default().push(operation);
+        }
+        is_later
     }
 
     /// Judges the reads at the model's revision, whose last state is at `last`.

@@ -107,6 +107,17 @@ fn a_replaced_committed_entry_is_found() {
 }
 
 #[test]
+fn an_older_entry_may_come_late_where_the_committed_one_was_never_held() {
+    let late = |member| vec![leads(C, 1), persisting(member, 2, vec![entry(2, 1)])];
+    assert_eq!(right_then(late(C)), "fine");
+    assert_eq!(right_then(late(B)), "member 2 replaces committed entry 2 of term 2 by term 1");
+    assert_eq!(
+        right_then(vec![persisting(C, 1, vec![entry(2, 3)])]),
+        "member 3 replaces committed entry 2 of term 2 by term 3"
+    );
+}
+
+#[test]
 fn another_entry_at_a_committed_index_is_found() {
     assert_eq!(
         right_then(vec![committed(C, vec![entry(2, 3)])]),
