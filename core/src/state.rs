@@ -366,12 +366,13 @@ impl Machine for State {
         let catch_up = has_work.then_some(Wake { at: self.now, timer: "watch catch-up" });
         let compact = self.compact_at.map(|at| Wake { at, timer: "compaction" });
         let leader = self.role.is_leader;
+        let may_ask = self.role.leader.is_some() && !leader;
         let wakes = [
             catch_up,
             compact,
             self.pending.poll_timeout(),
             self.lane.poll_timeout(),
-            self.asking.poll_timeout(),
+            self.asking.poll_timeout(may_ask),
             self.parked.first().map(|(at, _)| Wake { at: *at, timer: "renewal" }),
             self.announcer.poll_timeout().filter(|_| self.role.leader.is_some()),
             self.compactor.poll_timeout().filter(|_| leader),

@@ -87,9 +87,34 @@ impl Asking {
         self.asked.pop_first().map(|(_, asked)| asked.token)
     }
 
-    pub(crate) fn poll_timeout(&self) -> Option<Wake> {
-        let next = |asked: &Asked| asked.asked_at.map_or(Time::ZERO, |at| at + RETRY);
-        let at = self.asked.values().map(|asked| next(asked).min(asked.deadline)).min()?;
+    /// When to look next. While there is nobody to ask, only deadlines count: a question that is
+    /// due and cannot leave would want its turn again and again.
+    pub(crate) fn poll_timeout(&self, has_leader: bool) -> Option<Wake> {
+        let next = |asked: &Asked| match asked.asked_at {
+            _ if !has_leader => asked.deadline,
+            Some(at) => asked.deadline.min(at + RETRY),
+            None => Time::ZERO,
+        };
+        let at = self.asked.values().map(next).min()?;
         Some(Wake { at, timer: "question to the leader" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_proto::etcdserverpb::LeaseKeepAliveRequest;
+
+    use super::*;
+
+    #[test]
+    fn a_question_nobody_can_be_asked_wakes_nobody_before_its_deadline() {
+        let mut asking = Asking::new(Duration::from_secs(5), 1);
+        let question = Question::KeepAlive(LeaseKeepAliveRequest { id: 7 });
+        asking.insert(Time(10), Token(1), question).unwrap();
+        let wake = |asking: &Asking, has_leader| asking.poll_timeout(has_leader).unwrap().at;
+        let deadline = Time(10) + Duration::from_secs(5);
+        assert_eq!([wake(&asking, true), wake(&asking, false)], [Time::ZERO, deadline]);
+        assert_eq!(asking.poll_due(Time(20)).len(), 1);
+        assert_eq!([wake(&asking, true), wake(&asking, false)], [Time(20) + RETRY, deadline]);
     }
 }

@@ -193,10 +193,11 @@ mod tests {
 
     #[test]
     fn this_system_tells_cpu_time() {
-        let begin = Instant::now();
-        while begin.elapsed() < Duration::from_millis(50) {
+        let before = cpu_time().unwrap();
+        let began = Instant::now();
+        while cpu_time().unwrap() < before + Duration::from_millis(20) {
+            assert!(began.elapsed() < Duration::from_secs(60), "a busy process uses the processor");
             std::hint::spin_loop();
         }
-        assert!(cpu_time().is_some_and(|time| time >= Duration::from_millis(10)));
     }
 }
