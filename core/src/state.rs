@@ -324,7 +324,10 @@ impl Machine for State {
             StateInput::TakeSnapshot => self.try_to(Self::take_snapshot),
             StateInput::Ask { from, ask } => self.handle_ask(from, ask),
             StateInput::Answer { answer, .. } => self.handle_answer(answer),
-            StateInput::DbSize { allocated, in_use } => self.db_size = (allocated, in_use),
+            StateInput::DbSize { allocated, in_use } => {
+                self.db_size = (allocated, in_use);
+                self.draft.has_new_view = true;
+            }
         }
     }
 

@@ -116,7 +116,7 @@ async fn clients_wait_until_the_member_is_published() {
     let (end_it, ended) = oneshot::channel();
     let end = run(&fake, ended, async |client| {
         assert!(!is_served(client).await);
-        fake.published.store(view(leading()).into());
+        fake.published.store(view_of(leading()).into());
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert!(is_served(client).await);
         end_it.send(Ended::Removed).unwrap();

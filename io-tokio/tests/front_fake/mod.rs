@@ -199,7 +199,7 @@ pub struct Fake {
 impl Fake {
     pub fn new(facts: Facts) -> Self {
         let (sender, calls) = mpsc::unbounded_channel();
-        let published = Arc::new(ArcSwap::from_pointee(view(facts)));
+        let published = Arc::new(ArcSwap::from_pointee(view_of(facts)));
         let folder = tempfile::tempdir().unwrap();
         let dir = DataDir::open(folder.path()).unwrap();
         let identity = Identity { member: MemberId(0xa), cluster: ClusterId(0xc) };
