@@ -215,6 +215,14 @@ impl State {
         self.now = self.now.max(now);
     }
 
+    /// Only a primary that looks at the clock more often than that can tell a quiet time from one
+    /// in which nobody heard it.
+    fn presence(&self) -> Option<Wake> {
+        let is_needed = self.ledgers.leases.is_primary() && self.ledgers.leases.len() > 0;
+        let at = self.now + self.config.election_timeout / 2;
+        is_needed.then_some(Wake { at, timer: "lease presence" })
+    }
+
     fn handle_role(&mut self, role: Role) {
         let before = core::mem::replace(&mut self.role, role);
         self.draft.has_new_view = true;
@@ -374,6 +382,7 @@ impl Machine for State {
             self.lane.poll_timeout(),
             self.asking.poll_timeout(may_ask),
             self.parked.first().map(|(at, _)| Wake { at: *at, timer: "renewal" }),
+            self.presence(),
             self.announcer.poll_timeout().filter(|_| self.role.leader.is_some()),
             self.compactor.poll_timeout().filter(|_| leader),
             self.ledgers.leases.poll_timeout().filter(|_| leader),

@@ -63,9 +63,15 @@ fn a_torn_last_record_is_cut() {
     let end = wal::frames(&bytes).last().expect("frames").end;
     // A record of 3,000 bytes of which the first sectors reached the disk and the rest did not.
     let (size, arrived) = (3_000_usize, 1_000_usize);
+    // Kind and checksum, then the length of what is not there.
+    let head = [0x08, 0x02, 0x10, 0x81, 0x82, 0x83, 0x84, 0x05, 0x1a];
+    let rest = size - head.len() - 2;
     bytes.resize(bytes.len().max(end + 8 + size), 0);
     bytes[end..end + 8].copy_from_slice(&(size as u64).to_le_bytes());
     bytes[end + 8..end + 8 + arrived].fill(0x5a);
+    bytes[end + 8..end + 8 + head.len()].copy_from_slice(&head);
+    let length = [(rest & 0x7f) as u8 | 0x80, (rest >> 7) as u8];
+    bytes[end + 8 + head.len()..][..2].copy_from_slice(&length);
     fs::write(&segment, bytes).expect("a segment");
     cluster.members[0].start();
     assert_eq!(key_count(&cluster), 40);

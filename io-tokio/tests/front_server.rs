@@ -6,7 +6,7 @@ mod front_fake;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use front_fake::{Call, Fake, leading, view};
+use front_fake::{Call, Fake, leading, view_of};
 use quorate_core::ids::MemberId;
 use quorate_core::peer::raftpb;
 use quorate_core::storage::StateRead;
@@ -111,12 +111,12 @@ async fn is_served(address: std::net::SocketAddr) -> bool {
 async fn clients_wait_until_the_member_is_published() {
     let _process = PROCESS.lock().await;
     let mut facts = leading();
-    facts.published = false;
+    facts.is_published = false;
     let fake = Fake::new(facts);
     let (end_it, ended) = oneshot::channel();
     let end = run(&fake, ended, async |client| {
         assert!(!is_served(client).await);
-        fake.published.store(view(leading()).into());
+        fake.published.store(view_of(leading()).into());
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert!(is_served(client).await);
         end_it.send(Ended::Removed).unwrap();
@@ -129,14 +129,14 @@ async fn clients_wait_until_the_member_is_published() {
 async fn a_leader_hands_over_before_it_stops_on_a_signal() {
     let _process = PROCESS.lock().await;
     let mut facts = leading();
-    facts.members = [0xa, 0xb, 0xc].map(|id| pb::Member { id, ..Default::default() }).to_vec();
+    facts.members = [0xa, 0xb, 0xc].map(|id| pb::Member { id, ..Default::default() }).into();
     let mut fake = Fake::new(facts.clone());
     let mut calls = std::mem::replace(&mut fake.calls, tokio::sync::mpsc::unbounded_channel().1);
     let published = fake.published.clone();
     let following = tokio::spawn(async move {
         let Some(Call::TransferLeadership(None)) = calls.recv().await else { panic!() };
         facts.role.is_leader = false;
-        published.store(view(facts).into());
+        published.store(view_of(facts).into());
     });
     let (_end_it, ended) = oneshot::channel();
     let mut signalled = None;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use front_fake::{Call, Fake, Served, leading, loopback, serve, view};
+use front_fake::{Call, Fake, Served, leading, loopback, serve, view_of};
 use http_body_util::BodyExt as _;
 use quorate_core::error::Refusal;
 use quorate_core::{Request, Response};
@@ -92,7 +92,7 @@ async fn answers_and_refusals_reach_their_callers_and_are_counted() {
         (status.code(), status.message()),
         (Code::ResourceExhausted, "grpc: received message larger than max (5003 vs. 4096)")
     );
-    let text = metrics.text(&view(leading()));
+    let text = metrics.text(&view_of(leading()));
     for (code, count) in [("OK", 100), ("NotFound", 1)] {
         let line = format!(
             "grpc_server_handled_total{{grpc_type=\"unary\",grpc_service=\"etcdserverpb.KV\",\
@@ -108,7 +108,7 @@ async fn answers_and_refusals_reach_their_callers_and_are_counted() {
 #[tokio::test]
 async fn the_gate_asks_for_a_version_and_for_a_leader() {
     let mut facts = leading();
-    facts.cluster_version.clear();
+    facts.cluster_version = "".into();
     facts.role.leader = None;
     let fake = Fake::new(facts.clone());
     let served = served(&fake);
@@ -121,7 +121,7 @@ async fn the_gate_asks_for_a_version_and_for_a_leader() {
     let unknown = HealthCheckRequest { service: "x".to_owned() };
     assert_eq!(health.check(unknown).await.unwrap_err().code(), Code::NotFound);
 
-    facts.cluster_version = "3.7.0".to_owned();
+    facts.cluster_version = "3.7.0".into();
     fake.publish(facts).await;
     let found = client.status(pb::StatusRequest {}).await.unwrap().into_inner();
     assert_eq!((found.version.as_str(), found.leader), ("3.7.1", 0));

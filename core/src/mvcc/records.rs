@@ -68,6 +68,15 @@ impl Records {
         found.ok_or_else(|| StorageFault::new(format!("no record at {}.{}", at.main, at.sub)))
     }
 
+    /// Visits every row of a table, as the image has it.
+    pub(super) fn scan_table(
+        &self,
+        table: Table,
+        visit: &mut dyn FnMut(&[u8], &Bytes) -> ControlFlow<()>,
+    ) -> Result<(), StorageFault> {
+        self.image.scan(table, &[], &[], visit)
+    }
+
     /// Visits records from `from` up to main revision `until` in order until `visit` breaks.
     pub(super) fn scan(
         &self,

@@ -51,7 +51,7 @@ impl Core {
         }))
     }
 
-    /// A client's call. Dropping the future tells the machine to forget it.
+    /// A client's call. What an abandoned call is answered goes to nobody.
     pub async fn request(&self, request: Request) -> Result<Response, Refusal> {
         let token = Token(self.draw());
         let (answer, answered) = oneshot::channel();

@@ -39,9 +39,15 @@ service! {
                 let revision = Revision(request.into_inner().revision);
                 reads::hash_kv(&view, revision).map(Response::new)
             }
+
+            async fn hash(
+                &self,
+                _: Request<pb::HashRequest>,
+            ) -> Result<Response<pb::HashResponse>, Status> {
+                reads::hash(&self.core.view()).map(Response::new)
+            }
         }
         absent defragment(pb::DefragmentRequest) -> pb::DefragmentResponse;
-        absent hash(pb::HashRequest) -> pb::HashResponse;
         absent snapshot(pb::SnapshotRequest) -> Self::SnapshotStream;
         absent move_leader(pb::MoveLeaderRequest) -> pb::MoveLeaderResponse;
         absent downgrade(pb::DowngradeRequest) -> pb::DowngradeResponse;
@@ -95,13 +101,13 @@ mod tests {
 
     #[test]
     fn status_repeats_the_facts() {
-        let mut view = reads::empty_view();
-        view.facts = std::sync::Arc::new(Facts {
+        let view = reads::view_of(Facts {
             member: MemberId(5),
             applied: LogIndex(7),
             committed: LogIndex(9),
             role: Role { term: Term(2), leader: Some(MemberId(6)), is_leader: false },
-            db_size: (100, 60),
+            db_size: 100,
+            db_size_in_use: 60,
             ..Facts::default()
         });
         let found = status(&view, 1 << 31);
@@ -115,9 +121,8 @@ mod tests {
 
     #[test]
     fn troubles_are_listed_as_etcd_words_them() {
-        let mut view = reads::empty_view();
-        view.facts = std::sync::Arc::new(Facts {
-            alarms: vec![pb::AlarmMember { member_id: 12, alarm: pb::AlarmType::Nospace as i32 }],
+        let view = reads::view_of(Facts {
+            alarms: [pb::AlarmMember { member_id: 12, alarm: pb::AlarmType::Nospace as i32 }].into(),
             ..Facts::default()
         });
         assert_eq!(troubles(&view), ["etcdserver: no leader", "memberID:12 alarm:NOSPACE"]);

@@ -1,10 +1,14 @@
 //! How a view is read: every call into the core's reading side stands here.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use quorate_core::View;
 use quorate_core::event::ReadError;
 use quorate_core::ids::Revision;
-use quorate_core::txn;
+use quorate_core::mvcc::Mvcc;
+use quorate_core::storage::NoRows;
+use quorate_core::view::Facts;
+use quorate_core::{View, txn};
 use quorate_proto::etcdserverpb as pb;
 use tonic::Status;
 
@@ -59,4 +63,17 @@ pub(super) fn hash_kv(view: &View, revision: Revision) -> Result<pb::HashKvRespo
         compact_revision: hash.compact_revision.get(),
         hash_revision: hash.hash_revision.get(),
     })
+}
+
+/// The hash of everything stored.
+pub(super) fn hash(view: &View) -> Result<pb::HashResponse, Status> {
+    let hash = view.kv.hash_stored().map_err(|fault| read_status(fault.into()))?;
+    Ok(pb::HashResponse { header: Some(view.header(view.kv.revision())), hash })
+}
+
+/// A view of no keys with these facts.
+#[doc(hidden)]
+pub fn view_of(facts: Facts) -> View {
+    let keys = Mvcc::open(Arc::new(NoRows)).expect("reading nothing cannot fail");
+    View::new(keys.view(), facts)
 }

@@ -3,16 +3,14 @@ use quorate_core::ids::{LogIndex, Term};
 use quorate_core::view::Facts;
 
 fn view() -> View {
-    let mut view = crate::grpc::reads::empty_view();
-    view.facts = std::sync::Arc::new(Facts {
+    crate::grpc::reads::view_of(Facts {
         member: MemberId(0x8e9e_05c5_2164_694d),
         applied: LogIndex(7),
         committed: LogIndex(9),
         role: Role { term: Term(2), leader: Some(MemberId(1)), is_leader: false },
-        cluster_version: "3.7.0".to_owned(),
+        cluster_version: "3.7.0".into(),
         ..Facts::default()
-    });
-    view
+    })
 }
 
 /// The lines of one series, without help.

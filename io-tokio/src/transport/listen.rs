@@ -23,6 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 use super::IoThreads;
+use super::authority::Mended;
 use super::capacity::CONNECTIONS_MAX;
 use super::flush::deferred;
 use crate::cli::Url;
@@ -208,7 +209,7 @@ where
     G: Grpc,
 {
     let Some(grpc) = &port.grpc else { return Ok(()) };
-    let (io, turns) = deferred(io);
+    let (io, turns) = deferred(Mended::new(io));
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())

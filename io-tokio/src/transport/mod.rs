@@ -14,6 +14,7 @@
 //!
 //! Answers to: etcd v3.7.1 `server/embed/serve.go`, `server/etcdserver/api/rafthttp/`
 
+mod authority;
 pub mod flush;
 pub mod listen;
 pub mod peers;

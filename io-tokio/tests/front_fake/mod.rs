@@ -19,7 +19,8 @@ use quorate_core::{
 use quorate_io_tokio::clock::Clock;
 use quorate_io_tokio::disk::{DataDir, Identity, recovery};
 use quorate_io_tokio::driver::{Core, Parts, Running, Transport, Unobserved, start};
-use quorate_io_tokio::grpc::{Front, Limits, Services, reads};
+pub use quorate_io_tokio::grpc::reads::view_of;
+use quorate_io_tokio::grpc::{Front, Limits, Services};
 use quorate_io_tokio::http::{Pages, Surface};
 use quorate_io_tokio::metrics::Metrics;
 use quorate_io_tokio::transport::IoThreads;
@@ -35,8 +36,8 @@ pub fn leading() -> Facts {
         applied: LogIndex(4),
         committed: LogIndex(4),
         role: Role { term: Term(2), leader: Some(MemberId(0xa)), is_leader: true },
-        cluster_version: "3.7.0".to_owned(),
-        published: true,
+        cluster_version: "3.7.0".into(),
+        is_published: true,
         ..Facts::default()
     }
 }
@@ -198,7 +199,7 @@ pub struct Fake {
 impl Fake {
     pub fn new(facts: Facts) -> Self {
         let (sender, calls) = mpsc::unbounded_channel();
-        let published = Arc::new(ArcSwap::from_pointee(view(facts)));
+        let published = Arc::new(ArcSwap::from_pointee(view_of(facts)));
         let folder = tempfile::tempdir().unwrap();
         let dir = DataDir::open(folder.path()).unwrap();
         let identity = Identity { member: MemberId(0xa), cluster: ClusterId(0xc) };
@@ -233,8 +234,8 @@ impl Fake {
 
     /// Publishes new facts and waits until they are seen.
     pub async fn publish(&self, facts: Facts) {
-        self.published.store(view(facts.clone()).into());
-        while *self.core.view().facts != facts {
+        self.published.store(view_of(facts.clone()).into());
+        while self.core.view().facts != facts {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
@@ -244,6 +245,7 @@ impl Fake {
             message_bytes_max: 4_096,
             election_timeout: Duration::from_millis(20),
             quota_backend_bytes: 1 << 31,
+            txn_ops_max: 128,
         };
         Front { core: self.core.clone(), metrics: self.metrics.clone(), limits }
     }
@@ -255,12 +257,6 @@ impl Fake {
     pub fn services(&self) -> Option<Services> {
         Some(Services::new(self.front()))
     }
-}
-
-pub fn view(facts: Facts) -> View {
-    let mut view = reads::empty_view();
-    view.facts = Arc::new(facts);
-    view
 }
 
 /// A served port on loopback; dropping it ends it.

@@ -15,9 +15,7 @@ struct Member {
 
 impl Probe for Member {
     fn view(&self) -> View {
-        let mut view = crate::grpc::reads::empty_view();
-        view.facts = Arc::new(self.facts.clone());
-        view
+        crate::grpc::reads::view_of(self.facts.clone())
     }
 
     async fn read(&self) -> Result<View, Refusal> {
@@ -33,7 +31,7 @@ fn healthy() -> Member {
 
 fn alarmed(kind: pb::AlarmType) -> Member {
     let mut member = healthy();
-    member.facts.alarms = vec![pb::AlarmMember { member_id: 1, alarm: kind as i32 }];
+    member.facts.alarms = [pb::AlarmMember { member_id: 1, alarm: kind as i32 }].into();
     member
 }
 
@@ -136,15 +134,16 @@ async fn versions_and_members_are_json() {
     let rest = format!(r#""storage":"3.7.0","quorate":"{own}"}}"#);
     let undecided = r#"{"etcdserver":"3.7.1","etcdcluster":"not_decided","#;
     assert_eq!(versions(&member), format!("{undecided}{rest}"));
-    member.facts.cluster_version = "3.7.0".to_owned();
+    member.facts.cluster_version = "3.7.0".into();
     assert!(versions(&member).contains(r#""etcdcluster":"3.7.0""#));
-    member.facts.members = vec![pb::Member {
+    member.facts.members = [pb::Member {
         id: 7,
         name: "m".to_owned(),
         peer_ur_ls: vec!["http://a:1".to_owned()],
         client_ur_ls: Vec::new(),
         is_learner: true,
-    }];
+    }]
+    .into();
     let page = members(&member);
     assert_eq!(page.headers()["x-etcd-cluster-id"], "ab");
     let (code, text) = body(page).await;

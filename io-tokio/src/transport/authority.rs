@@ -1,0 +1,346 @@
+//! A courtesy to old clients: a request's `:authority` that is a whole URL.
+//!
+//! etcd's Go client up to 3.4 names the server `http://127.0.0.1:2379` where only
+//! `127.0.0.1:2379` may stand, whenever it asks one particular endpoint: `etcdctl endpoint
+//! status` does. Go's servers take it, HTTP/2 here resets the stream. So the bytes that offend
+//! are replaced on their way in, by others that are coded in as many bits: nothing moves, and
+//! both sides' header tables keep their sizes.
+//!
+//! ```text
+//! | preface | SETTINGS ... | HEADERS: ... :authority = http://127.0.0.1:2379 ... | DATA ...
+//!                                                   = httpB--127.0.0.1:2379
+//! ```
+//!
+//! Invariants
+//! - Only blocks of headers are held back, whole frames of at most [`BLOCK_BYTES_MAX`]; all else
+//!   passes as it comes.
+//! - A connection whose first block is sound is never looked at again.
+//!
+//! Deliberately absent: decoding of headers; blocks in several frames beyond the first.
+
+use std::io;
+use std::ops::Range;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// The largest frame a client may send before it is allowed more.
+const BLOCK_BYTES_MAX: usize = 16 << 10;
+/// What a connection begins with.
+const PREFACE_BYTES: usize = 24;
+/// What a frame begins with: length, type, flags, stream.
+const FRAME_HEAD_BYTES: usize = 9;
+/// The type of frames that begin a block of headers.
+const HEADERS: u8 = 1;
+/// Flags of such frames: padding and priority come before the block.
+const PADDED: u8 = 0x08;
+const PRIORITY: u8 = 0x20;
+/// `:authority` in HPACK's static table.
+const AUTHORITY: usize = 1;
+
+/// A scheme at the beginning of a value: how many bits, which, and what takes their place.
+struct Scheme {
+    bits: u32,
+    from: u64,
+    to: u64,
+}
+
+/// `http://` and `https://` in HPACK's Huffman code, to `httpB--` and `httpsB--`: a colon is
+/// coded in as many bits as a B, a slash as a dash.
+const SCHEMES: [Scheme; 2] = [
+    Scheme { bits: 41, from: 0x9d29_aee3_0c00_0000, to: 0x9d29_aeea_cb00_0000 },
+    Scheme { bits: 46, from: 0x9d29_ad17_1860_0000, to: 0x9d29_ad17_5658_0000 },
+];
+
+/// A connection whose authorities are mended as they are read.
+#[derive(Debug)]
+pub(super) struct Mended<T> {
+    io: T,
+    stage: Stage,
+    /// Read, and not yet decided about.
+    held: BytesMut,
+    /// To be handed on.
+    ready: BytesMut,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// That many bytes are nobody's business.
+    Passing(usize),
+    /// A frame begins.
+    AtFrame,
+    /// There is nothing to mend on this connection.
+    Over,
+}
+
+impl<T> Mended<T> {
+    /// Reads from the very beginning of a connection.
+    pub(super) fn new(io: T) -> Self {
+        let stage = Stage::Passing(PREFACE_BYTES);
+        Self { io, stage, held: BytesMut::new(), ready: BytesMut::new() }
+    }
+
+    /// Decides about what is held, as far as that is possible.
+    fn sort(&mut self) {
+        while !self.held.is_empty() {
+            match self.stage {
+                Stage::Passing(left) => {
+                    let passed = left.min(self.held.len());
+                    self.ready.unsplit(self.held.split_to(passed));
+                    let left = left - passed;
+                    self.stage = if left == 0 { Stage::AtFrame } else { Stage::Passing(left) };
+                }
+                Stage::AtFrame => {
+                    let Some(stage) = look(&mut self.held) else { return };
+                    self.stage = stage;
+                }
+                Stage::Over => self.ready.unsplit(self.held.split()),
+            }
+        }
+    }
+}
+
+/// What to do with the frame at the beginning of `held`; nothing if too little of it is there.
+fn look(held: &mut BytesMut) -> Option<Stage> {
+    let &[a, b, c, kind, ..] = held.get(..FRAME_HEAD_BYTES)? else { return None };
+    let bytes = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+    if kind != HEADERS {
+        return Some(Stage::Passing(FRAME_HEAD_BYTES + bytes));
+    }
+    if bytes > BLOCK_BYTES_MAX {
+        return Some(Stage::Over);
+    }
+    let frame = held.get_mut(..FRAME_HEAD_BYTES + bytes)?;
+    Some(if mend(frame) { Stage::Passing(frame.len()) } else { Stage::Over })
+}
+
+/// Mends a frame of headers; false if there was nothing to mend.
+fn mend(frame: &mut [u8]) -> bool {
+    let flags = frame[4];
+    let padding = usize::from(flags & PADDED != 0);
+    let priority = if flags & PRIORITY == 0 { 0 } else { 5 };
+    let Some(block) = frame.get_mut(FRAME_HEAD_BYTES + padding + priority..) else { return false };
+    let Some(value) = (Block { bytes: block, at: 0 }).authority() else { return false };
+    let Some(start) = block[value].first_chunk_mut::<8>() else { return false };
+    let bits = u64::from_be_bytes(*start);
+    let found = SCHEMES.iter().find(|scheme| (bits ^ scheme.from) >> (64 - scheme.bits) == 0);
+    let Some(scheme) = found else { return false };
+    *start = (bits ^ scheme.from ^ scheme.to).to_be_bytes();
+    true
+}
+
+/// A block of headers, walked through without decoding its strings.
+struct Block<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Block<'_> {
+    /// Where the value of `:authority` stands, if it is written out in Huffman's code.
+    fn authority(mut self) -> Option<Range<usize>> {
+        loop {
+            let first = *self.bytes.get(self.at)?;
+            let name = match first {
+                0x80.. => {
+                    self.number(7)?;
+                    continue;
+                }
+                0x40.. => self.number(6)?,
+                0x20.. => {
+                    self.number(5)?;
+                    continue;
+                }
+                _ => self.number(4)?,
+            };
+            if name == 0 {
+                self.text()?;
+            }
+            let (value, is_huffman) = self.text()?;
+            if name == AUTHORITY {
+                return is_huffman.then_some(value);
+            }
+        }
+    }
+
+    /// A number that begins in the low bits of a byte.
+    fn number(&mut self, bits: u32) -> Option<usize> {
+        let max = (1 << bits) - 1;
+        let mut number = usize::from(*self.bytes.get(self.at)?) & max;
+        self.at += 1;
+        if number < max {
+            return Some(number);
+        }
+        for shift in [0, 7, 14] {
+            let byte = usize::from(*self.bytes.get(self.at)?);
+            self.at += 1;
+            number += (byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    /// A string: where it stands, and whether it is in Huffman's code.
+    fn text(&mut self) -> Option<(Range<usize>, bool)> {
+        let is_huffman = *self.bytes.get(self.at)? >= 0x80;
+        let length = self.number(7)?;
+        let range = self.at..self.at + length;
+        self.bytes.get(range.clone())?;
+        self.at = range.end;
+        Some((range, is_huffman))
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Mended<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        while this.ready.is_empty() {
+            if this.stage == Stage::Over {
+                return Pin::new(&mut this.io).poll_read(cx, buffer);
+            }
+            let mut block = [0; 4 << 10];
+            let mut read = ReadBuf::new(&mut block);
+            ready!(Pin::new(&mut this.io).poll_read(cx, &mut read))?;
+            if read.filled().is_empty() {
+                // The end: what is incomplete is for others to judge.
+                this.stage = Stage::Over;
+            }
+            this.held.extend_from_slice(read.filled());
+            this.sort();
+        }
+        let taken = this.ready.len().min(buffer.remaining());
+        buffer.put_slice(&this.ready[..taken]);
+        this.ready.advance(taken);
+        if this.ready.is_empty() {
+            this.ready = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Mended<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    const DATA: u8 = 0;
+    const PLAIN: &[u8] = b"\x08\x9d\x5c\x0b\x81\x70\xdc\x13\x2e\xbf";
+    const HTTP: &[u8] = b"\x9d\x29\xae\xe3\x0c\x04\x4e\xae\x05\xc0\xb8\x6e\x09\x97\x5f";
+    const HTTP_MENDED: &[u8] = b"\x9d\x29\xae\xea\xcb\x04\x4e\xae\x05\xc0\xb8\x6e\x09\x97\x5f";
+    const HTTPS: &[u8] = b"\x9d\x29\xad\x17\x18\x60\x22\x75\x70\x2e\x05\xc3\x70\x4c\xba\xff";
+    const HTTPS_MENDED: &[u8] = b"\x9d\x29\xad\x17\x56\x58\x22\x75\x70\x2e\x05\xc3\x70\x4c\xba\xff";
+
+    fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        let head = [length[1], length[2], length[3], kind, flags, 0, 0, 0, 1];
+        [&head, payload].concat()
+    }
+
+    /// POST, http, a path, the authority, and something indexed.
+    fn block(authority: &[u8]) -> Vec<u8> {
+        let size = 0x80 | u8::try_from(authority.len()).unwrap();
+        [b"\x83\x86\x44\x02/a\x41", &[size][..], authority, b"\xc1"].concat()
+    }
+
+    /// Gives its bytes in pieces.
+    struct Pieces(Vec<Vec<u8>>);
+
+    impl AsyncRead for Pieces {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            if let Some(piece) = self.0.pop() {
+                buffer.put_slice(&piece);
+            }
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// What is read of these frames after a preface, whatever pieces they come in.
+    async fn read(frames: &[Vec<u8>]) -> Vec<u8> {
+        let sent = [vec![b'P'; PREFACE_BYTES], frames.concat()].concat();
+        let mut seen = Vec::new();
+        for size in [1, 7, sent.len()] {
+            let pieces = sent.chunks(size).rev().map(<[u8]>::to_vec).collect();
+            let before = std::mem::take(&mut seen);
+            Mended::new(Pieces(pieces)).read_to_end(&mut seen).await.unwrap();
+            assert!(before.is_empty() || before == seen);
+        }
+        seen.split_off(PREFACE_BYTES)
+    }
+
+    #[tokio::test]
+    async fn a_url_becomes_an_authority() {
+        for (sent, expected) in [(HTTP, HTTP_MENDED), (HTTPS, HTTPS_MENDED), (PLAIN, PLAIN)] {
+            let frames = |authority: &[u8]| {
+                let padded = [&[2], &block(authority)[..], &[0, 0]].concat();
+                [
+                    frame(4, 0, &[0; 6]),
+                    frame(HEADERS, 4, &block(authority)),
+                    frame(HEADERS, 4 | PADDED, &padded),
+                    frame(HEADERS, 4 | PRIORITY, &[&[0; 5], &block(authority)[..]].concat()),
+                    frame(8, 0, &[0; 4]),
+                ]
+            };
+            assert_eq!(read(&frames(sent)).await, frames(expected).concat());
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_else_is_touched() {
+        let data = frame(DATA, 0, &[&block(HTTP)[..], HTTP].concat());
+        let sound = frame(HEADERS, 4, &block(PLAIN));
+        let cut = frame(HEADERS, 4, &block(HTTP)[..15]);
+        let huge = frame(HEADERS, 0, &[&block(HTTP)[..], &[0; BLOCK_BYTES_MAX]].concat());
+        for frames in [
+            [data.clone(), sound.clone(), data.clone()],
+            [sound.clone(), frame(HEADERS, 4, &block(HTTP)), data.clone()],
+            [cut, data.clone(), sound],
+            [huge, data.clone(), data],
+        ] {
+            assert_eq!(read(&frames).await, frames.concat());
+        }
+        let begun = frame(HEADERS, 4, &block(HTTP))[..20].to_vec();
+        assert_eq!(read(std::slice::from_ref(&begun)).await, begun);
+    }
+}
