@@ -29,6 +29,7 @@
 
 mod entry;
 mod log;
+mod office;
 mod post;
 mod replica;
 mod state;

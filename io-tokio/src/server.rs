@@ -78,6 +78,9 @@ pub enum End {
 
 /// The program.
 pub fn main() -> ExitCode {
+    // Where they are given to everyone, a small heap takes up many times its size. Where they
+    // cannot be refused, that is all there is to it.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     let mut words = std::env::args();
     let called = Called::by(&words.next().unwrap_or_default());
     let words: Vec<String> = words.collect();
@@ -234,6 +237,7 @@ impl Server<'_> {
     pub async fn run(&self, member: Member, ports: Ports, mut signals: Signals) -> End {
         let connections = Connections::default();
         let Member { core, peers, inbound, mut ended, stop } = member;
+        self.io_threads.on_each(|| core.clone().keep_office());
         let end = {
             let serving = async {
                 tokio::join!(

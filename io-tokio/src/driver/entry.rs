@@ -12,6 +12,7 @@ use quorate_core::{ReplicaInput, Request, Response, StateInput, View};
 use quorate_proto::peer::ImageChunk;
 use tokio::sync::{mpsc, oneshot};
 
+use super::office::{self, Answer};
 use super::post::{Shares, ToReplica, ToState, ToStore};
 use super::stream::WatchStream;
 use super::{Common, Queues};
@@ -54,16 +55,16 @@ impl Core {
     /// A client's call. What an abandoned call is answered goes to nobody.
     pub async fn request(&self, request: Request) -> Result<Response, Refusal> {
         let token = Token(self.draw());
-        let (answer, answered) = oneshot::channel();
-        self.enter(ToState::Call { token, request, answer })?;
+        let (answer, answered) = self.way_back();
+        self.hand_in(ToState::Call { token, request, answer })?;
         self.wait(token, answered).await
     }
 
     /// A view current enough for a linearizable read that starts now.
     pub async fn read(&self) -> Result<View, Refusal> {
         let token = Token(self.draw());
-        let (answer, answered) = oneshot::channel();
-        self.enter(ToState::Read { token, answer })?;
+        let (answer, answered) = self.way_back();
+        self.hand_in(ToState::Read { token, answer })?;
         self.wait(token, answered).await
     }
 
@@ -143,6 +144,18 @@ impl Core {
         self.0.to_state.send(message).ok();
     }
 
+    /// Makes calls from this thread, which must be the only one of its runtime, and their answers
+    /// travel together. Runs as long as the thread serves.
+    pub async fn keep_office(self) {
+        let pass_on = |lot| self.post(ToState::Lot(lot));
+        office::keep(Arc::clone(&self.0.shares), pass_on).await;
+    }
+
+    fn way_back<T>(&self) -> (Answer<T>, Answered<T>) {
+        let (caller, answered) = oneshot::channel();
+        (Answer { caller, mailbox: office::mailbox(&self.0.shares) }, answered)
+    }
+
     fn tell(&self, input: ReplicaInput) {
         self.0.to_replica.send(ToReplica::Inputs(vec![input])).ok();
     }
@@ -155,6 +168,17 @@ impl Core {
         self.0.to_state.send(message).map_err(|_| Refusal::Stopped)
     }
 
+    /// The same, together with what else this thread has.
+    fn hand_in(&self, message: ToState) -> Result<(), Refusal> {
+        if !self.0.shares.clients.take() {
+            return Err(Refusal::RequestTooManyRequests);
+        }
+        match office::hand_in(&self.0.shares, message) {
+            Some(message) => self.0.to_state.send(message).map_err(|_| Refusal::Stopped),
+            None => Ok(()),
+        }
+    }
+
     fn draw(&self) -> u64 {
         self.0.next.fetch_add(1, Ordering::Relaxed)
     }
@@ -162,7 +186,7 @@ impl Core {
     async fn wait<T>(
         &self,
         token: Token,
-        answered: oneshot::Receiver<Result<T, Refusal>>,
+        answered: Answered<T>,
     ) -> Result<T, Refusal> {
         let mut call = Call { token, core: self, is_answered: false };
         let answer = answered.await;
@@ -170,6 +194,9 @@ impl Core {
         answer.unwrap_or(Err(Refusal::Stopped))
     }
 }
+
+/// Where a call's answer arrives.
+type Answered<T> = oneshot::Receiver<Result<T, Refusal>>;
 
 /// A call under way: abandoned when it is dropped without an answer.
 struct Call<'a> {

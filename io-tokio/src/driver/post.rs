@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
-use quorate_core::error::{Refusal, StorageFault};
+use quorate_core::error::StorageFault;
 use quorate_core::ids::{MemberId, StreamId, Token};
 use quorate_core::output::{Batch, Persist};
 use quorate_core::storage::{SnapshotMark, StateRead};
@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::channels::{
     CLIENT_INPUTS_MAX, PEER_MESSAGES_MAX, PEER_QUESTIONS_MAX, Share, TURN_MESSAGES_MAX,
 };
+use super::office::Answer;
 use crate::disk::Defragment;
 
 /// To the replica's loop.
@@ -48,6 +49,8 @@ pub(super) enum ToState {
     Forget { token: Token },
     /// From another member; counted.
     Peer(StateInput),
+    /// What one thread's clients handed in together.
+    Lot(Vec<ToState>),
     /// End after this turn.
     Stop,
 }
@@ -66,9 +69,6 @@ pub(super) enum ToStore {
     Defragment { answer: oneshot::Sender<Defragment> },
     Stop,
 }
-
-/// The way back to a caller.
-pub(super) type Answer<T> = oneshot::Sender<Result<T, Refusal>>;
 
 /// Shares of the loops' queues.
 pub(super) struct Shares {

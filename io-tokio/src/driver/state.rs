@@ -14,7 +14,8 @@ use quorate_core::{Machine, ReplicaInput, Response, StateInput, StateOutput, Vie
 use quorate_proto::etcdserverpb::WatchResponse;
 use tokio::sync::mpsc;
 
-use super::post::{Answer, ToReplica, ToState, ToStore, receive};
+use super::office::{Answer, Delivery, Outgoing};
+use super::post::{ToReplica, ToState, ToStore, receive};
 use super::{Common, Fatal, Queues};
 
 pub(super) struct StateLoop<S> {
@@ -28,6 +29,8 @@ pub(super) struct StateLoop<S> {
     streams: HashMap<StreamId, mpsc::Sender<WatchResponse>, BuildHasherDefault<SpreadHasher>>,
     /// Streams that took no frame: the machine has to hear of them.
     lost_streams: Vec<StreamId>,
+    /// Gathered for clients' threads.
+    answers: Outgoing,
     /// Gathered for the replica's loop.
     replica_inputs: Vec<ReplicaInput>,
     /// Gathered for the store's loop.
@@ -68,6 +71,7 @@ impl<S: Machine<Input = StateInput, Output = StateOutput>> StateLoop<S> {
             waiting: HashMap::default(),
             streams: HashMap::default(),
             lost_streams: Vec::new(),
+            answers: Outgoing::default(),
             replica_inputs: Vec::new(),
             batches: Vec::new(),
             is_stopping: false,
@@ -90,8 +94,8 @@ impl<S: Machine<Input = StateInput, Output = StateOutput>> StateLoop<S> {
                 return;
             }
             let now = self.common.clock.now();
-            self.common.observer.turned("state", turn.len());
-            self.give_places_back(&turn);
+            let messages = self.give_places_back(&turn);
+            self.common.observer.turned("state", messages);
             for message in turn.drain(..) {
                 self.feed(now, message);
             }
@@ -106,24 +110,30 @@ impl<S: Machine<Input = StateInput, Output = StateOutput>> StateLoop<S> {
         }
     }
 
-    fn give_places_back(&self, turn: &[ToState]) {
-        let (mut clients, mut peers) = (0, 0);
+    /// Returns how many messages there are.
+    fn give_places_back(&self, turn: &[ToState]) -> usize {
+        let (mut clients, mut peers, mut messages) = (0, 0, turn.len());
         for message in turn {
             match message {
                 ToState::Call { .. } | ToState::Read { .. } => clients += 1,
                 ToState::Open { .. } | ToState::Client(_) => clients += 1,
                 ToState::Peer(_) => peers += 1,
+                ToState::Lot(lot) => messages += self.give_places_back(lot) - 1,
                 _ => {}
             }
         }
         self.common.shares.clients.give_back(clients);
         self.common.shares.peer_questions.give_back(peers);
+        messages
     }
 
     fn feed(&mut self, now: Time, message: ToState) {
         let input = match message {
             ToState::Inputs(inputs) => {
                 return inputs.into_iter().for_each(|input| self.machine.handle(now, input));
+            }
+            ToState::Lot(lot) => {
+                return lot.into_iter().for_each(|message| self.feed(now, message));
             }
             ToState::Call { token, request, answer } => {
                 self.waiting.insert(token, Waiting::Call(answer));
@@ -158,6 +168,7 @@ impl<S: Machine<Input = StateInput, Output = StateOutput>> StateLoop<S> {
         while let Some(output) = self.machine.poll_output() {
             self.execute(output);
         }
+        self.answers.send();
         if !self.replica_inputs.is_empty() {
             let inputs = std::mem::take(&mut self.replica_inputs);
             self.replica.send(ToReplica::Inputs(inputs)).ok();
@@ -170,11 +181,15 @@ impl<S: Machine<Input = StateInput, Output = StateOutput>> StateLoop<S> {
     fn execute(&mut self, output: StateOutput) {
         let input = match output {
             StateOutput::Respond { token, result } => match self.waiting.remove(&token) {
-                Some(Waiting::Call(answer)) => return drop(answer.send(result)),
+                Some(Waiting::Call(Answer { caller, mailbox })) => {
+                    return self.answers.add(mailbox, Delivery::Call(caller, result));
+                }
                 _ => return,
             },
             StateOutput::ReadReady { token, result } => match self.waiting.remove(&token) {
-                Some(Waiting::Read(answer)) => return drop(answer.send(result)),
+                Some(Waiting::Read(Answer { caller, mailbox })) => {
+                    return self.answers.add(mailbox, Delivery::Read(caller, result));
+                }
                 _ => return,
             },
             StateOutput::Stream { stream, frame } => return self.stream(stream, frame),

@@ -64,6 +64,13 @@ impl IoThreads {
         &self.handles[turn % self.handles.len()]
     }
 
+    /// Runs a task on each.
+    pub fn on_each<F: Future<Output = ()> + Send + 'static>(&self, task: impl Fn() -> F) {
+        for handle in &self.handles {
+            handle.spawn(task());
+        }
+    }
+
     /// Ends the threads, and whatever still runs on them.
     pub fn stop(self) {
         self.stop.send_replace(true);
