@@ -30,7 +30,8 @@
 //!
 //! | Room | Owns |
 //! |---|---|
-//! | [`ids`] [`time`] [`draw`] [`limits`] [`config`] [`error`] [`event`] [`storage`] | words everyone shares |
+//! | [`ids`] [`time`] [`draw`] [`limits`] [`config`] | words everyone shares |
+//! | [`error`] [`event`] [`storage`] | and more of them |
 //! | [`schema`] | bytes at rest |
 //! | `raft` | consensus over bytes |
 //! | `door` | requests in flight |

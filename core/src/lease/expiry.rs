@@ -137,6 +137,9 @@ impl Duty {
             expired.push(id);
         }
         for &id in &expired {
+            if cfg!(planted = "expired-lease-forgotten") {
+                break;
+            }
             self.launch(id, retry);
         }
         expired

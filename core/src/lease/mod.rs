@@ -13,8 +13,8 @@
 //!
 //! The book has two halves. What it *holds* (leases, their TTLs, their keys, remaining TTLs as
 //! checkpointed) changes only by applied entries and is equal on all members. Its *duty*
-//! (deadlines, revokes in flight, checkpoints to come) exists from [`Book::promote`] to [`Book::demote`]. A
-//! book without duty has no clock: it can neither renew nor expire.
+//! (deadlines, revokes in flight, checkpoints to come) exists from [`Book::promote`] to
+//! [`Book::demote`]. A book without duty has no clock: it can neither renew nor expire.
 //!
 //! A new primary gives every lease its whole TTL, or what a checkpoint says remains of it, and an
 //! extension on top: whoever renewed with the old primary has time to find the new one. Where more

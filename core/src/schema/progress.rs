@@ -50,7 +50,12 @@ impl Progress {
             value: Some(value),
         };
         let number = |name, number| row(name, meta::encode_number(number));
-        writes.push(number(meta::CONSISTENT_INDEX, self.mark.index.get()));
+        let index = match self.mark.index.get() {
+            index if cfg!(planted = "applied-index-ahead") => index + 1,
+            index if cfg!(planted = "entry-reapplied") => index - 1,
+            index => index,
+        };
+        writes.push(number(meta::CONSISTENT_INDEX, index));
         writes.push(number(meta::TERM, self.mark.term.get()));
         writes.push(number(DIGEST, self.digest));
         if with_conf_state {

@@ -187,9 +187,11 @@ impl<B: Build, O: Observer> World<B, O> {
                 self.tell(&Seen::Resumed { member });
                 self.rouse(node);
             }
+            // Even if the member was restarted meanwhile: what hung in this run stays lost, too.
             Ending::HungDisk(rest) => {
+                let was_hung = self.nodes[node].pace.is_hung();
                 self.nodes[node].pace.heal();
-                if is_same_run {
+                if was_hung {
                     self.crash(node, rest / 10, Stop::Crash);
                 }
             }

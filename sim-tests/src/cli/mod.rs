@@ -1,4 +1,4 @@
-//! The command line: `quorate-sim run` and `quorate-sim replay`.
+//! The command line: `quorate-sim run`, `quorate-sim replay` and `quorate-sim planted`.
 //!
 //! A failure is one line that reproduces it anywhere, and an exit code that says what kind it is:
 //! 0 all is well, 1 a wrong answer, 2 wrong usage, 3 something due did not happen, 4 a crash,
@@ -7,6 +7,7 @@
 mod columns;
 mod explore;
 mod failure;
+mod planted;
 mod replay;
 
 use std::io::{self, Write};
@@ -30,6 +31,8 @@ enum Command {
     Run(explore::RunArgs),
     /// Run one seed, or one schedule, and show what happened.
     Replay(replay::ReplayArgs),
+    /// Build real mistakes into the simulator and look how long they hide.
+    Planted(planted::PlantedArgs),
 }
 
 /// What the program found out.
@@ -49,6 +52,7 @@ pub(crate) fn main<S: Subject>() -> ExitCode {
     let found = match Cli::parse().command {
         Command::Run(args) => explore::run::<S>(&args),
         Command::Replay(args) => replay::replay::<S>(&args),
+        Command::Planted(args) => planted::hunt(&args),
     };
     let found = found.unwrap_or_else(|error| {
         say_error(&error.to_string());

@@ -26,11 +26,10 @@ pub const BUGS: &[Bug] = &[
     },
     Bug {
         name: "ack-before-sync",
-        from: "etcd 14370: a single node answers before its log is synced",
+        from: "etcd 14370: a write acknowledged before the log is synced",
         breaks: "an acknowledged write is gone after a crash",
-        place: "core/src/replica.rs emit(): \
-                a sole voter calls handle_persisted for the batch it emits",
-        oracle: "raft",
+        place: "core/src/raft/disk.rs hold(): MsgAppResp counts as behind batch 0",
+        oracle: "durability",
     },
     Bug {
         name: "applied-index-ahead",
@@ -43,8 +42,7 @@ pub const BUGS: &[Bug] = &[
         name: "entry-reapplied",
         from: "etcd 14685: entries replayed twice after a restart",
         breaks: "a revision is made twice; members differ",
-        place: "core/src/apply/mod.rs apply(): \
-                `<=` becomes `<`, and check_order lets an equal index by",
+        place: "core/src/schema/progress.rs encode(): writes the index before the mark's",
         oracle: "agreement",
     },
     Bug {
@@ -80,13 +78,6 @@ pub const BUGS: &[Bug] = &[
         oracle: "watch",
     },
     Bug {
-        name: "lease-revoked-by-deposed-leader",
-        from: "etcd 12528, 15247: a stalled leader revokes leases",
-        breaks: "keys of a lease that is kept alive disappear",
-        place: "core/src/lease/expiry.rs demote(): keeps the duty",
-        oracle: "lease",
-    },
-    Bug {
         name: "install-overwritten",
         from: "etcd 13922: a snapshot overwritten by an older commit",
         breaks: "rows of the past come back behind an installed image",
@@ -114,15 +105,8 @@ pub const BUGS: &[Bug] = &[
         name: "expired-lease-forgotten",
         from: "etcd 10686: an expired lease forgotten when its revoke failed once",
         breaks: "a lease lives for ever",
-        place: "core/src/lease/expiry.rs on_revoke_failed(), take_expired(): never due again",
+        place: "core/src/lease/expiry.rs take_expired(): never due again",
         oracle: "lease",
-    },
-    Bug {
-        name: "committed-suffix-cut",
-        from: "raft: a matching suffix cut by a stale append",
-        breaks: "a committed entry is lost on a quorum",
-        place: "io-sim/src/world/disk/log.rs append(): an equal entry cuts what follows",
-        oracle: "durability",
     },
     Bug {
         name: "message-for-another",

@@ -1,68 +1,70 @@
 //! Builds the simulator with a mistake in it, and looks how long it takes to be found.
 
-use std::fmt::Write as _;
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 
 use super::{BUGS, Bug};
 
 /// Seeds a mistake may hide for.
 pub const SEEDS_MAX: u64 = 3_000;
 
-/// Seeds in one run of the child: a failure among them is then looked for one by one.
-const SEEDS_PER_RUN: u64 = 50;
-
 /// How a hunt ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found {
-    /// The mistake's name.
-    pub name: &'static str,
     /// Seeds until the first that failed, that one included; none if none did.
     pub seeds: Option<u64>,
+    /// Seeds that were allowed.
+    pub seeds_max: u64,
     /// The oracle that objected, as the simulator printed it; empty if none did.
     pub signature: String,
     /// Processor time of the runs in hundredths of a second.
     pub cpu_centis: u64,
 }
 
-/// Builds the simulator of the workspace at `root` with `bug` in it, and runs seeds until one
-/// fails.
-pub fn hunt(root: &Path, bug: &Bug) -> io::Result<Found> {
+/// Builds the simulator of the workspace at `root` with `bug` in it, and runs up to `seeds_max`
+/// seeds until one fails.
+pub fn hunt(root: &Path, bug: &Bug, seeds_max: u64) -> io::Result<Found> {
     let binary = build(root, bug)?;
     let before = cpu_centis_of_children()?;
-    let mut found = Found { name: bug.name, seeds: None, signature: String::new(), cpu_centis: 0 };
-    let mut first = 0;
-    while first < SEEDS_MAX && found.seeds.is_none() {
-        let count = SEEDS_PER_RUN.min(SEEDS_MAX - first);
-        if !run(&binary, first, count)?.0.success() {
-            (found.seeds, found.signature) = first_failure(&binary, first, count)?;
+    let output = Command::new(binary)
+        .args(["run", "--once", "--seeds", &seeds_max.to_string()])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()?;
+    let cpu_centis = cpu_centis_of_children()?.saturating_sub(before);
+    let said = String::from_utf8_lossy(&output.stdout);
+    match parse_failure(&said) {
+        Some((seed, signature)) => {
+            Ok(Found { seeds: Some(seed + 1), seeds_max, signature, cpu_centis })
         }
-        first += count;
+        None if output.status.success() => {
+            Ok(Found { seeds: None, seeds_max, signature: String::new(), cpu_centis })
+        }
+        None => Err(io::Error::other(format!("{}: the simulator broke off", bug.name))),
     }
-    found.cpu_centis = cpu_centis_of_children()?.saturating_sub(before);
-    Ok(found)
 }
 
-/// Hunts the named mistakes, or all if none is named, telling `on_found` of each; returns the page.
-/// Only a page of all of them is written to `docs/`.
+/// Hunts the named mistakes, or all if none is named, telling `on_found` of each; writes and
+/// returns the page `docs/planted-bugs.md`, in which the others are marked as not run.
 pub fn hunt_all(
     root: &Path,
     names: &[String],
-    on_found: &mut dyn FnMut(&Found),
+    seeds_max: u64,
+    on_found: &mut dyn FnMut(&Bug, &Found),
 ) -> io::Result<String> {
-    let bugs = choose(names)?;
-    let mut rows = Vec::new();
-    for bug in bugs {
-        let found = hunt(root, bug)?;
-        on_found(&found);
-        rows.push((*bug, found));
+    let chosen = choose(names)?;
+    let mut rows: Vec<(Bug, Option<Found>)> = BUGS.iter().map(|bug| (*bug, None)).collect();
+    for (bug, row) in &mut rows {
+        if chosen.contains(&&*bug) {
+            let found = hunt(root, bug, seeds_max)?;
+            on_found(bug, &found);
+            *row = Some(found);
+        }
     }
     let page = table(&rows);
-    if names.is_empty() {
-        std::fs::create_dir_all(root.join("docs"))?;
-        std::fs::write(root.join("docs").join("planted-bugs.md"), &page)?;
-    }
+    std::fs::write(root.join("docs").join("planted-bugs.md"), &page)?;
     Ok(page)
 }
 
@@ -77,11 +79,18 @@ fn choose(names: &[String]) -> io::Result<Vec<&'static Bug>> {
     names.iter().map(find).collect()
 }
 
+/// Builds with the cfg set for the workspace's own packages only: what they depend on is the same
+/// for every mistake, and is built once.
 fn build(root: &Path, bug: &Bug) -> io::Result<PathBuf> {
     let folder = root.join("target").join("planted");
+    std::fs::create_dir_all(&folder)?;
+    let compiler = folder.join(format!("rustc-{}", bug.name));
+    let script = format!("#!/bin/sh\nexec \"$@\" --cfg 'planted=\"{}\"'\n", bug.name);
+    std::fs::write(&compiler, script)?;
+    std::fs::set_permissions(&compiler, std::fs::Permissions::from_mode(0o755))?;
     let status = Command::new("cargo")
         .current_dir(root)
-        .env("RUSTFLAGS", format!("--cfg planted=\"{}\"", bug.name))
+        .env("RUSTC_WORKSPACE_WRAPPER", &compiler)
         .env("CARGO_TARGET_DIR", &folder)
         .args(["build", "--quiet", "--profile", "ci", "-p", "quorate-sim-tests"])
         .args(["--bin", "quorate-sim"])
@@ -92,31 +101,13 @@ fn build(root: &Path, bug: &Bug) -> io::Result<PathBuf> {
     Ok(folder.join("ci").join("quorate-sim"))
 }
 
-/// Runs `count` seeds from `first` on; whether all passed, and what was printed.
-fn run(binary: &Path, first: u64, count: u64) -> io::Result<(ExitStatus, String)> {
-    let output = Command::new(binary)
-        .args(["run", "--first", &first.to_string(), "--seeds", &count.to_string()])
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()?;
-    Ok((output.status, String::from_utf8_lossy(&output.stdout).into_owned()))
-}
-
-/// The first seed that fails alone, counted from 1, and what it says.
-fn first_failure(binary: &Path, first: u64, count: u64) -> io::Result<(Option<u64>, String)> {
-    for seed in first..first + count {
-        let (status, said) = run(binary, seed, 1)?;
-        if !status.success() {
-            return Ok((Some(seed + 1), signature(&said)));
-        }
-    }
-    Err(io::Error::other("seeds fail together that pass alone"))
-}
-
-/// The line of a failure that names the oracle.
-fn signature(said: &str) -> String {
-    let line = said.lines().find(|line| line.contains("violation")).unwrap_or_default();
-    line.trim().replace('|', "/")
+/// The seed that failed, and the verdict and oracle it failed by, out of what was printed:
+/// `seed 7: Correctness, raft, at ...`.
+fn parse_failure(said: &str) -> Option<(u64, String)> {
+    let line = said.lines().find_map(|line| line.strip_prefix("seed "))?;
+    let (seed, what) = line.split_once(": ")?;
+    let signature: Vec<&str> = what.splitn(3, ", ").take(2).collect();
+    Some((seed.parse().ok()?, signature.join(", ").replace('|', "/")))
 }
 
 /// Processor time of all children so far, from the kernel's own account.
@@ -135,22 +126,26 @@ fn parse_children(stat: &str) -> Option<u64> {
     Some(user + system)
 }
 
-/// The page `docs/planted-bugs.md`.
-pub fn table(found: &[(Bug, Found)]) -> String {
+/// The page: one row for each mistake, with nothing for those that were not hunted.
+pub fn table(rows: &[(Bug, Option<Found>)]) -> String {
     let mut page = String::from(
         "# Planted bugs\n\nWritten by `quorate-sim planted`: each mistake is built into the \
          simulator, then seeds of\nthe general swarm run until one fails.\n\n\
          | Bug | Real mistake | Seeds to find | CPU seconds | Objection |\n|---|---|---|---|---|\n",
     );
-    for (bug, found) in found {
-        let seeds = found.seeds.map_or_else(|| "not found".to_owned(), |seeds| seeds.to_string());
-        let (whole, rest) = (found.cpu_centis / 100, found.cpu_centis % 100);
-        writeln!(
-            page,
-            "| {} | {} | {seeds} | {whole}.{rest:02} | {} |",
-            bug.name, bug.from, found.signature
-        )
-        .expect("writing to a string does not fail");
+    for (bug, found) in rows {
+        let Bug { name, from, .. } = bug;
+        let row = match found {
+            None => format!("| {name} | {from} | not run | | |\n"),
+            Some(found) => {
+                let none = || format!("not found in {}", found.seeds_max);
+                let seeds = found.seeds.map_or_else(none, |seeds| seeds.to_string());
+                let (whole, rest) = (found.cpu_centis / 100, found.cpu_centis % 100);
+                let signature = &found.signature;
+                format!("| {name} | {from} | {seeds} | {whole}.{rest:02} | {signature} |\n")
+            }
+        };
+        page += &row;
     }
     page
 }
@@ -177,25 +172,31 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_is_read_from_what_was_printed() {
+        let said = "seeds   8\nseed 7: Liveness, raft, at 19.9s: x, y\nquorate-sim replay 7\n";
+        assert_eq!(parse_failure(said), Some((7, "Liveness, raft".to_owned())));
+        assert_eq!(parse_failure("seeds   8\n"), None);
+    }
+
+    #[test]
     fn the_page_tells_what_was_found_and_what_was_not() {
-        let found = |seeds, signature: &str| Found {
-            name: BUGS[0].name,
-            seeds,
-            signature: signature.to_owned(),
-            cpu_centis: 1_205,
+        let found = |seeds, signature: &str| {
+            let signature = signature.to_owned();
+            Some(Found { seeds, seeds_max: 30, signature, cpu_centis: 1_205 })
         };
         let page = table(&[
-            (BUGS[0], found(Some(12), "violation durability")),
+            (BUGS[0], found(Some(12), "Correctness, durability")),
             (BUGS[0], found(None, "")),
+            (BUGS[0], None),
         ]);
         let rows: Vec<&str> = page.lines().skip(7).collect();
+        let start = "| vote-before-persist | raft: a vote answered before it is persisted |";
         assert_eq!(
             rows,
             [
-                "| vote-before-persist | raft: a vote answered before it is persisted | 12 | 12.05 \
-                 | violation durability |",
-                "| vote-before-persist | raft: a vote answered before it is persisted | not found \
-                 | 12.05 |  |",
+                format!("{start} 12 | 12.05 | Correctness, durability |"),
+                format!("{start} not found in 30 | 12.05 |  |"),
+                format!("{start} not run | | |"),
             ]
         );
     }
