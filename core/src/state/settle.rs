@@ -92,8 +92,7 @@ impl State {
     /// Copies what changes rarely out of its ledgers, so that publishing a view shares it.
     fn refresh_facts(&mut self) {
         let (config, members) = (&self.config, &self.ledgers.members);
-        let is_published =
-            members.has_published(config.member, &config.name, &config.client_urls);
+        let is_published = members.has_published(config.member, &config.name, &config.client_urls);
         let was_published = self.facts.is_published;
         self.facts = Facts {
             member: config.member,

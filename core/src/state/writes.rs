@@ -81,7 +81,9 @@ impl State {
     /// Hands an entry to the replica and notes who waits for it.
     pub(super) fn propose(
         &mut self,
-        envelope: InternalRaftRequest, waiter: Waiter) -> Result<(), Refusal> {
+        envelope: InternalRaftRequest,
+        waiter: Waiter,
+    ) -> Result<(), Refusal> {
         let id = self.pending.next_id();
         let data = admit::encode(id, envelope, &self.config)?;
         self.pending.insert(self.now, id, waiter)?;
@@ -115,9 +117,7 @@ impl State {
 
     fn handle_outcome(&mut self, entry: &Entry, outcome: Outcome) {
         self.committed = self.committed.max(entry.index);
-        if self.role.is_leader
-            && entry.term == self.role.term
-            && !self.ledgers.leases.is_primary()
+        if self.role.is_leader && entry.term == self.role.term && !self.ledgers.leases.is_primary()
         {
             // Everything of earlier terms is applied: checkpoints among it can no longer shorten
             // what is renewed from here on.
