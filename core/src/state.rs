@@ -218,7 +218,7 @@ impl State {
     /// Only a primary that looks at the clock more often than that can tell a quiet time from one
     /// in which nobody heard it.
     fn presence(&self) -> Option<Wake> {
-        let is_needed = self.ledgers.leases.is_primary() && self.ledgers.leases.len() > 0;
+        let is_needed = self.ledgers.leases.is_primary() && !self.ledgers.leases.is_empty();
         let at = self.now + self.config.election_timeout / 2;
         is_needed.then_some(Wake { at, timer: "lease presence" })
     }

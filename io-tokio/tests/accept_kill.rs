@@ -40,6 +40,9 @@ fn nothing_acknowledged_is_lost_while_leaders_die() {
     let operations = load.stop();
 
     let state = check_all_members_agree(&cluster, sleeper);
+    if !is_quick() {
+        assert!(took_snapshot(&cluster, sleeper), "the sleeper caught up without a snapshot");
+    }
     let revision = state.1;
     let changes = Api::new(addrs[0]).changes_until(revision).expect("the history can be watched");
     if let Some(path) = std::env::var_os("QUORATE_ACCEPT_HISTORY") {
@@ -49,6 +52,7 @@ fn nothing_acknowledged_is_lost_while_leaders_die() {
     println!("{} operations, {acknowledged} answered", operations.len());
     println!("writes resumed after {gaps:?}");
     assert_eq!(history::find_faults(&operations, &changes), Vec::<String>::new());
+    history::check_order(&operations, &changes);
     assert!(acknowledged > 1_000, "too few answers to prove anything: {acknowledged}");
     gaps.sort();
     assert!(gaps[gaps.len() / 2] <= 2 * ELECTION_TIMEOUT, "half of the gaps are longer: {gaps:?}");
@@ -121,11 +125,13 @@ fn a_sleeper_wakes_up_to_a_snapshot() {
     load.stop();
     cluster.members[sleeper].signal(Signal::CONT);
     check_all_members_agree(&cluster, sleeper);
-    let log = cluster.members[sleeper].log().to_lowercase();
-    let took_snapshot = ["applied snapshot", "applying incoming snapshot", "applying snapshot"]
-        .iter()
-        .any(|words| log.contains(words));
-    assert!(took_snapshot, "the sleeper caught up without a snapshot");
+    assert!(took_snapshot(&cluster, sleeper), "the sleeper caught up without a snapshot");
+}
+
+fn took_snapshot(cluster: &Cluster, member: usize) -> bool {
+    let log = cluster.members[member].log().to_lowercase();
+    let words = ["applied snapshot", "applying incoming snapshot", "applying snapshot"];
+    words.iter().any(|words| log.contains(words))
 }
 
 fn acknowledged_put(id: u64, client: u64, value: &'static str, revision: i64) -> Operation {

@@ -36,6 +36,7 @@ fn nothing_acknowledged_is_lost_by_sudden_deaths() {
     let revision = state.header.expect("a header").revision;
     let changes = api.changes_until(revision).expect("the history can be watched");
     assert_eq!(history::find_faults(&operations, &changes), Vec::<String>::new());
+    history::check_order(&operations, &changes);
     let acknowledged = operations.iter().filter(|one| one.call.revision().is_some()).count();
     assert!(acknowledged > 200, "too few answers to prove anything: {acknowledged}");
 }

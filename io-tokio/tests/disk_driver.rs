@@ -341,7 +341,7 @@ async fn loops_stop_in_order_with_everything_synced() {
         let core = core.clone();
         tokio::spawn(async move { core.request(Request::LeaseLeases(Default::default())).await })
     };
-    bench.wait_for("a request without an answer").await;
+    bench.wait_for("a request to be answered late").await;
     bench.taken();
     let (events, running) = (Arc::clone(&bench.events), bench.running);
     tokio::task::spawn_blocking(move || running.stop(Duration::from_secs(10)))

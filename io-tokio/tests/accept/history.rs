@@ -18,6 +18,7 @@ use std::time::Instant;
 use prost::Message;
 use quorate_proto::etcdserverpb::{PutRequest, PutResponse, RangeRequest, RangeResponse};
 use quorate_proto::mvccpb::Event;
+use quorate_sim_tests::model::Settings;
 use serde_json::json;
 
 /// A request, and its answer if one came.
@@ -166,8 +167,21 @@ fn find_wrong_reads(operations: &[Operation], changes: &Changes, faults: &mut Ve
     }
 }
 
-/// Writes the history where a checker can read it.
+/// Has the history judged by what judges simulated clusters: whether some order of all operations
+/// explains every answer.
+pub(crate) fn check_order(operations: &[Operation], changes: &Changes) {
+    let history = quorate_sim_tests::history::read(to_lines(operations, changes).as_bytes());
+    let history = history.expect("a history as the checker reads it");
+    let verdict = quorate_sim_tests::oracle::check_history(&history, Settings::default());
+    assert_eq!(verdict.map_err(|violation| violation.what), Ok(()));
+}
+
+/// Writes the history where others can read it.
 pub(crate) fn write(path: &Path, operations: &[Operation], changes: &Changes) {
+    std::fs::write(path, to_lines(operations, changes)).expect("the history can be written");
+}
+
+fn to_lines(operations: &[Operation], changes: &Changes) -> String {
     let mut text = String::new();
     for one in operations {
         let (method, request, answer) = one.call.to_line();
@@ -188,7 +202,7 @@ pub(crate) fn write(path: &Path, operations: &[Operation], changes: &Changes) {
         let line = json!({ "kind": "changes", "revision": revision, "events": events });
         let _ = writeln!(text, "{line}");
     }
-    std::fs::write(path, text).expect("the history can be written");
+    text
 }
 
 fn to_hex(bytes: &[u8]) -> String {
