@@ -183,11 +183,7 @@ impl Core {
         self.0.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    async fn wait<T>(
-        &self,
-        token: Token,
-        answered: Answered<T>,
-    ) -> Result<T, Refusal> {
+    async fn wait<T>(&self, token: Token, answered: Answered<T>) -> Result<T, Refusal> {
         let mut call = Call { token, core: self, is_answered: false };
         let answer = answered.await;
         call.is_answered = true;

@@ -117,9 +117,8 @@ struct Closing(Arc<Shares>);
 impl Drop for Closing {
     fn drop(&mut self) {
         // A thread that is ending has none any more.
-        let _ = HERE.try_with(|here| {
-            here.borrow_mut().take_if(|here| Arc::ptr_eq(&here.shares, &self.0))
-        });
+        let _ = HERE
+            .try_with(|here| here.borrow_mut().take_if(|here| Arc::ptr_eq(&here.shares, &self.0)));
     }
 }
 

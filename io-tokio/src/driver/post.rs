@@ -13,10 +13,10 @@ use quorate_proto::etcdserverpb::WatchResponse;
 use quorate_proto::raftpb;
 use tokio::sync::{mpsc, oneshot};
 
+use super::office::Answer;
 use crate::channels::{
     CLIENT_INPUTS_MAX, PEER_MESSAGES_MAX, PEER_QUESTIONS_MAX, Share, TURN_MESSAGES_MAX,
 };
-use super::office::Answer;
 use crate::disk::Defragment;
 
 /// To the replica's loop.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use quorate_core::error::StorageFault;
@@ -17,6 +18,9 @@ use tokio::sync::mpsc;
 use super::office::{Answer, Delivery, Outgoing};
 use super::post::{ToReplica, ToState, ToStore, receive};
 use super::{Common, Fatal, Queues};
+
+/// How long word of what was applied may wait for something more urgent to travel with.
+const APPLIED_WAIT_MAX: Duration = Duration::from_millis(1);
 
 pub(super) struct StateLoop<S> {
     machine: S,
@@ -35,6 +39,8 @@ pub(super) struct StateLoop<S> {
     replica_inputs: Vec<ReplicaInput>,
     /// Gathered for the store's loop.
     batches: Vec<Batch>,
+    /// Whether the replica must hear at the end of this turn whatever there is to hear.
+    is_urgent: bool,
     is_stopping: bool,
 }
 
@@ -74,6 +80,7 @@ impl<S: Machine<Input = StateInput, Output = StateOutput>> StateLoop<S> {
             answers: Outgoing::default(),
             replica_inputs: Vec::new(),
             batches: Vec::new(),
+            is_urgent: false,
             is_stopping: false,
         };
         outputs.into_iter().for_each(|output| this.execute(output));
@@ -89,7 +96,12 @@ impl<S: Machine<Input = StateInput, Output = StateOutput>> StateLoop<S> {
         let mut turn = Vec::new();
         self.dispatch();
         while !self.is_stopping {
-            let patience = self.common.clock.until(self.machine.poll_timeout());
+            let mut patience = self.common.clock.until(self.machine.poll_timeout());
+            // What is left over was held back for a turn: no longer than that.
+            self.is_urgent = !self.replica_inputs.is_empty();
+            if self.is_urgent {
+                patience = Some(patience.map_or(APPLIED_WAIT_MAX, |p| p.min(APPLIED_WAIT_MAX)));
+            }
             if !receive(&self.inbox, patience, &mut turn) {
                 return;
             }
@@ -169,7 +181,8 @@ impl<S: Machine<Input = StateInput, Output = StateOutput>> StateLoop<S> {
             self.execute(output);
         }
         self.answers.send();
-        if !self.replica_inputs.is_empty() {
+        let is_urgent = self.is_urgent || self.is_stopping;
+        if self.replica_inputs.iter().any(|input| is_urgent || !is_applied(input)) {
             let inputs = std::mem::take(&mut self.replica_inputs);
             self.replica.send(ToReplica::Inputs(inputs)).ok();
         }
@@ -223,6 +236,10 @@ impl<S: Machine<Input = StateInput, Output = StateOutput>> StateLoop<S> {
             self.lost_streams.push(stream);
         }
     }
+}
+
+fn is_applied(input: &ReplicaInput) -> bool {
+    matches!(input, ReplicaInput::Applied { .. })
 }
 
 /// Spreads consecutive numbers over a hash table; our tokens need no more.

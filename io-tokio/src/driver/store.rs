@@ -12,6 +12,9 @@ use super::post::{ToState, ToStore, receive};
 use super::{Common, Fatal, Queues};
 use crate::disk::{Size, StateWrite};
 
+/// Rest after a turn that wrote. No client waits for the store, so what arrives meanwhile is written
+/// and reported together: each report costs the other loops a turn and a new view.
+const REST: Duration = Duration::from_millis(5);
 /// How often the size is reported while it changes.
 const SIZE_INTERVAL: Duration = Duration::from_millis(100);
 /// How often it is looked at while nothing is written: merging tables changes it.
@@ -26,6 +29,8 @@ pub(super) struct StoreLoop {
     state_inputs: Vec<StateInput>,
     /// Applied index of the last batch written and not yet reported.
     written: Option<LogIndex>,
+    /// Whether the present turn wrote.
+    has_written: bool,
     /// Whether one of them asked to be synced.
     must_sync: bool,
     reported: Option<Size>,
@@ -46,6 +51,7 @@ impl StoreLoop {
             common: common.clone(),
             state_inputs: Vec::new(),
             written: None,
+            has_written: false,
             must_sync: false,
             reported: None,
             reported_at: Instant::now(),
@@ -61,6 +67,7 @@ impl StoreLoop {
                 return;
             }
             match self.take_turn(turn.drain(..)) {
+                Ok(true) if self.has_written => std::thread::sleep(REST),
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(fault) => return self.common.tell(Fatal::Halted(fault)),
@@ -74,6 +81,7 @@ impl StoreLoop {
 
     /// False when it was the last one.
     fn take_turn(&mut self, works: impl Iterator<Item = ToStore>) -> Result<bool, StorageFault> {
+        self.has_written = false;
         for work in works {
             match work {
                 ToStore::Batches(batches) => self.write(batches)?,
@@ -119,6 +127,7 @@ impl StoreLoop {
     /// Reports what was written at once, and that it is durable after the sync.
     fn finish_writes(&mut self) -> Result<(), StorageFault> {
         let Some(index) = self.written.take() else { return Ok(()) };
+        self.has_written = true;
         self.state_inputs.push(StateInput::Stored { index, image: self.store.image() });
         self.hand_over();
         if std::mem::take(&mut self.must_sync) {
