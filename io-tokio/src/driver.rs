@@ -136,7 +136,7 @@ impl fmt::Display for Fatal {
 
 /// What all loops have.
 #[derive(Clone)]
-struct Common {
+struct Outfit {
     clock: Clock,
     transport: Arc<dyn Transport>,
     observer: Arc<dyn Observer>,
@@ -144,7 +144,7 @@ struct Common {
     fatal: watch::Sender<Option<Fatal>>,
 }
 
-impl Common {
+impl Outfit {
     /// The first one counts.
     fn tell(&self, fatal: Fatal) {
         self.fatal.send_if_modified(|told| {
@@ -174,7 +174,7 @@ where
     let (to_log, log_inbox) = mpsc::channel();
     let (to_store, store_inbox) = mpsc::channel();
     let (fatal_sender, fatal) = watch::channel(None);
-    let common = Common {
+    let common = Outfit {
         clock: parts.clock,
         transport: parts.transport,
         observer: parts.observer,
@@ -239,7 +239,7 @@ type Thread = (JoinHandle<()>, Box<dyn Fn() + Send>);
 
 fn spawn(
     name: &'static str,
-    common: &Common,
+    common: &Outfit,
     run: impl FnOnce() + Send + 'static,
     stop: impl Fn() + Send + 'static,
 ) -> Result<Thread, StorageFault> {
@@ -257,7 +257,7 @@ fn spawn(
 /// Tells of a panic on its thread.
 struct PanicGuard {
     name: &'static str,
-    common: Common,
+    common: Outfit,
 }
 
 impl Drop for PanicGuard {

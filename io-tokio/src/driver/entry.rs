@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::office::{self, Answer};
 use super::post::{Shares, ToReplica, ToState, ToStore};
 use super::stream::WatchStream;
-use super::{Common, Queues};
+use super::{Outfit, Queues};
 use crate::channels::STREAM_FRAMES_MAX;
 use crate::disk::image::{ImageError, Incoming};
 
@@ -37,7 +37,7 @@ struct Inner {
 impl Core {
     pub(super) fn new(
         queues: &Queues,
-        common: &Common,
+        common: &Outfit,
         incoming: Arc<Incoming>,
         view: Arc<ArcSwap<View>>,
     ) -> Self {

@@ -8,7 +8,7 @@ use quorate_core::storage::SnapshotMark;
 use quorate_core::{ReplicaInput, StateInput};
 
 use super::post::{LogWork, ToReplica, ToState, ToStore, receive};
-use super::{Common, Fatal, Queues};
+use super::{Fatal, Outfit, Queues};
 use crate::disk::LogWrite;
 
 pub(super) struct LogLoop {
@@ -17,7 +17,7 @@ pub(super) struct LogLoop {
     replica: Sender<ToReplica>,
     state: Sender<ToState>,
     store: Sender<ToStore>,
-    common: Common,
+    common: Outfit,
     /// Batches that wait for the sync to come.
     group: Vec<Persist>,
 }
@@ -27,7 +27,7 @@ impl LogLoop {
         log: Box<dyn LogWrite>,
         inbox: Receiver<Vec<LogWork>>,
         queues: &Queues,
-        common: &Common,
+        common: &Outfit,
     ) -> Self {
         Self {
             log,

@@ -11,14 +11,14 @@ use quorate_core::{Machine, ReplicaInput, ReplicaOutput, StateInput};
 use quorate_proto::raftpb::{self, MessageType};
 
 use super::post::{LogWork, ToReplica, ToState, receive};
-use super::{Common, Fatal, Queues};
+use super::{Fatal, Outfit, Queues};
 
 pub(super) struct ReplicaLoop<R> {
     machine: R,
     inbox: Receiver<ToReplica>,
     state: Sender<ToState>,
     log: Sender<Vec<LogWork>>,
-    common: Common,
+    common: Outfit,
     /// The image announcements refer to.
     image: Option<(LogIndex, Arc<dyn StateRead>)>,
     /// Gathered for the state's loop.
@@ -33,7 +33,7 @@ impl<R: Machine<Input = ReplicaInput, Output = ReplicaOutput>> ReplicaLoop<R> {
         machine: R,
         inbox: Receiver<ToReplica>,
         queues: &Queues,
-        common: &Common,
+        common: &Outfit,
     ) -> Self {
         Self {
             machine,

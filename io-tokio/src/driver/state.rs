@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use super::office::{Answer, Delivery, Outgoing};
 use super::post::{ToReplica, ToState, ToStore, receive};
-use super::{Common, Fatal, Queues};
+use super::{Fatal, Outfit, Queues};
 
 /// How long word of what was applied may wait for something more urgent to travel with.
 const APPLIED_WAIT_MAX: Duration = Duration::from_millis(1);
@@ -27,7 +27,7 @@ pub(super) struct StateLoop<S> {
     inbox: Receiver<ToState>,
     replica: Sender<ToReplica>,
     store: Sender<ToStore>,
-    common: Common,
+    common: Outfit,
     view: Arc<ArcSwap<View>>,
     waiting: HashMap<Token, Waiting, BuildHasherDefault<SpreadHasher>>,
     streams: HashMap<StreamId, mpsc::Sender<WatchResponse>, BuildHasherDefault<SpreadHasher>>,
@@ -56,7 +56,7 @@ impl<S: Machine<Input = StateInput, Output = StateOutput>> StateLoop<S> {
         mut machine: S,
         inbox: Receiver<ToState>,
         queues: &Queues,
-        common: &Common,
+        common: &Outfit,
     ) -> Result<Self, StorageFault> {
         let mut outputs = Vec::new();
         while let Some(output) = machine.poll_output() {

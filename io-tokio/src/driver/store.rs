@@ -9,11 +9,11 @@ use quorate_core::ids::LogIndex;
 use quorate_core::output::Batch;
 
 use super::post::{ToState, ToStore, receive};
-use super::{Common, Fatal, Queues};
+use super::{Fatal, Outfit, Queues};
 use crate::disk::{Size, StateWrite};
 
-/// Rest after a turn that wrote. No client waits for the store, so what arrives meanwhile is written
-/// and reported together: each report costs the other loops a turn and a new view.
+/// Rest after a turn that wrote. No client waits for the store, so what arrives meanwhile is
+/// written and reported together: each report costs the other loops a turn and a new view.
 const REST: Duration = Duration::from_millis(5);
 /// How often the size is reported while it changes.
 const SIZE_INTERVAL: Duration = Duration::from_millis(100);
@@ -24,7 +24,7 @@ pub(super) struct StoreLoop {
     store: Box<dyn StateWrite>,
     inbox: Receiver<ToStore>,
     state: Sender<ToState>,
-    common: Common,
+    common: Outfit,
     /// Gathered for the state's loop.
     state_inputs: Vec<StateInput>,
     /// Applied index of the last batch written and not yet reported.
@@ -42,7 +42,7 @@ impl StoreLoop {
         store: Box<dyn StateWrite>,
         inbox: Receiver<ToStore>,
         queues: &Queues,
-        common: &Common,
+        common: &Outfit,
     ) -> Self {
         Self {
             store,

@@ -121,11 +121,8 @@ mod tests {
 
     #[test]
     fn troubles_are_listed_as_etcd_words_them() {
-        let view = reads::view_of(Facts {
-            alarms: [pb::AlarmMember { member_id: 12, alarm: pb::AlarmType::Nospace as i32 }]
-                .into(),
-            ..Facts::default()
-        });
+        let alarm = pb::AlarmMember { member_id: 12, alarm: pb::AlarmType::Nospace as i32 };
+        let view = reads::view_of(Facts { alarms: [alarm].into(), ..Facts::default() });
         assert_eq!(troubles(&view), ["etcdserver: no leader", "memberID:12 alarm:NOSPACE"]);
     }
 }

@@ -1,7 +1,7 @@
 //! The log file: one line per event, as etcd writes it.
 //!
 //! ```text
-//! {"level":"info","ts":"2026-01-02T15:04:05.999999Z","caller":"src/server.rs:81","msg":"...","k":1}
+//! {"level":"info","ts":"2026-01-02T15:04:05.999999Z","caller":"src/server.rs:81","msg":"..."}
 //! ```
 //!
 //! Invariants
