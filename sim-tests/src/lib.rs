@@ -1,11 +1,13 @@
-//! What must stay true of Quorate: the reference model, the oracles, the bugs they must find.
+//! What must stay true of Quorate: the reference model, the oracles, the bugs they must find:
 //!
 //! - [`model`]: etcd's meaning, as plainly as it can be written;
 //! - [`history`]: what clients saw, recorded in the world or from a real cluster;
 //! - [`oracle`]: what judges a run or a history;
-//! - [`planted`]: real mistakes, rebuilt one at a time, that the simulator must find.
+//! - [`planted`]: real mistakes, rebuilt one at a time, that the simulator must find;
+//! - [`scenario`]: which machines are simulated, and in worlds of which shape.
 
 pub mod history;
 pub mod model;
 pub mod oracle;
 pub mod planted;
+pub mod scenario;

@@ -1,10 +1,11 @@
 //! `quorate-sim`: explores seeds, replays failures.
 
 mod cli;
-mod scenario;
 
 use std::process::ExitCode;
 
+use quorate_sim_tests::scenario::Members;
+
 fn main() -> ExitCode {
-    cli::main::<scenario::Members>()
+    cli::main::<Members>()
 }

@@ -12,7 +12,7 @@ use quorate_io_sim::world::{Plan, Report};
 
 use super::failure::{Failure, check};
 use super::{Found, say};
-use crate::scenario::{Subject, shape};
+use quorate_sim_tests::scenario::{Subject, shape};
 
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {

@@ -7,7 +7,7 @@ use quorate_io_sim::world::run::Parting;
 use quorate_io_sim::world::{Plan, Report, Wanted, find_parting, run};
 
 use super::Found;
-use crate::scenario::Subject;
+use quorate_sim_tests::scenario::Subject;
 
 thread_local! {
     static PANIC: RefCell<String> = const { RefCell::new(String::new()) };

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::scenario::Subject;
+use quorate_sim_tests::scenario::Subject;
 
 /// Tests a replicated store in a simulated, faulty world.
 #[derive(Debug, Parser)]

@@ -9,7 +9,7 @@ use quorate_io_sim::world::Plan;
 use super::explore::plan;
 use super::failure::check;
 use super::{Found, columns, say};
-use crate::scenario::Subject;
+use quorate_sim_tests::scenario::Subject;
 
 #[derive(Debug, Args)]
 pub(super) struct ReplayArgs {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::oracle::Oracles;
+use crate::oracle::liveness::Pace;
 use quorate_core::error::StorageFault;
 use quorate_core::event::ReadError;
 use quorate_core::storage::{LogContents, SnapshotMark, StateRead};
@@ -9,13 +11,11 @@ use quorate_core::time::{Duration, Time};
 use quorate_core::{Config, Replica, State, View, txn};
 use quorate_io_sim::world::{Build, Plan};
 use quorate_proto::etcdserverpb as pb;
-use quorate_sim_tests::oracle::Oracles;
-use quorate_sim_tests::oracle::liveness::Pace;
 
 use super::Subject;
 
 /// The core's machines.
-pub(crate) struct Members;
+pub struct Members;
 
 impl Build for Members {
     type Replica = Replica;

@@ -5,10 +5,10 @@ use quorate_io_sim::world::{Build, Plan, Shape};
 
 mod members;
 
-pub(crate) use members::Members;
+pub use members::Members;
 
 /// Machines and those who judge them.
-pub(crate) trait Subject {
+pub trait Subject {
     /// How the machines are opened.
     type Build: Build;
     /// Who judges.
@@ -25,6 +25,6 @@ pub(crate) trait Subject {
 }
 
 /// The reference scenario with another number of members or another length.
-pub(crate) fn shape(nodes: u64, seconds: u64) -> Shape {
+pub fn shape(nodes: u64, seconds: u64) -> Shape {
     Shape { nodes, seconds, ..Shape::R3 }
 }
