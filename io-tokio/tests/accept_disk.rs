@@ -37,6 +37,8 @@ fn a_hung_log_disk_of_the_leader_holds_nobody_up() {
         load.recorder.first_ack_since(0).is_some()
     });
 
+    let asked = Api::new(others[0]);
+    let before = asked.status().expect("the others serve");
     fs::write(&hang_files[leader], b"").expect("the hang file can be made");
     let hung = load.recorder.now();
     let begun = Instant::now();
@@ -51,7 +53,15 @@ fn a_hung_log_disk_of_the_leader_holds_nobody_up() {
     println!("writes went on {gap:?} after the disk hung (seen after {:?})", begun.elapsed());
     assert!(gap <= 2 * ELECTION_TIMEOUT, "{gap:?}");
 
+    wait_for(2 * ELECTION_TIMEOUT, "another leader", || {
+        asked.status().is_ok_and(|now| ![0, before.leader].contains(&now.leader))
+    });
+    println!("another leader {:?} after the disk hung", begun.elapsed());
     std::thread::sleep(2 * ELECTION_TIMEOUT);
+    let last = load.recorder.now();
+    wait_for(ELECTION_TIMEOUT, "a write under the new leader", || {
+        load.recorder.first_ack_since(last).is_some()
+    });
     fs::remove_file(&hang_files[leader]).expect("the hang file was made above");
     load.stop();
     let state = Api::new(others[0]).range_all(false).expect("the others serve");

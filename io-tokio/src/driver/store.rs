@@ -61,6 +61,8 @@ impl StoreLoop {
     pub(super) fn run(mut self) {
         let mut turn = Vec::new();
         self.report_size();
+        // The first write's size is told at once: nobody sees a store that is empty for long.
+        self.reported_at -= SIZE_INTERVAL;
         loop {
             self.hand_over();
             if !receive(&self.inbox, Some(self.patience()), &mut turn) {
