@@ -1,8 +1,8 @@
 //! The disk of the leader's log hangs and never answers again: the others go on without it.
 
-use quorate_core::Role;
 use quorate_core::ids::MemberId;
 use quorate_core::time::{Duration, Time};
+use quorate_core::{Request, Role};
 use quorate_io_sim::world::observe::{CallId, Observer, Operation, Outcome, Seen, Violation};
 use quorate_io_sim::world::plan::{Fault, Strike};
 use quorate_io_sim::world::{Plan, Shape, Wanted, run};
@@ -32,9 +32,9 @@ struct Watch {
 impl Observer for Watch {
     fn observe(&mut self, at: Time, seen: &Seen) -> Result<(), Violation> {
         match seen {
-            Seen::Called { call, member, operation: Operation::Request(request), .. }
-                if matches!(request, quorate_core::Request::Put(_)) =>
-            {
+            Seen::Called {
+                call, member, operation: Operation::Request(Request::Put(_)), ..
+            } => {
                 let (call, member) = (*call, *member);
                 self.writes.push(Written { call, member, called: at, served: None });
             }
