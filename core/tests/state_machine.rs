@@ -27,7 +27,7 @@ struct Group {
 impl Group {
     fn new() -> Self {
         let config = Config { member: MemberId(1), name: "a".into(), ..Config::default() };
-        let state = State::open(&config, Arc::new(NoRows), Time(0)).unwrap();
+        let state = State::open(&config, Arc::new(NoRows), Time(0)).expect("an empty store opens");
         Self { state, now: Time(0), last: 0, outputs: Vec::new(), tokens: 0 }
     }
 
