@@ -47,14 +47,14 @@ const FORBIDDEN: [&str; 8] = [
 /// What `core` may depend on.
 const CORE_DEPENDENCIES: [&str; 9] = [
     "bytes",
-    "crc32c",
-    "crc32fast",
+    "crc",
     "prost",
     "quorate-proto",
     "raft",
     "serde",
     "serde_json",
     "slog",
+    "xxhash-rust",
 ];
 
 const VOCABULARY: [&str; 13] = [
