@@ -88,13 +88,20 @@ fn a_cut_log_begins_at_its_mark_and_refuses_an_older_store() {
 
 #[test]
 fn a_log_that_ends_before_the_store_or_contradicts_it_starts_over_there() {
-    let mut log = Log::default();
-    log.write(batch(1, &[(1, 1), (2, 1), (3, 1)]), None);
-    log.begin();
-    log.complete();
     for stored in [mark(4, 1), mark(2, 2)] {
+        let mut log = Log::default();
+        log.write(batch(1, &[(1, 1), (2, 1), (3, 1)]), None);
+        log.begin();
+        log.complete();
         let contents = log.load(&stored).unwrap();
-        assert_eq!((contents.mark, contents.entries), (stored, Vec::new()));
+        assert_eq!((contents.mark, contents.entries), (stored.clone(), Vec::new()));
+        let next = stored.index.0 + 1;
+        log.write(batch(2, &[(next, 3)]), None);
+        log.begin();
+        log.complete();
+        let contents = log.load(&stored).unwrap();
+        let entries: Vec<_> = contents.entries.iter().map(|entry| entry.index.0).collect();
+        assert_eq!((contents.mark, entries), (stored, vec![next]));
     }
 }
 
