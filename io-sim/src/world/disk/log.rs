@@ -128,8 +128,9 @@ impl Log {
         installed
     }
 
-    /// What a member finds that opens the log beside a store that holds `stored`.
-    pub fn load(&self, stored: &SnapshotMark) -> Result<LogContents, String> {
+    /// What a member finds that opens the log beside a store that holds `stored`. A log that does
+    /// not reach there is begun anew: what is written next would not follow what it holds.
+    pub fn load(&mut self, stored: &SnapshotMark) -> Result<LogContents, String> {
         self.durable.load(stored)
     }
 }
@@ -167,7 +168,7 @@ impl Kept {
         self.marks.first().map_or(LogIndex(0), |mark| mark.index)
     }
 
-    fn load(&self, stored: &SnapshotMark) -> Result<LogContents, String> {
+    fn load(&mut self, stored: &SnapshotMark) -> Result<LogContents, String> {
         if self.begin() > stored.index {
             let begin = self.begin();
             return Err(format!("the log begins at {begin}, the store ends at {}", stored.index));
@@ -178,6 +179,8 @@ impl Kept {
             self.entries.get(at).is_none_or(|e| e.index != stored.index || e.term == stored.term);
         let hard_state = self.hard_state;
         if !(reaches && fits) {
+            self.entries.clear();
+            self.marks = vec![stored.clone()];
             return Ok(LogContents { mark: stored.clone(), hard_state, entries: Vec::new() });
         }
         let mark = self.marks.first().cloned().unwrap_or_default();

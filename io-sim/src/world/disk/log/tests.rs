@@ -20,7 +20,7 @@ fn mark(index: u64, term: u64) -> SnapshotMark {
     SnapshotMark { index: LogIndex(index), term: Term(term), ..SnapshotMark::default() }
 }
 
-fn found(log: &Log) -> (u64, Vec<(u64, u64)>) {
+fn found(log: &mut Log) -> (u64, Vec<(u64, u64)>) {
     let contents = log.load(&mark(0, 0)).unwrap();
     let entries = contents.entries.iter().map(|e| (e.index.0, e.term.0)).collect();
     (contents.hard_state.term.0, entries)
@@ -38,7 +38,7 @@ fn what_was_synced_survives_and_any_prefix_of_the_rest_may() {
         let completed = log.complete().unwrap();
         assert_eq!((completed.number, completed.synced), (1, true));
         log.crash(&mut Luck::new(seed, Purpose::Disk, 0));
-        seen.insert(found(&log));
+        seen.insert(found(&mut log));
     }
     let all = [
         (1, vec![(1, 1)]),
@@ -61,7 +61,7 @@ fn a_batch_that_need_not_be_synced_is_reported_and_not_safe() {
     assert_eq!(log.begin(), Some(true));
     log.complete();
     log.crash(&mut Luck::new(0, Purpose::Disk, 0));
-    assert_eq!(found(&log), (1, vec![(1, 1)]));
+    assert_eq!(found(&mut log), (1, vec![(1, 1)]));
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn an_entry_replaces_its_index_and_all_after() {
     log.write(batch(2, &[(2, 2)]), None);
     log.begin();
     assert_eq!(log.complete().unwrap().number, 2);
-    assert_eq!(found(&log), (2, vec![(1, 1), (2, 2)]));
+    assert_eq!(found(&mut log), (2, vec![(1, 1), (2, 2)]));
 }
 
 #[test]
@@ -88,13 +88,20 @@ fn a_cut_log_begins_at_its_mark_and_refuses_an_older_store() {
 
 #[test]
 fn a_log_that_ends_before_the_store_or_contradicts_it_starts_over_there() {
-    let mut log = Log::default();
-    log.write(batch(1, &[(1, 1), (2, 1), (3, 1)]), None);
-    log.begin();
-    log.complete();
     for stored in [mark(4, 1), mark(2, 2)] {
+        let mut log = Log::default();
+        log.write(batch(1, &[(1, 1), (2, 1), (3, 1)]), None);
+        log.begin();
+        log.complete();
         let contents = log.load(&stored).unwrap();
-        assert_eq!((contents.mark, contents.entries), (stored, Vec::new()));
+        assert_eq!((contents.mark, contents.entries), (stored.clone(), Vec::new()));
+        let next = stored.index.0 + 1;
+        log.write(batch(2, &[(next, 3)]), None);
+        log.begin();
+        log.complete();
+        let contents = log.load(&stored).unwrap();
+        let entries: Vec<_> = contents.entries.iter().map(|entry| entry.index.0).collect();
+        assert_eq!((contents.mark, entries), (stored, vec![next]));
     }
 }
 
