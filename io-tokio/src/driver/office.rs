@@ -122,23 +122,29 @@ impl Drop for Closing {
     }
 }
 
-/// Answers gathered during a turn, by mailbox.
+/// Answers gathered during a turn, by mailbox. They leave at its end, when the view that shows
+/// what they tell of is published: who was answered reads what it wrote.
 #[derive(Default)]
-pub(super) struct Outgoing(Vec<(Mailbox, Vec<Delivery>)>);
+pub(super) struct Outgoing {
+    lots: Vec<(Mailbox, Vec<Delivery>)>,
+    /// Those of threads without an office.
+    single: Vec<Delivery>,
+}
 
 impl Outgoing {
-    /// Notes a delivery for the end of the turn; makes it at once if there is no mailbox.
+    /// Notes a delivery for the end of the turn.
     pub(super) fn add(&mut self, mailbox: Option<Mailbox>, delivery: Delivery) {
-        let Some(mailbox) = mailbox else { return delivery.make() };
-        match self.0.iter_mut().find(|(known, _)| known.same_channel(&mailbox)) {
+        let Some(mailbox) = mailbox else { return self.single.push(delivery) };
+        match self.lots.iter_mut().find(|(known, _)| known.same_channel(&mailbox)) {
             Some((_, lot)) => lot.push(delivery),
-            None => self.0.push((mailbox, vec![delivery])),
+            None => self.lots.push((mailbox, vec![delivery])),
         }
     }
 
     /// Sends each mailbox its lot.
     pub(super) fn send(&mut self) {
-        for (mailbox, lot) in self.0.drain(..) {
+        self.single.drain(..).for_each(Delivery::make);
+        for (mailbox, lot) in self.lots.drain(..) {
             if let Err(returned) = mailbox.send(lot) {
                 returned.0.into_iter().for_each(Delivery::make);
             }
@@ -194,7 +200,7 @@ mod tests {
             let good = Ok(Response::Put(PutResponse::default()));
             outgoing.add(answer.mailbox, Delivery::Call(answer.caller, good));
         }
-        assert_eq!(outgoing.0.len(), 1);
+        assert_eq!(outgoing.lots.len(), 1);
         outgoing.send();
         assert!(first.try_recv().is_err(), "the office has not run yet");
         yield_now().await;
