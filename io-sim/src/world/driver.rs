@@ -159,7 +159,7 @@ impl<B: Build, O: Observer> World<B, O> {
         for client in self.clients.restless() {
             self.queue.push(SECOND, Class::Client, Event::Wake(client));
         }
-        self.queue.push(self.plan.shape.seconds * SECOND, Class::Fault, Event::Heal);
+        self.queue.push(self.plan.healing(), Class::Fault, Event::Heal);
     }
 
     /// Runs to the end, or to the first broken promise.

@@ -149,6 +149,8 @@ impl<B: Build, O: Observer> World<B, O> {
 
     fn harm_disk(&mut self, node: usize, fault: Fault) -> bool {
         let now = self.now();
+        // What a stall holds up is due at its end, which healing does not bring forward.
+        let heals = if self.is_inside(node) { self.plan.healing() } else { u64::MAX };
         let member = &mut self.nodes[node];
         if member.machines.is_none() {
             return false;
@@ -160,7 +162,7 @@ impl<B: Build, O: Observer> World<B, O> {
                 let ends = Event::Ends(node, boot, Ending::SlowDisk);
                 self.queue.push(now.saturating_add(rest), Class::Fault, ends);
             }
-            Fault::StallDisk { rest, .. } => member.pace.stall(now.saturating_add(rest)),
+            Fault::StallDisk { rest, .. } => member.pace.stall(now.saturating_add(rest).min(heals)),
             Fault::HangDisk { rest, .. } => {
                 member.pace.hang();
                 let ends = Event::Ends(node, boot, Ending::HungDisk(rest));

@@ -21,7 +21,7 @@ const PATIENCE: u64 = 60 * SECOND;
 const LOOK_EVERY: u64 = 100 * MILLISECOND;
 
 impl<B: Build, O: Observer> World<B, O> {
-    fn is_inside(&self, node: usize) -> bool {
+    pub(super) fn is_inside(&self, node: usize) -> bool {
         self.plan.quorum >> node & 1 == 1
     }
 

@@ -331,6 +331,13 @@ pub struct Plan {
     pub errands: Vec<Errand>,
 }
 
+impl Plan {
+    /// When faults end inside the quorum, in nanoseconds.
+    pub(crate) fn healing(&self) -> u64 {
+        self.shape.seconds * 1_000_000_000
+    }
+}
+
 impl Shape {
     /// The reference scenario: three members, 100 calls per second, watchers, leases.
     pub const R3: Self = Self {
