@@ -1,40 +1,18 @@
 //! `State` fed committed puts: decode, apply, answer, rows for the store and a published view.
 
 use std::hint::black_box;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use prost::Message;
 use quorate_core::draw::{draw, draw_below};
-use quorate_core::error::StorageFault;
 use quorate_core::ids::{LogIndex, Term};
-use quorate_core::storage::{Entry, StateRead, Table};
+use quorate_core::storage::{Entry, NoRows};
 use quorate_core::time::Time;
 use quorate_core::{Config, Machine, State, StateInput};
 use quorate_proto::etcdserverpb::{InternalRaftRequest, PutRequest, RequestHeader};
 
 const KEYS: u64 = 100_000;
-
-/// A store without rows: puts read none.
-struct Nothing;
-
-impl StateRead for Nothing {
-    fn get(&self, _: Table, _: &[u8]) -> Result<Option<Bytes>, StorageFault> {
-        Ok(None)
-    }
-
-    fn scan(
-        &self,
-        _: Table,
-        _: &[u8],
-        _: &[u8],
-        _: &mut dyn FnMut(&[u8], &Bytes) -> ControlFlow<()>,
-    ) -> Result<(), StorageFault> {
-        Ok(())
-    }
-}
 
 /// The entry at `index`: 256 B for one of so many keys.
 fn entry(index: u64) -> Entry {
@@ -56,13 +34,13 @@ fn turn(state: &mut State, entries: Vec<Entry>) {
     while let Some(output) = state.poll_output() {
         drop(black_box(output));
     }
-    state.handle(Time(1), StateInput::Stored { index, image: Arc::new(Nothing) });
+    state.handle(Time(1), StateInput::Stored { index, image: Arc::new(NoRows) });
 }
 
 fn apply(criterion: &mut Criterion) {
     for count in [1, 10, 100] {
         let config = Config::default();
-        let mut state = State::open(&config, Arc::new(Nothing), Time(0)).expect("nothing to read");
+        let mut state = State::open(&config, Arc::new(NoRows), Time(0)).expect("nothing to read");
         let mut next = 1;
         let mut entries = move |count: u64| -> Vec<Entry> {
             let first = next;

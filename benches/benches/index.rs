@@ -1,40 +1,19 @@
 //! The key index and the ledger on top of it: a million keys, one reader's view always alive.
 
 use std::hint::black_box;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use quorate_core::draw::{draw, draw_below};
-use quorate_core::error::StorageFault;
 use quorate_core::event::KeyRange;
 use quorate_core::ids::LeaseId;
 use quorate_core::mvcc::index::{Index, Version};
 use quorate_core::mvcc::{Mvcc, RevisionKey};
-use quorate_core::storage::{StateRead, Table};
+use quorate_core::storage::NoRows;
 use quorate_proto::etcdserverpb::RangeRequest;
 
 const KEYS: u64 = 1_000_000;
-
-/// A store without rows: every record of the ledger stays in memory.
-struct Nothing;
-
-impl StateRead for Nothing {
-    fn get(&self, _: Table, _: &[u8]) -> Result<Option<Bytes>, StorageFault> {
-        Ok(None)
-    }
-
-    fn scan(
-        &self,
-        _: Table,
-        _: &[u8],
-        _: &[u8],
-        _: &mut dyn FnMut(&[u8], &Bytes) -> ControlFlow<()>,
-    ) -> Result<(), StorageFault> {
-        Ok(())
-    }
-}
 
 fn key(number: u64) -> Vec<u8> {
     format!("/registry/pods/default/{:016x}", draw(0, 1, 2, number)).into_bytes()
@@ -87,7 +66,7 @@ fn index(criterion: &mut Criterion) {
 }
 
 fn ledger(criterion: &mut Criterion) {
-    let mut mvcc = Mvcc::open(Arc::new(Nothing)).expect("an empty store opens");
+    let mut mvcc = Mvcc::open(Arc::new(NoRows)).expect("an empty store opens");
     let value = Bytes::from(vec![7; 256]);
     let write = |mvcc: &mut Mvcc, number: u64| {
         let mut writer = mvcc.writer();

@@ -3,7 +3,6 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::ops::ControlFlow;
 
 use bytes::Bytes;
 use quorate_proto::etcdserverpb as pb;
@@ -14,26 +13,8 @@ use super::Canonical;
 use crate::error::{Misbehaviour, Refusal, StorageFault};
 use crate::ids::{BarrierId, LogIndex, MemberId, RequestId, Revision, StreamId, Term, Token};
 use crate::output::{Batch, Note, Persist};
-use crate::storage::{Entry, SnapshotMark, StateRead, Table, Write};
+use crate::storage::{Entry, NoRows, SnapshotMark, StateRead, Table, Write};
 use crate::{ReplicaInput, ReplicaOutput, Request, Response, Role, StateInput, StateOutput};
-
-struct Nothing;
-
-impl StateRead for Nothing {
-    fn get(&self, _: Table, _: &[u8]) -> Result<Option<Bytes>, StorageFault> {
-        Ok(None)
-    }
-
-    fn scan(
-        &self,
-        _: Table,
-        _: &[u8],
-        _: &[u8],
-        _: &mut dyn FnMut(&[u8], &Bytes) -> ControlFlow<()>,
-    ) -> Result<(), StorageFault> {
-        Ok(())
-    }
-}
 
 fn form(value: &impl Canonical) -> Vec<u8> {
     let mut out = Vec::new();
@@ -100,7 +81,7 @@ fn replica_outputs_differ() {
 #[test]
 fn state_inputs_differ() {
     let (token, stream, context) = (Token(7), StreamId(7), BarrierId(7));
-    let image: Arc<dyn StateRead> = Arc::new(Nothing);
+    let image: Arc<dyn StateRead> = Arc::new(NoRows);
     let all = [
         StateInput::Request { token, request: Request::Put(pb::PutRequest::default()) },
         StateInput::Request { token, request: Request::Txn(pb::TxnRequest::default()) },
@@ -129,7 +110,7 @@ fn state_inputs_differ() {
 #[test]
 fn state_outputs_differ() {
     let (token, stream) = (Token(7), StreamId(7));
-    let image: Arc<dyn StateRead> = Arc::new(Nothing);
+    let image: Arc<dyn StateRead> = Arc::new(NoRows);
     let row = Write { table: Table::Key, key: Bytes::new(), value: None };
     let kept = Write { value: Some(Bytes::new()), ..row.clone() };
     let batch = Batch { index: INDEX, writes: vec![row], ..Batch::default() };
