@@ -20,8 +20,11 @@ pub enum ReplicaInput {
         id: RequestId,
         /// An encoded `InternalRaftRequest`.
         data: Bytes,
-        /// Only while this member leads in that term; never forwarded.
-        only_in: Option<Term>,
+        /// The only term in which it may enter the log. Once an entry of a later term is applied,
+        /// a proposal that was not applied before never will be.
+        in_term: Term,
+        /// Whether a member that follows passes it on to that term's leader.
+        may_forward: bool,
     },
     /// `State` wants to know how far it must have applied for reads to be current.
     Barrier {

@@ -2,8 +2,9 @@
 
 /// Requests waiting for their entries to be applied; more are refused.
 pub const PENDING_REQUESTS_MAX: usize = 65_536;
-/// Bytes of proposals that wait for a leader to be known; more are refused.
-pub const HELD_BYTES_MAX: u64 = 32 << 20;
+/// Bytes of this member's proposals kept until they are applied, to be proposed again if their
+/// leader dies. Beyond it they are proposed once, and refused while nobody leads.
+pub const PENDING_BYTES_MAX: u64 = 32 << 20;
 /// Reads waiting for barriers; more are refused.
 pub const PENDING_READS_MAX: usize = 262_144;
 /// Committed entries not yet applied at which proposals are refused.

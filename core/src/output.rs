@@ -127,8 +127,10 @@ pub enum StateOutput {
         id: RequestId,
         /// Its bytes.
         data: Bytes,
-        /// Only while this member leads in that term.
-        only_in: Option<Term>,
+        /// The only term in which it may enter the log.
+        in_term: Term,
+        /// Whether a member that follows passes it on to that term's leader.
+        may_forward: bool,
     },
     /// To `Replica`: a read barrier.
     Barrier {

@@ -64,7 +64,8 @@ pub struct Replica {
 struct Proposal {
     id: RequestId,
     data: Bytes,
-    only_in: Option<Term>,
+    in_term: Term,
+    may_forward: bool,
 }
 
 /// Committed entries handed out and not yet applied.
@@ -130,8 +131,8 @@ impl Replica {
 
     fn route(&mut self, input: ReplicaInput) -> Result<(), StorageFault> {
         match input {
-            ReplicaInput::Propose { id, data, only_in } => {
-                self.proposals.push(Proposal { id, data, only_in });
+            ReplicaInput::Propose { id, data, in_term, may_forward } => {
+                self.proposals.push(Proposal { id, data, in_term, may_forward });
             }
             ReplicaInput::Barrier { context } => self.handle_barrier(context),
             ReplicaInput::Peer { from, message } => self.handle_peer(from, message),
@@ -273,6 +274,8 @@ impl Replica {
 
     /// Refills the empty queue of outputs. Whether it holds any now.
     fn pump(&mut self) -> bool {
+        // Whoever hears that a proposal was dropped knows by then who leads.
+        self.announce_role("");
         self.flush_proposals();
         if self.node.is_sole_voter() && self.may_campaign() {
             self.node.campaign_alone();
@@ -294,12 +297,12 @@ impl Replica {
     }
 
     fn flush_proposals(&mut self) {
-        if self.proposals.is_empty() {
+        // While leadership is handed over they wait, for the successor or for the attempt's end.
+        if self.proposals.is_empty() || self.node.is_handing_over() {
             return;
         }
         let role = self.node.role();
-        let may_go =
-            |p: &Proposal| p.only_in.is_none_or(|term| role.is_leader && role.term == term);
+        let may_go = |p: &Proposal| p.in_term == role.term && (p.may_forward || role.is_leader);
         let (wanted, mut refused): (Vec<_>, Vec<_>) = self.proposals.drain(..).partition(may_go);
         if !wanted.is_empty() && !self.node.propose(wanted.iter().map(|p| p.data.clone())) {
             refused.extend(wanted);

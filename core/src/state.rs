@@ -26,7 +26,6 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use bytes::Bytes;
 use quorate_proto::peer::ask::Question;
 
 use crate::apply::Ledgers;
@@ -35,7 +34,7 @@ use crate::door::asking::Asking;
 use crate::door::lane::Lane;
 use crate::door::pending::Pending;
 use crate::error::{Refusal, StorageFault};
-use crate::ids::{LogIndex, MemberId, RequestId, Revision, Token};
+use crate::ids::{LogIndex, MemberId, Revision, Token};
 use crate::input::{Role, StateInput};
 use crate::machine::Machine;
 use crate::output::{Note, Response, StateOutput};
@@ -77,7 +76,6 @@ pub struct State {
     ledgers: Ledgers,
     hub: Hub,
     pending: Pending,
-    held: Held,
     lane: Lane<Reader>,
     asking: Asking,
     /// Renewals that wait for an entry to be applied, each until its deadline.
@@ -99,13 +97,6 @@ pub struct State {
     compact_at: Option<Time>,
     is_halted: bool,
     outputs: VecDeque<StateOutput>,
-}
-
-/// Proposals that wait until a leader is known.
-#[derive(Debug, Default)]
-struct Held {
-    proposals: Vec<(RequestId, Bytes)>,
-    bytes: u64,
 }
 
 /// What has been applied since the last drain.
@@ -147,7 +138,6 @@ impl State {
             facts: Facts::default(),
             hub,
             pending: Pending::new(config),
-            held: Held::default(),
             lane: Lane::new(patience),
             asking: Asking::new(patience, config.boot),
             parked: Vec::new(),
@@ -240,9 +230,10 @@ impl State {
             self.announcer.on_facts();
             self.asking.ask_again();
         }
-        if role.leader.is_some() {
-            self.release_held();
+        if cfg!(planted = "repeated-too-early") && role.term != before.term {
+            self.on_term_applied(role.term);
         }
+        self.send_unsent();
         if role.is_leader {
             self.answer_own_questions();
         }
@@ -257,7 +248,8 @@ impl State {
         self.compact_at = self.ledgers.kv.is_compacting().then_some(self.now);
         self.hub.on_installed(self.ledgers.kv.now());
         self.announcer.on_facts();
-        let index = self.ledgers.progress.mark.index;
+        let SnapshotMark { index, term, .. } = self.ledgers.progress.mark;
+        self.pending.on_terms_skipped(term);
         self.committed = self.committed.max(index);
         self.note(Note::SnapshotApplied { index });
         let digest = self.ledgers.progress.digest;

@@ -3,7 +3,7 @@
 mod raft_net;
 
 use bytes::Bytes;
-use quorate_core::ids::{LogIndex, MemberId, RequestId, Term};
+use quorate_core::ids::{LogIndex, MemberId, Term};
 use quorate_core::input::ReplicaInput;
 use quorate_core::limits;
 use quorate_core::output::ReplicaOutput;
@@ -24,7 +24,7 @@ fn alone() -> Net {
 fn propose(net: &mut Net, count: usize, bytes: usize) {
     for _ in 0..count {
         let data = Bytes::from(vec![7; bytes]);
-        net.feed(1, ReplicaInput::Propose { id: RequestId(1), data, only_in: None });
+        net.propose(1, 1, data);
     }
     net.drain(1);
     net.settle();
@@ -168,8 +168,7 @@ fn a_disk_that_never_answers_stops_nothing_else() {
     net.member(1).hangs = true;
     net.seen.clear();
     for _ in 0..100 {
-        let data = Bytes::from_static(b"x");
-        net.feed(2, ReplicaInput::Propose { id: RequestId(1), data, only_in: None });
+        net.propose(2, 1, "x");
         net.drain(2);
         net.run(1);
     }
@@ -200,17 +199,15 @@ fn the_rest_serves_writes_within_two_election_timeouts_of_a_hang() {
         let old = leader(&mut net).expect("a leader");
         net.member(old).hangs = true;
         let other = 1 + old % 3;
-        let data = Bytes::from_static(b"x");
-        net.handle(
-            old,
-            ReplicaInput::Propose { id: RequestId(1), data: data.clone(), only_in: None },
-        );
+        net.propose(old, 1, "x");
+        net.drain(old);
         net.run(1);
         let election_timeout = net.member(old).config.election_timeout;
         let ticks = (2 * election_timeout).as_millis() / TICK.as_millis() - 1;
         net.run(ticks as usize - 1);
         let before = net.member(other).applied.index;
-        net.handle(other, ReplicaInput::Propose { id: RequestId(2), data, only_in: None });
+        net.propose(other, 2, "x");
+        net.drain(other);
         net.run(1);
         assert_eq!(net.member(other).applied.index, before.next(), "seed {seed}");
     }

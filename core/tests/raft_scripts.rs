@@ -11,13 +11,13 @@ use std::path::Path;
 
 use bytes::Bytes;
 use quorate_core::Machine;
-use quorate_core::ids::{BarrierId, MemberId, RequestId};
+use quorate_core::ids::{BarrierId, MemberId};
 use quorate_core::input::{ReplicaInput, Role};
 use quorate_core::output::{Note, Persist, ReplicaOutput};
 use quorate_core::storage::{Entry, EntryKind, SnapshotMark};
 use quorate_core::time::Duration;
 use quorate_proto::raftpb::{self, MessageType as Kind};
-use raft_net::{Net, TICK, change_message};
+use raft_net::{Net, TICK};
 
 fn entry(term: u64, index: u64, is_change: bool, data: &[u8]) -> String {
     let text = match is_change {
@@ -219,10 +219,7 @@ impl Script {
         for text in texts {
             self.proposed += 1;
             let data = Bytes::copy_from_slice(text.as_bytes());
-            self.net.feed(
-                id,
-                ReplicaInput::Propose { id: RequestId(self.proposed), data, only_in: None },
-            );
+            self.net.propose(id, self.proposed, data);
         }
         self.net.drain(id);
     }
@@ -259,9 +256,7 @@ impl Script {
             "remove" => raftpb::ConfChangeType::ConfChangeRemoveNode,
             other => panic!("no such change: {other}"),
         };
-        let from = if leader == 1 { 2 } else { 1 };
-        let message = change_message(from, leader, kind, words[2].parse().expect("a member"));
-        self.net.handle(leader, ReplicaInput::Peer { from: MemberId(from), message });
+        self.net.change(leader, kind, words[2].parse().expect("a member"));
     }
 
     /// `inject TO FROM KIND [field=number]...`

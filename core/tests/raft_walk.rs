@@ -8,13 +8,13 @@ use std::hash::Hasher;
 use bytes::Bytes;
 use quorate_core::draw::{Domain, draw, draw_below};
 use quorate_core::error::Misbehaviour;
-use quorate_core::ids::{BarrierId, LogIndex, MemberId, RequestId};
+use quorate_core::ids::{BarrierId, LogIndex, MemberId};
 use quorate_core::input::{ReplicaInput, Role};
 use quorate_core::output::ReplicaOutput;
 use quorate_core::storage::Entry;
 use quorate_core::time::Duration;
 use quorate_proto::raftpb::{self, MessageType as Kind};
-use raft_net::{Net, change_message};
+use raft_net::Net;
 
 struct Walk {
     net: Net,
@@ -72,9 +72,7 @@ impl Walk {
             }
             75..83 => {
                 for _ in 0..=self.below(3) {
-                    let request = RequestId(self.drawn);
-                    let data = Bytes::from(format!("{}", self.drawn));
-                    self.net.feed(id, ReplicaInput::Propose { id: request, data, only_in: None });
+                    self.net.propose(id, self.drawn, format!("{}", self.drawn));
                 }
                 self.net.drain(id);
             }
@@ -314,7 +312,7 @@ fn some_conf_state(walk: &mut Walk) -> raftpb::ConfState {
 
 fn some_message(walk: &mut Walk, truth: &Truth, from: u64, to: u64) -> raftpb::Message {
     let kind = walk.below(21) as i32 - 1;
-    let is_termless = kind == Kind::MsgProp as i32 || kind == Kind::MsgReadIndex as i32;
+    let is_termless = kind == Kind::MsgReadIndex as i32;
     let snapshot = (walk.below(3) > 0).then(|| raftpb::Snapshot {
         data: Bytes::new(),
         metadata: (walk.below(8) > 0).then(|| raftpb::SnapshotMetadata {
@@ -367,14 +365,10 @@ fn hear_lies(seed: u64, members: u64) -> Heard {
         match walk.below(8) {
             0 => walk.net.persist(1, 5),
             1 => walk.net.elapse(1, Duration::from_millis(300)),
-            2 => walk.net.handle(
-                1,
-                ReplicaInput::Propose {
-                    id: RequestId(1),
-                    data: Bytes::from_static(b"x"),
-                    only_in: None,
-                },
-            ),
+            2 => {
+                walk.net.propose(1, 1, "x");
+                walk.net.drain(1);
+            }
             3 => walk.net.handle(1, ReplicaInput::Barrier { context: BarrierId(walk.drawn) }),
             _ => {}
         }
@@ -426,9 +420,7 @@ fn members_come_and_go() {
     let mut change = |kind, id| {
         walk.look();
         let to = leader(&walk);
-        let from = (1..=3).find(|&id| id != to).expect("another");
-        let message = change_message(from, to, kind, id);
-        walk.net.handle(to, ReplicaInput::Peer { from: MemberId(from), message });
+        walk.net.change(to, kind, id);
         walk.net.run(20);
         walk.look();
         walk.net.member(to).applied.conf_state.clone()
@@ -439,10 +431,8 @@ fn members_come_and_go() {
     assert_eq!((state.voters.len(), state.learners.len()), (4, 0));
     assert_eq!(change(Change::ConfChangeRemoveNode, 4).voters, [1, 2, 3]);
     let first = leader(&walk);
-    let message = change_message(1 + first % 3, first, Change::ConfChangeRemoveNode, first);
-    let from = MemberId(1 + first % 3);
     let before = walk.net.seen.len();
-    walk.net.handle(first, ReplicaInput::Peer { from, message });
+    walk.net.change(first, Change::ConfChangeRemoveNode, first);
     walk.net.run(40);
     let removed =
         |(id, output): &&(u64, ReplicaOutput)| *id == first && *output == ReplicaOutput::Removed;

@@ -22,13 +22,51 @@ struct Group {
     /// Everything it wanted and nobody took out yet.
     outputs: Vec<StateOutput>,
     tokens: u64,
+    /// The term entries are of.
+    term: Term,
+    /// Whether proposals are on their way for ever; with the term each was sent in.
+    is_deaf: bool,
+    sent: Vec<(Term, Bytes)>,
 }
 
 impl Group {
     fn new() -> Self {
         let config = Config { member: MemberId(1), name: "a".into(), ..Config::default() };
         let state = State::open(&config, Arc::new(NoRows), Time(0)).expect("an empty store opens");
-        Self { state, now: Time(0), last: 0, outputs: Vec::new(), tokens: 0 }
+        Self {
+            state,
+            now: Time(0),
+            last: 0,
+            outputs: Vec::new(),
+            tokens: 0,
+            term: TERM,
+            is_deaf: false,
+            sent: Vec::new(),
+        }
+    }
+
+    /// A member that follows leaders who do not answer.
+    fn following() -> Self {
+        let mut group = Self::new();
+        group.is_deaf = true;
+        group.follow(TERM);
+        group.commit(Bytes::new());
+        group.sent.clear();
+        group
+    }
+
+    fn follow(&mut self, term: Term) {
+        self.term = term;
+        let leader = Some(MemberId(10 + term.get()));
+        self.feed(StateInput::Role(Role { term, leader, is_leader: false }));
+    }
+
+    /// The terms in which a put was proposed, in order.
+    fn puts_sent(&self) -> Vec<u64> {
+        let is_put = |data: &Bytes| {
+            pb::InternalRaftRequest::decode(data.clone()).is_ok_and(|entry| entry.put.is_some())
+        };
+        self.sent.iter().filter(|(_, data)| is_put(data)).map(|(term, _)| term.get()).collect()
     }
 
     fn led() -> Self {
@@ -51,7 +89,7 @@ impl Group {
     fn commit(&mut self, data: Bytes) {
         self.last += 1;
         let index = LogIndex(self.last);
-        let entry = Entry { term: TERM, index, kind: EntryKind::Normal, data };
+        let entry = Entry { term: self.term, index, kind: EntryKind::Normal, data };
         self.feed(StateInput::Committed { entries: vec![entry] });
     }
 
@@ -59,6 +97,9 @@ impl Group {
     fn drain(&mut self) {
         while let Some(output) = self.state.poll_output() {
             match output {
+                StateOutput::Propose { data, in_term, .. } if self.is_deaf => {
+                    self.sent.push((in_term, data));
+                }
                 StateOutput::Propose { data, .. } => self.commit(data),
                 StateOutput::Barrier { context } => {
                     let index = LogIndex(self.last);
@@ -153,6 +194,34 @@ fn what_waits_for_a_leader_in_vain_times_out() {
 }
 
 #[test]
+fn what_was_lost_with_a_leader_is_proposed_to_the_next_one() {
+    let mut group = Group::following();
+    assert_eq!(group.ask(put("a")), None);
+    assert_eq!(group.puts_sent(), [2]);
+    group.follow(Term(3));
+    assert_eq!(group.puts_sent(), [2], "it may be in the new leader's log");
+    group.commit(Bytes::new());
+    assert_eq!(group.puts_sent(), [2, 3], "it was not");
+    let (_, data) = group.sent.pop().unwrap();
+    group.commit(data);
+    assert!(matches!(group.answer(Token(1)), Some(Ok(Response::Put(_)))));
+}
+
+#[test]
+fn what_a_dead_leader_had_replicated_is_not_proposed_twice() {
+    let mut group = Group::following();
+    assert_eq!(group.ask(put("a")), None);
+    let (_, data) = group.sent[0].clone();
+    group.follow(Term(3));
+    group.term = TERM;
+    group.commit(data);
+    group.term = Term(3);
+    group.commit(Bytes::new());
+    assert_eq!(group.puts_sent(), [2]);
+    assert!(matches!(group.answer(Token(1)), Some(Ok(Response::Put(_)))));
+}
+
+#[test]
 fn a_lease_of_an_idle_leader_runs_out() {
     let mut group = Group::led();
     group.grant(7, 10);
@@ -184,14 +253,14 @@ fn only_the_leader_of_the_term_may_revoke_what_ran_out() {
     group.state.handle_timeout(group.now);
     let revoke = std::iter::from_fn(|| group.state.poll_output())
         .find_map(|output| match output {
-            StateOutput::Propose { data, only_in, .. } => {
+            StateOutput::Propose { data, in_term, may_forward, .. } => {
                 let entry = pb::InternalRaftRequest::decode(data).unwrap();
-                entry.lease_revoke.map(|_| only_in)
+                entry.lease_revoke.map(|_| (in_term, may_forward))
             }
             _ => None,
         })
         .unwrap();
-    assert_eq!(revoke, Some(TERM));
+    assert_eq!(revoke, (TERM, false));
 }
 
 #[test]

@@ -139,7 +139,8 @@ impl Machine for Ledger {
                 self.outputs.push(StateOutput::Propose {
                     id: RequestId(token.get()),
                     data,
-                    only_in: None,
+                    in_term: Term(1),
+                    may_forward: true,
                 });
             }
             StateInput::Request { token, .. } => {

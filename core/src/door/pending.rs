@@ -1,11 +1,24 @@
 //! Proposals of this member that wait to be applied.
+//!
+//! ```text
+//!   insert --> unsent --send--> sent in term 4 --applied--> removed
+//!                ^                   |
+//!                '---- lost: an entry of term 5 is applied, or the replica would not take it
+//! ```
+//!
+//! A proposal enters the log in the term it was sent in or never. So a member that has applied an
+//! entry of a later term knows which of its proposals are lost, and proposes them anew: a leader
+//! that dies costs its clients an election, not a time-out.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
 
 use crate::config::Config;
 use crate::error::Refusal;
-use crate::ids::{LeaseId, RequestId, Token};
-use crate::limits::PENDING_REQUESTS_MAX;
+use crate::ids::{LeaseId, RequestId, Term, Token};
+use crate::limits::{PENDING_BYTES_MAX, PENDING_REQUESTS_MAX};
 use crate::time::{Duration, Time, Wake};
 
 /// Who waits for a proposal.
@@ -21,11 +34,40 @@ pub(crate) enum Waiter {
     Upkeep,
 }
 
+impl Waiter {
+    /// Whether only the leader itself may propose it: forwarded or repeated, it could be a deposed
+    /// leader's.
+    fn is_leaders_own(self) -> bool {
+        matches!(self, Self::Expiry(_))
+    }
+}
+
+/// One proposal.
+#[derive(Debug)]
+struct Proposal {
+    deadline: Time,
+    waiter: Waiter,
+    sent_in: Option<Term>,
+    /// None if it cannot be proposed again.
+    data: Option<Bytes>,
+}
+
+/// A proposal on its way to the replica.
+#[derive(Debug)]
+pub(crate) struct Sending {
+    pub(crate) id: RequestId,
+    pub(crate) data: Bytes,
+    pub(crate) may_forward: bool,
+}
+
 /// See the module. Ids rise and everyone waits equally long, so the first is the first to time
 /// out.
 #[derive(Debug)]
 pub(crate) struct Pending {
-    waiting: BTreeMap<RequestId, (Time, Waiter)>,
+    waiting: BTreeMap<RequestId, Proposal>,
+    /// Those of them that are to be sent as soon as somebody leads.
+    unsent: Vec<RequestId>,
+    kept_bytes: u64,
     patience: Duration,
     prefix: u64,
     suffix: u64,
@@ -39,6 +81,8 @@ impl Pending {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             waiting: BTreeMap::new(),
+            unsent: Vec::new(),
+            kept_bytes: 0,
             patience: config.request_timeout(),
             prefix: config.member.get() << SUFFIX_BITS,
             suffix: (config.boot & ((1 << 40) - 1)) << 8,
@@ -51,37 +95,99 @@ impl Pending {
         RequestId(self.prefix | self.suffix)
     }
 
-    /// Notes who waits for `id`.
+    /// Takes a proposal in. Given the term of a known leader it is returned, to be sent; otherwise
+    /// it stays unsent.
     pub(crate) fn insert(
         &mut self,
         now: Time,
-        id: RequestId,
+        (id, data): (RequestId, Bytes),
         waiter: Waiter,
-    ) -> Result<(), Refusal> {
+        led_in: Option<Term>,
+    ) -> Result<Option<Sending>, Refusal> {
         if self.waiting.len() >= PENDING_REQUESTS_MAX {
             return Err(Refusal::RequestTooManyRequests);
         }
-        self.waiting.insert(id, (now + self.patience, waiter));
-        Ok(())
+        let has_room = self.kept_bytes + data.len() as u64 <= PENDING_BYTES_MAX;
+        let kept = (has_room && !waiter.is_leaders_own()).then(|| data.clone());
+        if led_in.is_none() && kept.is_none() {
+            return Err(Refusal::NoLeader);
+        }
+        self.kept_bytes += size(kept.as_ref());
+        let deadline = now + self.patience;
+        let proposal = Proposal { deadline, waiter, sent_in: led_in, data: kept };
+        self.waiting.insert(id, proposal);
+        if led_in.is_none() {
+            self.unsent.push(id);
+            return Ok(None);
+        }
+        Ok(Some(Sending { id, data, may_forward: !waiter.is_leaders_own() }))
     }
 
     /// Takes out who waits for `id`, if it is one of ours.
     pub(crate) fn remove(&mut self, id: RequestId) -> Option<Waiter> {
-        self.waiting.remove(&id).map(|(_, waiter)| waiter)
+        let proposal = self.waiting.remove(&id)?;
+        self.kept_bytes -= size(proposal.data.as_ref());
+        Some(proposal.waiter)
     }
 
-    /// Whether somebody still waits for `id`.
-    pub(crate) fn contains(&self, id: RequestId) -> bool {
-        self.waiting.contains_key(&id)
+    /// Sends what is unsent, in the term of a leader that is known.
+    pub(crate) fn send(&mut self, term: Term) -> Vec<Sending> {
+        let mut ids = core::mem::take(&mut self.unsent);
+        ids.sort_unstable();
+        let send = |id| {
+            let proposal = self.waiting.get_mut(&id)?;
+            proposal.sent_in = Some(term);
+            let data = proposal.data.clone()?;
+            Some(Sending { id, data, may_forward: true })
+        };
+        ids.into_iter().filter_map(send).collect()
+    }
+
+    /// The replica would not take `id`. Whether it will be sent again: not if the same leader in
+    /// the same term refused it, who still leads.
+    pub(crate) fn take_back(&mut self, id: RequestId, led_in: Option<Term>) -> bool {
+        let Some(proposal) = self.waiting.get_mut(&id) else { return true };
+        let is_refused = led_in.is_some() && proposal.sent_in == led_in;
+        if is_refused || proposal.data.is_none() {
+            return false;
+        }
+        proposal.sent_in = None;
+        self.unsent.push(id);
+        true
+    }
+
+    /// An entry of `term` is applied: proposals sent in earlier terms are lost, and unsent again.
+    /// Returns those that cannot be.
+    pub(crate) fn on_term_applied(&mut self, term: Term) -> Vec<RequestId> {
+        let is_lost = |p: &Proposal| p.sent_in.is_some_and(|sent_in| sent_in < term);
+        let mut hopeless = Vec::new();
+        for (&id, proposal) in self.waiting.iter_mut().filter(|(_, p)| is_lost(p)) {
+            if proposal.data.is_none() {
+                hopeless.push(id);
+                continue;
+            }
+            proposal.sent_in = None;
+            self.unsent.push(id);
+        }
+        hopeless
+    }
+
+    /// Entries up to `term` were skipped by an image, and proposals among them may have been
+    /// applied: they are never proposed again.
+    pub(crate) fn on_terms_skipped(&mut self, term: Term) {
+        let is_doubtful = |p: &Proposal| p.sent_in.is_some_and(|sent_in| sent_in <= term);
+        for proposal in self.waiting.values_mut().filter(|p| is_doubtful(p)) {
+            self.kept_bytes -= size(proposal.data.take().as_ref());
+        }
     }
 
     /// Takes out the next waiter whose time is over.
     pub(crate) fn poll_late(&mut self, now: Time) -> Option<Waiter> {
-        let (_, (deadline, _)) = self.waiting.first_key_value()?;
-        if *deadline > now {
+        let (&id, proposal) = self.waiting.first_key_value()?;
+        if proposal.deadline > now {
             return None;
         }
-        self.waiting.pop_first().map(|(_, (_, waiter))| waiter)
+        self.remove(id)
     }
 
     /// How many wait.
@@ -90,7 +196,95 @@ impl Pending {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Wake> {
-        let (_, (at, _)) = self.waiting.first_key_value()?;
-        Some(Wake { at: *at, timer: "request timeout" })
+        let (_, proposal) = self.waiting.first_key_value()?;
+        Some(Wake { at: proposal.deadline, timer: "request timeout" })
+    }
+}
+
+fn size(data: Option<&Bytes>) -> u64 {
+    data.map_or(0, |data| data.len() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TERM: Term = Term(4);
+    const LATER: Term = Term(5);
+    const CLIENT: Waiter = Waiter::Client(Token(1));
+
+    fn pending() -> Pending {
+        Pending::new(&Config::default())
+    }
+
+    fn insert(
+        pending: &mut Pending,
+        bytes: usize,
+        waiter: Waiter,
+        led_in: Option<Term>,
+    ) -> Result<(RequestId, bool), Refusal> {
+        let id = pending.next_id();
+        let data = Bytes::from(alloc::vec![0; bytes]);
+        pending.insert(Time(0), (id, data), waiter, led_in).map(|sending| (id, sending.is_some()))
+    }
+
+    fn ids(sent: &[Sending]) -> Vec<RequestId> {
+        sent.iter().map(|sending| sending.id).collect()
+    }
+
+    #[test]
+    fn without_a_leader_proposals_wait_in_order() {
+        let mut pending = pending();
+        let (first, is_sent) = insert(&mut pending, 1, CLIENT, None).unwrap();
+        assert!(!is_sent);
+        let (second, _) = insert(&mut pending, 1, CLIENT, None).unwrap();
+        let (gone, _) = insert(&mut pending, 1, CLIENT, None).unwrap();
+        pending.remove(gone);
+        assert_eq!(ids(&pending.send(TERM)), [first, second]);
+        assert_eq!(ids(&pending.send(TERM)), []);
+    }
+
+    #[test]
+    fn the_same_leader_is_not_asked_twice() {
+        let mut pending = pending();
+        let (id, is_sent) = insert(&mut pending, 1, CLIENT, Some(TERM)).unwrap();
+        assert!(is_sent);
+        assert!(!pending.take_back(id, Some(TERM)));
+        assert!(pending.take_back(id, Some(LATER)), "another leads");
+        assert_eq!(ids(&pending.send(LATER)), [id]);
+        assert!(pending.take_back(id, None), "nobody leads");
+        assert_eq!(ids(&pending.send(TERM)), [id]);
+    }
+
+    #[test]
+    fn what_an_image_skipped_is_never_proposed_again() {
+        let mut pending = pending();
+        let (old, _) = insert(&mut pending, 1, CLIENT, Some(TERM)).unwrap();
+        let (new, _) = insert(&mut pending, 1, CLIENT, Some(LATER)).unwrap();
+        pending.on_terms_skipped(TERM);
+        assert_eq!(pending.on_term_applied(Term(6)), [old]);
+        assert_eq!(ids(&pending.send(Term(6))), [new]);
+    }
+
+    #[test]
+    fn what_a_leader_asks_of_itself_is_not_asked_by_its_successor() {
+        let mut pending = pending();
+        let expiry = Waiter::Expiry(LeaseId(7));
+        assert_eq!(insert(&mut pending, 1, expiry, None), Err(Refusal::NoLeader));
+        let (id, _) = insert(&mut pending, 1, expiry, Some(TERM)).unwrap();
+        assert_eq!(pending.on_term_applied(LATER), [id]);
+    }
+
+    #[test]
+    fn memory_for_repetition_is_bounded() {
+        let mut pending = pending();
+        let large = PENDING_BYTES_MAX as usize;
+        let (kept, _) = insert(&mut pending, large, CLIENT, Some(TERM)).unwrap();
+        assert_eq!(insert(&mut pending, 1, CLIENT, None), Err(Refusal::NoLeader));
+        let (once, is_sent) = insert(&mut pending, 1, CLIENT, Some(TERM)).unwrap();
+        assert!(is_sent, "proposed, though never again");
+        assert_eq!(pending.on_term_applied(LATER), [once]);
+        pending.remove(kept);
+        assert!(insert(&mut pending, large, CLIENT, None).is_ok());
     }
 }

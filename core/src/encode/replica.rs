@@ -9,7 +9,9 @@ use crate::{ReplicaInput, ReplicaOutput};
 impl Canonical for ReplicaInput {
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Propose { id, data, only_in } => tag(0, out).put(id).put(data).put(only_in),
+            Self::Propose { id, data, in_term, may_forward } => {
+                tag(0, out).put(id).put(data).put(in_term).put(may_forward)
+            }
             Self::Barrier { context } => tag(1, out).put(context),
             Self::Peer { from, message } => tag(2, out).put(from).put_message(message),
             Self::Persisted { number } => tag(3, out).put(number),

@@ -43,7 +43,9 @@ impl Canonical for StateOutput {
             Self::ReadReady { token, result } => tag(1, out).put(token).put(result),
             Self::Stream { stream, frame } => tag(2, out).put(stream).put_message(frame),
             Self::Publish(view) => tag(3, out).put(view),
-            Self::Propose { id, data, only_in } => tag(4, out).put(id).put(data).put(only_in),
+            Self::Propose { id, data, in_term, may_forward } => {
+                tag(4, out).put(id).put(data).put(in_term).put(may_forward)
+            }
             Self::Barrier { context } => tag(5, out).put(context),
             Self::Applied { index, digest } => tag(6, out).put(index).put(digest),
             Self::Store(batch) => tag(7, out).put(batch),

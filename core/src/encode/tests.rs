@@ -35,9 +35,24 @@ const TO: MemberId = MemberId(7);
 fn replica_inputs_differ() {
     let mark = SnapshotMark::default();
     let all = [
-        ReplicaInput::Propose { id: RequestId(7), data: Bytes::new(), only_in: None },
-        ReplicaInput::Propose { id: RequestId(7), data: Bytes::new(), only_in: Some(Term(1)) },
-        ReplicaInput::Propose { id: RequestId(7), data: Bytes::from_static(b"\0"), only_in: None },
+        ReplicaInput::Propose {
+            id: RequestId(7),
+            data: Bytes::new(),
+            in_term: Term(0),
+            may_forward: true,
+        },
+        ReplicaInput::Propose {
+            id: RequestId(7),
+            data: Bytes::new(),
+            in_term: Term(1),
+            may_forward: false,
+        },
+        ReplicaInput::Propose {
+            id: RequestId(7),
+            data: Bytes::from_static(b"\0"),
+            in_term: Term(0),
+            may_forward: true,
+        },
         ReplicaInput::Barrier { context: BarrierId(7) },
         ReplicaInput::Peer { from: TO, message: raftpb::Message::default() },
         ReplicaInput::Persisted { number: 7 },
@@ -123,8 +138,18 @@ fn state_outputs_differ() {
         StateOutput::Respond { token, result: Err(Refusal::NoLeader) },
         StateOutput::ReadReady { token, result: Err(Refusal::NoLeader) },
         StateOutput::Stream { stream, frame: pb::WatchResponse::default() },
-        StateOutput::Propose { id: RequestId(7), data: Bytes::new(), only_in: None },
-        StateOutput::Propose { id: RequestId(7), data: Bytes::new(), only_in: Some(Term(1)) },
+        StateOutput::Propose {
+            id: RequestId(7),
+            data: Bytes::new(),
+            in_term: Term(0),
+            may_forward: true,
+        },
+        StateOutput::Propose {
+            id: RequestId(7),
+            data: Bytes::new(),
+            in_term: Term(1),
+            may_forward: false,
+        },
         StateOutput::Barrier { context: BarrierId(7) },
         StateOutput::Applied { index: INDEX, digest: 7 },
         StateOutput::Applied { index: INDEX, digest: 8 },

@@ -397,6 +397,11 @@ impl Driver {
         others.max_by_key(rank).map(|(&id, _)| id)
     }
 
+    /// Whether a successor is being asked to take over from this leader.
+    pub(crate) fn is_handing_over(&self) -> bool {
+        self.node.raft.lead_transferee.is_some()
+    }
+
     /// Leads no longer, by its own decision.
     pub(crate) fn step_down(&mut self) {
         self.call(|node| {
@@ -487,7 +492,9 @@ impl Driver {
         let accepted = ready.take_entries();
         let mut messages = ready.take_messages();
         messages.extend(ready.take_persisted_messages());
-        let encoded = messages.into_iter().filter_map(encode_message).collect();
+        let term = self.node.raft.term;
+        let encode = |message| encode_message(message, term);
+        let encoded = messages.into_iter().filter_map(encode).collect();
         let reads = ready.take_read_states().into_iter();
         let work = Work {
             ready: ready.number(),

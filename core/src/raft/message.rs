@@ -50,8 +50,7 @@ impl Standing {
         let kind = parse_kind(message.r#type).ok_or(Misbehaviour::Malformed)?;
         self.check_address(from, &message)?;
         check_numbers(&message)?;
-        let is_termless = matches!(kind, Inner::MsgPropose | Inner::MsgReadIndex);
-        if is_termless != (message.term == 0) {
+        if (kind == Inner::MsgReadIndex) != (message.term == 0) {
             return Err(Misbehaviour::Malformed);
         }
         match kind {
@@ -74,7 +73,8 @@ impl Standing {
                 | Inner::MsgRequestVoteResponse
                 | Inner::MsgRequestPreVoteResponse
         );
-        if (is_answer || is_termless) && self.matched.is_none() {
+        let is_forward = matches!(kind, Inner::MsgPropose | Inner::MsgReadIndex);
+        if (is_answer || is_forward) && self.matched.is_none() {
             return Err(Misbehaviour::Stranger);
         }
         parse_message(kind, message).map(Some)
@@ -166,8 +166,13 @@ impl Standing {
 
     fn ignores(&self, kind: Inner, message: &raftpb::Message) -> bool {
         match kind {
-            // Passed on a second time they would bear a sender who did not send them.
-            Inner::MsgPropose | Inner::MsgReadIndex => self.role != StateRole::Leader,
+            // Passed on a second time they would bear a sender who did not send them. A proposal
+            // is for one term: its sender counts on it that no other leader takes it later.
+            Inner::MsgPropose => {
+                let is_stale = message.term != self.term && !cfg!(planted = "stale-proposal-taken");
+                self.role != StateRole::Leader || is_stale
+            }
+            Inner::MsgReadIndex => self.role != StateRole::Leader,
             // Only the leader this member follows can answer what it asked.
             Inner::MsgReadIndexResp => message.term != self.term || message.from != self.leader,
             // The leader sends it again; what replaces a tail is taken, or it would stay for ever.
@@ -250,7 +255,8 @@ fn parse_message(kind: Inner, message: raftpb::Message) -> Result<eraftpb::Messa
     parsed.set_msg_type(kind);
     parsed.to = message.to;
     parsed.from = message.from;
-    parsed.term = message.term;
+    // The crate knows proposals without a term only.
+    parsed.term = if kind == Inner::MsgPropose { 0 } else { message.term };
     parsed.log_term = message.log_term;
     parsed.index = message.index;
     parsed.commit = message.commit;
@@ -290,8 +296,9 @@ fn parse_entry(entry: raftpb::Entry) -> Option<eraftpb::Entry> {
     Some(parsed)
 }
 
-/// The crate's message for the wire; `None` for kinds that never travel.
-pub(crate) fn encode_message(mut message: eraftpb::Message) -> Option<raftpb::Message> {
+/// The crate's message for the wire; `None` for kinds that never travel. A proposal is bound to
+/// `term`, in which it is passed on.
+pub(crate) fn encode_message(mut message: eraftpb::Message, term: u64) -> Option<raftpb::Message> {
     let kind = encode_kind(message.get_msg_type())?;
     let snapshot = message.has_snapshot().then(|| {
         let metadata = message.get_snapshot().get_metadata();
@@ -308,7 +315,7 @@ pub(crate) fn encode_message(mut message: eraftpb::Message) -> Option<raftpb::Me
         r#type: kind as i32,
         to: message.to,
         from: message.from,
-        term: message.term,
+        term: if kind == Wire::MsgProp { term } else { message.term },
         log_term: message.log_term,
         index: message.index,
         entries: message.take_entries().into_iter().map(encode_entry).collect(),

@@ -10,11 +10,11 @@ use quorate_proto::etcdserverpb::{
 use super::{Reader, State};
 use crate::apply::Outcome;
 use crate::door::admit::{self, Conditions};
-use crate::door::pending::Waiter;
+use crate::door::pending::{Sending, Waiter};
 use crate::error::Refusal;
-use crate::ids::{LeaseId, RequestId, Token};
+use crate::ids::{LeaseId, RequestId, Term, Token};
 use crate::input::Request;
-use crate::limits::{HELD_BYTES_MAX, REVOKES_PER_PASS_MAX};
+use crate::limits::REVOKES_PER_PASS_MAX;
 use crate::output::{Response, StateOutput};
 use crate::storage::Entry;
 
@@ -86,29 +86,44 @@ impl State {
     ) -> Result<(), Refusal> {
         let id = self.pending.next_id();
         let data = admit::encode(id, envelope, &self.config)?;
-        self.pending.insert(self.now, id, waiter)?;
-        // What only a leader may ask for must not be forwarded by a member that led once.
-        let only_in = matches!(waiter, Waiter::Expiry(_)).then_some(self.role.term);
-        if self.role.leader.is_some() {
-            self.outputs.push_back(StateOutput::Propose { id, data, only_in });
-            return Ok(());
-        }
-        if self.held.bytes + data.len() as u64 > HELD_BYTES_MAX {
-            self.pending.remove(id);
-            return Err(Refusal::NoLeader);
-        }
-        self.held.bytes += data.len() as u64;
-        self.held.proposals.push((id, data));
+        let sending = self.pending.insert(self.now, (id, data), waiter, self.led_in())?;
+        self.send_to_leader(sending);
         Ok(())
     }
 
-    /// A leader is known again: what waited for one goes to it, unless its time is over.
-    pub(super) fn release_held(&mut self) {
-        for (id, data) in core::mem::take(&mut self.held).proposals {
-            if self.pending.contains(id) {
-                self.outputs.push_back(StateOutput::Propose { id, data, only_in: None });
+    /// The term, if somebody is known to lead in it.
+    fn led_in(&self) -> Option<Term> {
+        self.role.leader.map(|_| self.role.term)
+    }
+
+    fn send_to_leader(&mut self, all: impl IntoIterator<Item = Sending>) {
+        let in_term = self.role.term;
+        let propose = |Sending { id, data, may_forward }: Sending| StateOutput::Propose {
+            id,
+            data,
+            in_term,
+            may_forward,
+        };
+        self.outputs.extend(all.into_iter().map(propose));
+    }
+
+    /// What waited for a leader goes to the one that is known, if one is.
+    pub(super) fn send_unsent(&mut self) {
+        if let Some(term) = self.led_in() {
+            let unsent = self.pending.send(term);
+            self.send_to_leader(unsent);
+        }
+    }
+
+    /// The first entry of a term is applied: what was proposed in earlier terms and was not
+    /// applied never will be.
+    pub(super) fn on_term_applied(&mut self, term: Term) {
+        for id in self.pending.on_term_applied(term) {
+            if let Some(waiter) = self.pending.remove(id) {
+                self.give_up(waiter, Refusal::TimeoutDueToLeaderFail);
             }
         }
+        self.send_unsent();
     }
 
     fn raise_no_space(&mut self) {
@@ -125,10 +140,14 @@ impl State {
 
     pub(super) fn handle_committed(&mut self, entries: Vec<Entry>) {
         for entry in &entries {
+            let before = self.ledgers.progress.mark.term;
             match self.ledgers.apply(self.now, entry) {
                 Ok(Some(outcome)) => self.handle_outcome(entry, outcome),
                 Ok(None) => {}
                 Err(fault) => return self.halt(fault),
+            }
+            if entry.term > before {
+                self.on_term_applied(entry.term);
             }
         }
     }
@@ -184,10 +203,11 @@ impl State {
     }
 
     pub(super) fn handle_dropped(&mut self, id: RequestId) {
+        if self.pending.take_back(id, self.led_in()) {
+            return self.send_unsent();
+        }
         if let Some(waiter) = self.pending.remove(id) {
-            let refusal =
-                if self.role.leader.is_none() { Refusal::NoLeader } else { Refusal::LeaderChanged };
-            self.give_up(waiter, refusal);
+            self.give_up(waiter, Refusal::RequestTooManyRequests);
         }
     }
 

@@ -6,10 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use bytes::Bytes;
 use prost::Message as _;
 use quorate_core::config::Peer;
-use quorate_core::ids::{LogIndex, MemberId};
-use quorate_core::input::ReplicaInput;
+use quorate_core::ids::{LogIndex, MemberId, RequestId};
+use quorate_core::input::{ReplicaInput, Role};
 use quorate_core::output::{Persist, ReplicaOutput};
 use quorate_core::storage::{Entry, EntryKind, LogContents, SnapshotMark};
 use quorate_core::time::{Duration, Time};
@@ -34,6 +35,8 @@ pub(crate) struct Member {
     /// Batches on their way to the disk.
     pub(crate) pending: VecDeque<Persist>,
     pub(crate) hangs: bool,
+    /// The role it last announced.
+    pub(crate) role: Role,
     /// What was applied in memory, and the group as of then.
     pub(crate) applied: SnapshotMark,
     pub(crate) data: BTreeMap<u64, Entry>,
@@ -85,6 +88,7 @@ impl Net {
             durable: Durable::default(),
             pending: VecDeque::new(),
             hangs: false,
+            role: Role::default(),
             applied: SnapshotMark::default(),
             data: BTreeMap::new(),
             holds_applied: false,
@@ -101,6 +105,7 @@ impl Net {
     pub(crate) fn start(&mut self, id: u64) {
         let member = self.member(id);
         member.config.boot += 1;
+        member.role = Role::default();
         let stored = member.durable.stored.clone();
         member.applied = stored.clone();
         member.data = member.durable.data.clone();
@@ -130,6 +135,34 @@ impl Net {
         if let Some(replica) = &mut member.replica {
             replica.handle(now, input);
         }
+    }
+
+    /// A proposal in the term the member announced last, without draining outputs.
+    pub(crate) fn propose(&mut self, id: u64, request: u64, data: impl Into<Bytes>) {
+        let in_term = self.member(id).role.term;
+        let (request, data) = (RequestId(request), data.into());
+        self.feed(id, ReplicaInput::Propose { id: request, data, in_term, may_forward: true });
+    }
+
+    /// Hands a leader one change of the group, as if forwarded by another member: the only way in
+    /// until `State` has its own.
+    pub(crate) fn change(&mut self, leader: u64, kind: raftpb::ConfChangeType, node_id: u64) {
+        let from = if leader == 1 { 2 } else { 1 };
+        let change =
+            raftpb::ConfChange { r#type: kind as i32, node_id, ..raftpb::ConfChange::default() };
+        let message = raftpb::Message {
+            r#type: raftpb::MessageType::MsgProp as i32,
+            from,
+            to: leader,
+            term: self.member(leader).role.term.get(),
+            entries: vec![raftpb::Entry {
+                r#type: raftpb::EntryType::EntryConfChange as i32,
+                data: change.encode_to_vec().into(),
+                ..raftpb::Entry::default()
+            }],
+            ..raftpb::Message::default()
+        };
+        self.handle(leader, ReplicaInput::Peer { from: MemberId(from), message });
     }
 
     /// Time passes for one member, timer by timer.
@@ -176,6 +209,7 @@ impl Net {
                     self.feed(id, ReplicaInput::Applied { index });
                 }
             }
+            ReplicaOutput::Role(role) => self.member(id).role = role,
             ReplicaOutput::TakeSnapshot => {
                 let mark = self.member(id).applied.clone();
                 self.feed(id, ReplicaInput::SnapshotTaken { mark });
@@ -336,26 +370,4 @@ fn change_group(group: &mut raftpb::ConfState, change: &raftpb::ConfChange) {
     };
     list.push(id);
     list.sort_unstable();
-}
-
-/// A forwarded proposal of one change of the group: the only way in until `State` has its own.
-pub(crate) fn change_message(
-    from: u64,
-    to: u64,
-    kind: raftpb::ConfChangeType,
-    node_id: u64,
-) -> raftpb::Message {
-    let change =
-        raftpb::ConfChange { r#type: kind as i32, node_id, ..raftpb::ConfChange::default() };
-    raftpb::Message {
-        r#type: raftpb::MessageType::MsgProp as i32,
-        from,
-        to,
-        entries: vec![raftpb::Entry {
-            r#type: raftpb::EntryType::EntryConfChange as i32,
-            data: change.encode_to_vec().into(),
-            ..raftpb::Entry::default()
-        }],
-        ..raftpb::Message::default()
-    }
 }

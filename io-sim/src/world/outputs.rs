@@ -175,9 +175,9 @@ impl<B: Build, O: Observer> World<B, O> {
                 self.pass_on(node, stream, Downward::Frame { stream, frame });
             }
             StateOutput::Publish(view) => self.nodes[node].view = Some(view),
-            StateOutput::Propose { id, data, only_in } => {
+            StateOutput::Propose { id, data, in_term, may_forward } => {
                 self.tell_proposed(node, id, &data);
-                self.give_replica(node, ReplicaInput::Propose { id, data, only_in });
+                self.give_replica(node, ReplicaInput::Propose { id, data, in_term, may_forward });
             }
             StateOutput::Barrier { context } => {
                 self.give_replica(node, ReplicaInput::Barrier { context });

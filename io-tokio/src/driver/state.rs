@@ -218,8 +218,8 @@ impl<S: Machine<Input = StateInput, Output = StateOutput>> StateLoop<S> {
                 self.replica.send(ToReplica::Image { mark, image }).ok();
                 return;
             }
-            StateOutput::Propose { id, data, only_in } => {
-                ReplicaInput::Propose { id, data, only_in }
+            StateOutput::Propose { id, data, in_term, may_forward } => {
+                ReplicaInput::Propose { id, data, in_term, may_forward }
             }
             StateOutput::Barrier { context } => ReplicaInput::Barrier { context },
             StateOutput::Applied { index, .. } => ReplicaInput::Applied { index },

@@ -115,6 +115,21 @@ pub const BUGS: &[Bug] = &[
         place: "core/src/raft/message.rs check_address(): the receiver's id is not looked at",
         oracle: "raft",
     },
+    Bug {
+        name: "stale-proposal-taken",
+        from: "ours: a forwarded proposal taken by the leader of a later term",
+        breaks: "a write that was proposed anew is applied twice",
+        place: "core/src/raft/message.rs ignores(): the proposal's term is not looked at",
+        oracle: "linear",
+    },
+    Bug {
+        name: "repeated-too-early",
+        from: "ours: a proposal repeated before the new leader's log is applied",
+        breaks: "a write the old leader had replicated is applied twice",
+        place: "core/src/state.rs handle_role(): what is in flight counts as lost \
+                as soon as the term changes",
+        oracle: "linear",
+    },
 ];
 
 #[cfg(test)]

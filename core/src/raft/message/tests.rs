@@ -129,19 +129,26 @@ fn images_need_a_place_and_a_possible_group() {
 #[test]
 fn forwards_are_for_leaders() {
     let leader = Standing { role: StateRole::Leader, ..MEMBER };
-    let forward = |kind, entries| raftpb::Message { term: 0, entries, ..message(kind) };
-    for kind in [Wire::MsgProp, Wire::MsgReadIndex] {
-        assert_eq!(judge(leader, forward(kind, vec![entry(0, 0)])), Ok(true));
-        assert_eq!(judge(MEMBER, forward(kind, vec![entry(0, 0)])), Ok(false));
-        assert_eq!(judge(leader, forward(kind, vec![])), Err(Misbehaviour::Malformed));
-        assert_eq!(judge(leader, message(kind)), Err(Misbehaviour::Malformed));
+    let forward = |kind, term, entries| raftpb::Message { term, entries, ..message(kind) };
+    for (kind, term) in [(Wire::MsgProp, leader.term), (Wire::MsgReadIndex, 0)] {
+        assert_eq!(judge(leader, forward(kind, term, vec![entry(0, 0)])), Ok(true));
+        assert_eq!(judge(MEMBER, forward(kind, term, vec![entry(0, 0)])), Ok(false));
+        assert_eq!(judge(leader, forward(kind, term, vec![])), Err(Misbehaviour::Malformed));
+    }
+    let read = forward(Wire::MsgReadIndex, leader.term, vec![entry(0, 0)]);
+    assert_eq!(judge(leader, read), Err(Misbehaviour::Malformed));
+    let boundless = forward(Wire::MsgProp, 0, vec![entry(0, 0)]);
+    assert_eq!(judge(leader, boundless), Err(Misbehaviour::Malformed));
+    for term in [leader.term - 1, leader.term + 1] {
+        let of_another_term = forward(Wire::MsgProp, term, vec![entry(0, 0)]);
+        assert_eq!(judge(leader, of_another_term), Ok(false));
     }
     let unreadable = raftpb::Entry {
         r#type: raftpb::EntryType::EntryConfChange as i32,
         data: Bytes::from_static(&[255; 4]),
         ..Default::default()
     };
-    let change = forward(Wire::MsgProp, vec![unreadable]);
+    let change = forward(Wire::MsgProp, leader.term, vec![unreadable]);
     assert_eq!(judge(leader, change), Err(Misbehaviour::Malformed));
 }
 

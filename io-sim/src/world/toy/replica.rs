@@ -13,7 +13,7 @@ use quorate_proto::raftpb::MessageType as Kind;
 
 use super::Planted;
 
-const TERM: u64 = 1;
+pub(super) const TERM: u64 = 1;
 
 /// See the module.
 pub struct ToyReplica {

@@ -9,7 +9,7 @@ use prost::Message as _;
 use quorate_core::draw::draw;
 use quorate_core::error::{Refusal, StorageFault};
 use quorate_core::event::KeyRange;
-use quorate_core::ids::{LogIndex, RequestId, StreamId, Token};
+use quorate_core::ids::{LogIndex, RequestId, StreamId, Term, Token};
 use quorate_core::output::Batch;
 use quorate_core::storage::{Entry, EntryKind, SnapshotMark, StateRead, Table, Write};
 use quorate_core::time::{Time, Wake};
@@ -107,7 +107,12 @@ impl ToyState {
         self.pending.insert(id, token);
         let entry = pb::InternalRaftRequest { id, put: Some(put), ..Default::default() };
         let data = Bytes::from(entry.encode_to_vec());
-        self.outputs.push_back(StateOutput::Propose { id: RequestId(id), data, only_in: None });
+        self.outputs.push_back(StateOutput::Propose {
+            id: RequestId(id),
+            data,
+            in_term: Term(super::replica::TERM),
+            may_forward: true,
+        });
     }
 
     fn apply(&mut self, entry: &Entry) {
