@@ -41,8 +41,8 @@ impl<B: Build, O: Observer> World<B, O> {
             ReplicaOutput::BarrierLost { context } => {
                 self.give_state(node, StateInput::BarrierLost { context });
             }
-            ReplicaOutput::ProposalDropped { id } => {
-                self.give_state(node, StateInput::ProposalDropped { id });
+            ReplicaOutput::ProposalDropped { id, in_term } => {
+                self.give_state(node, StateInput::ProposalDropped { id, in_term });
             }
             ReplicaOutput::Role(role) => {
                 self.nodes[node].role = role;
