@@ -11,7 +11,7 @@
 //! | `refuse WHO`, `lose WHO`, `leave WHO` | it is refused; its watch is lost; the client leaves |
 //! | `confuse WHO` | it is answered by another step's answer |
 //!
-//! `""` is an empty key. After every command all clients go as far as they can, and each step is told.
+//! `""` is an empty key. After every command all clients go as far as they can; each step is told.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod recipe_member;
@@ -145,24 +145,8 @@ impl World {
 
     fn take_step(&mut self, who: &str) -> bool {
         let client = self.clients.get_mut(who).unwrap();
-        let answer = match client.step.clone() {
-            Step::Request(request) => match self.member.ask(request) {
-                Ok(response) => Answer::Response(response),
-                Err(refusal) => Answer::Refused(refusal),
-            },
-            Step::Read(range) => Answer::Read(self.member.read(&range)),
-            Step::Watch(create) => {
-                client.stream.take().map(|stream| self.member.close(stream));
-                let stream = self.member.watch(create);
-                client.stream = Some(stream);
-                Answer::Frame(self.member.next_frame(stream).unwrap())
-            }
-            Step::Listen => match self.member.next_frame(client.stream.unwrap()) {
-                Some(frame) => Answer::Frame(frame),
-                None => return false,
-            },
-            Step::Rest(_) => Answer::Rested,
-            Step::Yield(_) => Answer::Taken,
+        let Some(answer) = self.member.carry_out(client.step.clone(), &mut client.stream) else {
+            return false;
         };
         self.interrupt(who, answer);
         true
@@ -187,9 +171,7 @@ impl World {
         }
         let client = self.clients.get_mut(who).unwrap();
         if matches!(step, Step::Yield(_)) && !client.recipe.goes_on() {
-            if let Some(stream) = client.stream.take() {
-                self.member.close(stream);
-            }
+            self.member.close(client.stream.take());
             self.clients.remove(who);
         } else {
             client.step = step;

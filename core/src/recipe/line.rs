@@ -67,7 +67,7 @@ enum State {
     Over,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Place {
     rev: i64,
     entered: Option<pb::ResponseHeader>,
@@ -126,23 +126,20 @@ impl<E> Line<E> {
 
     /// The key is there with its right value.
     fn proceed(&mut self) -> Step<Outcome<E>> {
-        match &self.place {
-            Some(place) if place.is_first => {
-                let reached = place.entered.clone();
-                self.reach(reached)
-            }
+        match self.place {
+            Some(place) if place.is_first => self.reach(place.entered),
             _ => self.look(),
         }
     }
 
     fn look(&mut self) -> Step<Outcome<E>> {
-        let Some(place) = &self.place else { return self.fail(Failure::Misanswered) };
+        let Some(place) = self.place else { return self.fail(Failure::Misanswered) };
         self.state = State::Looking;
         Step::Read(requests::last_two(&self.prefix, place.rev))
     }
 
     fn handle_seen(&mut self, seen: pb::RangeResponse) -> Step<Outcome<E>> {
-        let rev = self.place.as_ref().map_or(0, |place| place.rev);
+        let rev = self.place.map_or(0, |place| place.rev);
         if !seen.kvs.iter().any(|kv| kv.key == self.key && kv.create_revision == rev) {
             return self.lose();
         }
@@ -168,7 +165,7 @@ impl<E> Line<E> {
         let place = self.place.take();
         Step::Yield(Ok(Turn {
             key: self.key.clone(),
-            rev: place.as_ref().map_or(0, |place| place.rev),
+            rev: place.map_or(0, |place| place.rev),
             lease: self.lease,
             entered: place.and_then(|place| place.entered),
             reached,
@@ -186,7 +183,7 @@ impl<E> Line<E> {
 
     fn fail(&mut self, failure: Failure<E>) -> Step<Outcome<E>> {
         self.failure.get_or_insert(failure);
-        match &self.place {
+        match self.place {
             Some(place) => {
                 self.state = State::Withdrawing;
                 Step::Request(requests::withdraw(self.key.clone(), place.rev))

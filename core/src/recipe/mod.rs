@@ -23,7 +23,8 @@
 //! - Nothing is sent twice. A contender that does not come to hold takes its key back, guarded by
 //!   the create revision: a key that is a later contender's is left alone.
 //! - A wrong answer ends a recipe with [`Failure::Misanswered`]; nothing handed in panics.
-//! - [`Observe`] tells revisions in order, each once, and never ends by itself.
+//! - [`Observe`] tells what was true at ever later revisions, no leader's value twice, and never
+//!   ends by itself.
 //!
 //! For whoever drives: a request is never abandoned, its answer is waited for, because only the
 //! answer tells what there is to take back. [`Answer::ClientGone`] may be handed in instead of

@@ -1,4 +1,5 @@
 //! A lone member whose log commits at once: what recipes ask, it answers.
+#![allow(dead_code, reason = "each test compiles this room for itself and uses a part")]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_core::error::Refusal;
 use quorate_core::ids::{LogIndex, MemberId, StreamId, Term, Token};
+use quorate_core::recipe::{Answer, Step};
 use quorate_core::storage::{Entry, EntryKind, NoRows};
 use quorate_core::time::Time;
 use quorate_core::{
@@ -51,6 +53,29 @@ impl Member {
         self.responses.remove(&token).unwrap()
     }
 
+    /// Does what a step says; nothing if it listens and there is nothing to hear.
+    pub(crate) fn carry_out<T>(
+        &mut self,
+        step: Step<T>,
+        stream: &mut Option<StreamId>,
+    ) -> Option<Answer<Refusal>> {
+        Some(match step {
+            Step::Request(request) => {
+                self.ask(request).map_or_else(Answer::Refused, Answer::Response)
+            }
+            Step::Read(range) => Answer::Read(self.read(&range)),
+            Step::Watch(create) => {
+                self.close(stream.take());
+                let opened = self.watch(create);
+                *stream = Some(opened);
+                Answer::Frame(self.next_frame(opened)?)
+            }
+            Step::Listen => Answer::Frame(self.next_frame((*stream)?)?),
+            Step::Rest(_) => Answer::Rested,
+            Step::Yield(_) => Answer::Taken,
+        })
+    }
+
     pub(crate) fn read(&mut self, range: &pb::RangeRequest) -> pb::RangeResponse {
         let token = self.token();
         self.feed(StateInput::Read { token });
@@ -59,7 +84,7 @@ impl Member {
         pb::RangeResponse { header: Some(view.header(view.kv.revision())), ..found }
     }
 
-    pub(crate) fn watch(&mut self, create: pb::WatchCreateRequest) -> StreamId {
+    fn watch(&mut self, create: pb::WatchCreateRequest) -> StreamId {
         let stream = StreamId(self.token().0);
         self.feed(StateInput::StreamOpened { stream, frame_bytes_max: 1 << 20 });
         let request_union = Some(pb::watch_request::RequestUnion::CreateRequest(create));
@@ -68,15 +93,17 @@ impl Member {
         stream
     }
 
-    pub(crate) fn next_frame(&mut self, stream: StreamId) -> Option<pb::WatchResponse> {
+    fn next_frame(&mut self, stream: StreamId) -> Option<pb::WatchResponse> {
         let frame = self.frames.get_mut(&stream)?.pop_front()?;
         self.feed(StateInput::StreamReady { stream, frames: 1 });
         Some(frame)
     }
 
-    pub(crate) fn close(&mut self, stream: StreamId) {
-        self.frames.remove(&stream);
-        self.feed(StateInput::StreamClosed { stream });
+    pub(crate) fn close(&mut self, stream: Option<StreamId>) {
+        if let Some(stream) = stream {
+            self.frames.remove(&stream);
+            self.feed(StateInput::StreamClosed { stream });
+        }
     }
 
     /// Lets time pass, waking the state exactly when it wants to be woken.
