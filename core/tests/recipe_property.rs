@@ -11,8 +11,8 @@ use quorate_core::error::Refusal;
 use quorate_core::ids::StreamId;
 use quorate_core::recipe::{Answer, Campaign, Failure, Lock, Recipe, Step};
 use quorate_proto::etcdserverpb as pb;
-use quorate_proto::v3electionpb::CampaignRequest;
-use quorate_proto::v3lockpb::LockRequest;
+use quorate_proto::v3electionpb::{CampaignRequest, CampaignResponse};
+use quorate_proto::v3lockpb::{LockRequest, LockResponse};
 use recipe_member::Member;
 
 const SEEDS: u64 = 30;
@@ -65,23 +65,18 @@ type Found = Result<Bytes, Failure<Refusal>>;
 impl Contending {
     fn handle(&mut self, answer: Answer<Refusal>) -> Step<Found> {
         match self {
-            Self::Lock(lock) => found(lock.handle(answer), |held| held.key),
-            Self::Campaign(campaign) => {
-                found(campaign.handle(answer), |led| led.leader.unwrap().key)
-            }
+            Self::Lock(lock) => lock.handle(answer).map(held),
+            Self::Campaign(campaign) => campaign.handle(answer).map(led),
         }
     }
 }
 
-fn found<T>(step: Step<Result<T, Failure<Refusal>>>, key: impl Fn(T) -> Bytes) -> Step<Found> {
-    match step {
-        Step::Request(request) => Step::Request(request),
-        Step::Read(range) => Step::Read(range),
-        Step::Watch(create) => Step::Watch(create),
-        Step::Listen => Step::Listen,
-        Step::Rest(duration) => Step::Rest(duration),
-        Step::Yield(outcome) => Step::Yield(outcome.map(key)),
-    }
+fn held(outcome: Result<LockResponse, Failure<Refusal>>) -> Found {
+    outcome.map(|held| held.key)
+}
+
+fn led(outcome: Result<CampaignResponse, Failure<Refusal>>) -> Found {
+    outcome.map(|led| led.leader.unwrap().key)
 }
 
 #[derive(Default)]
@@ -149,10 +144,10 @@ impl World {
         let value = Bytes::from(self.lot(3).to_string());
         let (recipe, step) = if self.lot(2) == 0 {
             let (lock, step) = Lock::begin(LockRequest { name, lease });
-            (Contending::Lock(lock), found(step, |held| held.key))
+            (Contending::Lock(lock), step.map(held))
         } else {
             let (campaign, step) = Campaign::begin(CampaignRequest { name, lease, value });
-            (Contending::Campaign(campaign), found(step, |led| led.leader.unwrap().key))
+            (Contending::Campaign(campaign), step.map(led))
         };
         self.contenders[who].call = Some((recipe, step));
     }

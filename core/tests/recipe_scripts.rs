@@ -55,7 +55,7 @@ struct Many(Observe);
 
 impl<T: Words, R: Recipe<Refusal, Yield = Result<T, Failure<Refusal>>>> Told for Once<R> {
     fn handle(&mut self, answer: Answer<Refusal>) -> Step<String> {
-        tell(self.0.handle(answer), outcome)
+        self.0.handle(answer).map(outcome)
     }
 
     fn goes_on(&self) -> bool {
@@ -65,23 +65,11 @@ impl<T: Words, R: Recipe<Refusal, Yield = Result<T, Failure<Refusal>>>> Told for
 
 impl Told for Many {
     fn handle(&mut self, answer: Answer<Refusal>) -> Step<String> {
-        tell(self.0.handle(answer), |news| news.words())
+        self.0.handle(answer).map(|news| news.words())
     }
 
     fn goes_on(&self) -> bool {
         true
-    }
-}
-
-/// The same step with its news in words.
-fn tell<T>(step: Step<T>, words: impl FnOnce(T) -> String) -> Step<String> {
-    match step {
-        Step::Request(request) => Step::Request(request),
-        Step::Read(range) => Step::Read(range),
-        Step::Watch(create) => Step::Watch(create),
-        Step::Listen => Step::Listen,
-        Step::Rest(duration) => Step::Rest(duration),
-        Step::Yield(news) => Step::Yield(words(news)),
     }
 }
 
@@ -186,7 +174,7 @@ where
     T: Words,
     R: Recipe<Refusal, Yield = Result<T, Failure<Refusal>>> + 'static,
 {
-    (Box::new(Once(recipe)), tell(step, outcome))
+    (Box::new(Once(recipe)), step.map(outcome))
 }
 
 fn text(word: &str) -> Bytes {
@@ -220,7 +208,7 @@ fn begin_election(words: &[&str]) -> Begun {
         ["leader", name] => once(leader(&epb::LeaderRequest { name: text(name) })),
         ["observe", name] => {
             let (recipe, step) = Observe::begin(&epb::LeaderRequest { name: text(name) });
-            (Box::new(Many(recipe)), tell(step, |news| news.words()))
+            (Box::new(Many(recipe)), step.map(|news| news.words()))
         }
         ["proclaim", key, rev, lease, value] => {
             let (leader, value) = (leader_key(key, rev, lease), text(value));

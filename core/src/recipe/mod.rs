@@ -134,7 +134,7 @@ pub enum Failure<E> {
 
 impl<T> Step<T> {
     /// The same step with another thing to tell.
-    fn map<U>(self, change: impl FnOnce(T) -> U) -> Step<U> {
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Step<U> {
         match self {
             Self::Request(request) => Step::Request(request),
             Self::Read(range) => Step::Read(range),
