@@ -195,10 +195,10 @@ async fn contend(cluster: &Cluster) {
         assert_eq!(door.await_line("fifo", number + 1).await, keys);
     }
     let mut last = 0;
-    for expected in 0..contenders {
+    for (expected, key) in keys.iter().enumerate() {
         let grant = timeout(SOON, granted.recv()).await.expect("soon").expect("a contender");
         let (number, door, held) = grant;
-        assert_eq!((number, &held.key[..]), (expected, keys[expected].as_bytes()));
+        assert_eq!((number, &held.key[..]), (expected, key.as_bytes()));
         let reached = revision(held.header);
         assert!(reached > last, "granted as of {reached}, after {last}");
         last = reached;
