@@ -347,6 +347,9 @@ async fn a_waiting_client_outlives_the_leader() {
     let led = doors[0].campaign("e", leases[0], "v").await.expect("an election");
     let candidate = doors[1].start_campaign("e", leases[1], "w");
     doors[1].await_line("e", 2).await;
+    // Both have looked who is before them, and wait.
+    assert_waits(&waiting).await;
+    assert_waits(&candidate).await;
 
     cluster.members[leader].kill();
     let deadline = Instant::now() + SOON;
@@ -450,6 +453,7 @@ async fn an_observer_is_told_every_leader() {
     assert_eq!(next().await, Some((a.clone(), "v1".into(), entered)));
     let waiting = doors[1].start_campaign("e", second, "w1");
     doors[0].await_line("e", 2).await;
+    assert_waits(&waiting).await;
     let proclaimed = doors[0].proclaim(leader.clone(), "v2").await.expect("a proclamation");
     assert_eq!(next().await, Some((a.clone(), "v2".into(), proclaimed)));
 
