@@ -43,6 +43,7 @@
 //! | `membership` | who is in |
 //! | `alarm` | when to refuse |
 //! | `upkeep` | what the core asks of itself |
+//! | [`recipe`] | lock and election, on top of all that |
 //!
 //! Rooms import the shared words and what the table of `ARCHITECTURE.md` allows; two ledgers
 //! never import each other.
@@ -65,6 +66,7 @@ pub mod membership;
 pub mod mvcc;
 pub mod output;
 pub mod peer;
+pub mod recipe;
 pub mod schema;
 pub mod stage;
 pub mod storage;

@@ -17,10 +17,12 @@
 
 mod auth;
 mod cluster;
+mod election;
 mod gate;
 mod health;
 mod kv;
 mod lease;
+mod lock;
 mod maintenance;
 pub mod reads;
 mod recipes;

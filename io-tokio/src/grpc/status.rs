@@ -7,6 +7,7 @@
 
 use quorate_core::error::Refusal;
 use quorate_core::event::ReadError;
+use quorate_core::recipe::Failure;
 use tonic::{Code, Status};
 
 macro_rules! table {
@@ -99,6 +100,22 @@ pub fn read_status(error: ReadError) -> Status {
         ReadError::Refused(refusal) => status(refusal),
         ReadError::Fault(fault) => Status::unknown(fault.what),
     }
+}
+
+/// Why a recipe has nothing to tell, as tonic sends it: etcd's recipes are clients, and of what
+/// they were refused only the text is passed on.
+pub fn failure_status(failure: Failure<Status>) -> Status {
+    let text = match &failure {
+        Failure::Refused(status) => status.message(),
+        Failure::SessionExpired => "mutex: session is expired",
+        Failure::NotLeader => "election: not leader",
+        Failure::NoLeader => "election: no leader",
+        Failure::MissingLeader => "\"leader\" field must be provided",
+        Failure::WatchCanceled(reason) => reason,
+        Failure::Abandoned => return Status::cancelled("context canceled"),
+        Failure::Misanswered => return Status::internal("the answer is another request's"),
+    };
+    Status::unknown(text)
 }
 
 /// What a call that is not served answers.
