@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 /// How long the next line may take.
-const LINE_WITHIN: Duration = Duration::from_secs(10);
+const LINE_WITHIN: Duration = Duration::from_secs(30);
 
 /// A running program; killed when dropped, and so is what it started.
 pub(crate) struct Following {

@@ -50,12 +50,17 @@ fn fulfil(wish: &str, cluster: &mut Cluster) {
     }
 }
 
+/// The workspace's folder.
+pub(crate) fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace")
+}
+
 /// A file of the acceptance tests.
 pub(crate) fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/accept").join(name)
+    workspace().join("io-tokio/tests/accept").join(name)
 }
 
 /// Where builds and installations of clients are kept.
 pub(crate) fn target() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace").join("target")
+    workspace().join("target")
 }
