@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! start   words -> settings -> log -> ports bound -> member opened -> peers served
-//!         -> attributes published (a leader exists) -> clients served: "ready to serve ..."
+//!         -> attributes published, a leader known -> clients served: "ready to serve ..."
 //! end     signal -> leadership handed over -> connections drained -> member stopped
 //!         -> the same signal again, unhandled
 //! ```
 //!
 //! Invariants
 //! - A port that cannot be bound ends the start before anything is written to disk.
-//! - No client is answered before this member's attributes are known to all.
+//! - No client is answered before this member's attributes are known to all and it knows a leader.
 //! - From signal to end it takes less than one and a half seconds.
 //!
 //! Answers to: etcd v3.7.1 `server/etcdmain/etcd.go`, `server/embed/etcd.go`
@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_core::ids::MemberId;
+use quorate_core::view::Facts;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
@@ -293,7 +294,7 @@ impl Server<'_> {
             connections.accept(bound, metrics.clone(), self.io_threads)
         });
         let clients_served = async {
-            published(core).await;
+            settled(core).await;
             let served = ports.client.into_iter().map(|bound| {
                 log_ready(&bound);
                 connections.accept(bound, client.clone(), self.io_threads)
@@ -320,9 +321,11 @@ impl Server<'_> {
     }
 }
 
-/// Waits until this member's attributes are known to all, which takes a leader.
-async fn published(core: &Core) {
-    while !core.view().facts.is_published {
+/// Waits until this member's attributes are known to all and it knows a leader. After a restart
+/// the first holds at once; clients served before the second would see their watches refused.
+async fn settled(core: &Core) {
+    let is_settled = |facts: &Facts| facts.is_published && facts.role.leader.is_some();
+    while !is_settled(&core.view().facts) {
         tokio::time::sleep(LOOK_INTERVAL).await;
     }
 }

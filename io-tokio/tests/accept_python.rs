@@ -1,44 +1,64 @@
-//! The Python client `etcd3` against one member.
-//!
-//! It needs a Python in which `io-tokio/tests/accept/requirements.txt` is installed: the one named
-//! by `QUORATE_ACCEPT_PYTHON`, or `target/accept-venv/bin/python`, or `python3`.
+//! Python's clients: `etcd3` and `aetcd` over gRPC, `etcd3gw` over the JSON gateway.
 
 mod accept;
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use accept::Cluster;
+use accept::round::{assert_steps, script};
+use accept::{Cluster, python};
 
-const STEPS: &str = "put_and_get\nprefixes\ndeletes\ntransactions\nwatches\n\
-                     a_compacted_watch_is_cancelled\nleases\nstate\n";
-
-fn find_python() -> Option<PathBuf> {
-    let named = std::env::var_os("QUORATE_ACCEPT_PYTHON").map(PathBuf::from);
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
-    let venv = workspace.join("target/accept-venv/bin/python");
-    let candidates = named.into_iter().chain([venv, "python3".into()]);
-    let has_etcd3 = |python: &PathBuf| {
-        let output = Command::new(python).args(["-c", "import etcd3"]).output();
-        output.is_ok_and(|output| output.status.success())
-    };
-    let found = candidates.into_iter().find(has_etcd3);
-    if found.is_none() {
-        accept::skip("a python with etcd3 not found");
-    }
-    found
+fn assert_round(client: &str, size: usize, steps: &[&str]) {
+    let Some(python) = python::find(client) else { return };
+    let mut program = Command::new(python);
+    program.arg(script("python").join(format!("{client}_round.py")));
+    assert_steps(program, &mut Cluster::start(size), steps);
 }
 
 #[test]
-fn a_round_of_the_python_client() {
-    let Some(python) = find_python() else { return };
-    let cluster = Cluster::start(1);
-    let addr = cluster.members[0].client;
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/accept/round.py");
-    let mut command = Command::new(python);
-    command.arg(script).args([addr.ip().to_string(), addr.port().to_string()]);
-    let output = command.output().expect("python runs");
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(String::from_utf8_lossy(&output.stdout), STEPS, "{complaint}");
-    assert!(output.status.success(), "{complaint}");
+fn a_round_of_etcd3() {
+    let steps = [
+        "put_and_get",
+        "prefixes",
+        "deletes",
+        "transactions",
+        "watches",
+        "a_compacted_watch_is_cancelled",
+        "leases",
+        "state",
+        "locks",
+        "elections",
+    ];
+    assert_round("etcd3", 1, &steps);
+}
+
+#[test]
+fn a_watch_of_etcd3_outlives_its_member() {
+    assert_round("etcd3", 3, &["a_watch_outlives_its_member"]);
+}
+
+#[test]
+fn a_round_of_aetcd() {
+    let steps = ["keys", "transactions", "watches", "leases", "locks", "elections"];
+    assert_round("aetcd", 1, &steps);
+}
+
+#[test]
+fn a_watch_of_aetcd_outlives_its_member() {
+    assert_round("aetcd", 3, &["a_watch_outlives_its_member"]);
+}
+
+#[test]
+fn a_round_of_etcd3gw() {
+    let steps = ["keys", "transactions", "watches", "leases", "locks", "elections", "state"];
+    assert_round("etcd3gw", 1, &steps);
+}
+
+#[test]
+fn server_side_locks_and_elections_of_etcd3gw() {
+    assert_round("etcd3gw", 1, &["server_side_locks", "server_side_elections"]);
+}
+
+#[test]
+fn a_watch_of_etcd3gw_outlives_its_member() {
+    assert_round("etcd3gw", 3, &["a_watch_outlives_its_member"]);
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use accept::api::{Api, leader_of};
 use accept::history;
 use accept::load::Load;
-use accept::{Cluster, READY_WITHIN, is_quick, is_quorate, wait_for, wal};
+use accept::{Cluster, ELECTION_TIMEOUT, READY_WITHIN, is_quick, is_quorate, wait_for, wal};
 use rustix::process::Signal;
 
 /// Moments of death, in milliseconds of load; odd on purpose.
@@ -108,6 +108,20 @@ fn a_flipped_byte_in_the_middle_is_refused() {
         };
         assert!(log.lines().any(names_the_place), "{name} at {victim:?} is not named:\n{log}");
     }
+}
+
+#[test]
+fn clients_are_not_served_before_a_leader_is_known() {
+    let mut cluster = Cluster::start(3);
+    for member in &mut cluster.members {
+        member.kill();
+    }
+    cluster.members[0].spawn();
+    std::thread::sleep(2 * ELECTION_TIMEOUT);
+    assert!(!cluster.members[0].log().contains(accept::READY), "it serves alone");
+    cluster.members[1].spawn();
+    cluster.members[0].wait_until_ready();
+    assert_ne!(Api::new(cluster.members[0].client).status().expect("a status").leader, 0);
 }
 
 #[test]

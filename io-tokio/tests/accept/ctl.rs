@@ -1,13 +1,12 @@
 //! `etcdctl` of the 3.4 series, as packaged by Debian: run it, keep what it says.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Output, Stdio};
-use std::sync::mpsc::{self, Receiver};
-use std::time::Duration;
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+use super::following::Following;
 use super::{Cluster, find_client};
 
 /// etcdctl bound to the endpoints of one cluster.
@@ -72,21 +71,9 @@ impl Ctl {
         text.lines().last().unwrap_or_default().to_string()
     }
 
-    /// Starts it and reads what it prints line by line.
+    /// Starts it, to be read line by line.
     pub(crate) fn follow(&self, args: &[&str]) -> Following {
-        let mut command = self.command(args);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().expect("etcdctl runs");
-        let stdout = child.stdout.take().expect("a piped stdout");
-        let (sender, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Following { stdin: child.stdin.take(), child, lines }
+        Following::start(self.command(args))
     }
 }
 
@@ -94,46 +81,4 @@ fn printed(args: &[&str], output: &Output) -> String {
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{args:?} failed: {complaint}");
     String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// A running etcdctl; killed when dropped.
-pub(crate) struct Following {
-    child: Child,
-    stdin: Option<ChildStdin>,
-    lines: Receiver<String>,
-}
-
-impl Following {
-    /// The next so many lines it prints.
-    pub(crate) fn next_lines(&self, count: usize) -> Vec<String> {
-        let mut got = Vec::new();
-        while got.len() < count {
-            match self.lines.recv_timeout(Duration::from_secs(10)) {
-                Ok(line) => got.push(line),
-                Err(error) => panic!("{error} after the lines {got:?}"),
-            }
-        }
-        got
-    }
-
-    /// Asserts that it stays silent for a while.
-    pub(crate) fn assert_silent(&self, how_long: Duration) {
-        if let Ok(line) = self.lines.recv_timeout(how_long) {
-            panic!("nothing should have been printed, not {line:?}");
-        }
-    }
-
-    /// Types a line.
-    pub(crate) fn enter(&mut self, line: &str) {
-        let stdin = self.stdin.as_mut().expect("its stdin is open");
-        writeln!(stdin, "{line}").expect("etcdctl reads its input");
-    }
-}
-
-impl Drop for Following {
-    fn drop(&mut self) {
-        // Already dead is as good as killed.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

@@ -13,8 +13,11 @@
 
 pub(crate) mod api;
 pub(crate) mod ctl;
+pub(crate) mod following;
 pub(crate) mod history;
 pub(crate) mod load;
+pub(crate) mod python;
+pub(crate) mod round;
 pub(crate) mod wal;
 
 use std::env;
@@ -53,18 +56,35 @@ pub(crate) fn is_quick() -> bool {
 
 /// The path of a client program, or nothing after saying loudly that the test is skipped.
 pub(crate) fn find_client(name: &str) -> Option<PathBuf> {
-    let dirs = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&dirs).map(|dir| dir.join(name)).find(|path| path.is_file());
+    let found = find_program(name);
     if found.is_none() {
         skip(&format!("{name} not found"));
     }
     found
 }
 
+/// The same for a client that may be absent even where clients are required.
+pub(crate) fn find_optional_client(name: &str) -> Option<PathBuf> {
+    let found = find_program(name);
+    if found.is_none() {
+        say_skipped(&format!("{name} not found"));
+    }
+    found
+}
+
+fn find_program(name: &str) -> Option<PathBuf> {
+    let dirs = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&dirs).map(|dir| dir.join(name)).find(|path| path.is_file())
+}
+
 /// Says that the running test is skipped; a failure where clients are required.
 pub(crate) fn skip(why: &str) {
     let are_required = env::var_os("QUORATE_REQUIRE_CLIENTS").is_some_and(|value| value == "1");
     assert!(!are_required, "{why}, and QUORATE_REQUIRE_CLIENTS=1");
+    say_skipped(why);
+}
+
+fn say_skipped(why: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_string();
     eprintln!("SKIPPED: {test}: {why}");
 }

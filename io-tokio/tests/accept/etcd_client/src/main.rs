@@ -1,118 +1,46 @@
-//! One round of the etcd-client crate against the member whose URL is the first argument.
-//! Prints the name of each step that held; ends with an error on the first that did not. The
-//! cluster must be fresh: revisions are absolute.
+//! A round of the etcd-client crate.
+//!
+//! Usage: accept-etcd-client URL,URL,... STEP... Prints the name of each step that held; ends with
+//! an error on the first that did not. A line `? kill 0` or `? start 0` asks the reader for the
+//! death or the return of a member; the answer is a line `done`. The cluster must be fresh:
+//! revisions are absolute.
+
+mod service;
+mod shared;
+mod survival;
 
 use std::time::Duration;
 
-use etcd_client::{
-    Client, Compare, CompareOp, DeleteOptions, EventType, GetOptions, PutOptions, SortOrder,
-    SortTarget, Txn, TxnOp, WatchOptions,
-};
+use etcd_client::Client;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-/// How long a whole round may take.
-const ROUND_MAX: Duration = Duration::from_secs(30);
+/// How long one step may take.
+const STEP_MAX: Duration = Duration::from_secs(60);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Outcome {
-    let url = std::env::args().nth(1).ok_or("usage: accept-etcd-client URL")?;
-    let client = Client::connect([url], None).await?;
-    tokio::time::timeout(ROUND_MAX, round(client)).await?
-}
-
-async fn round(mut client: Client) -> Outcome {
-    puts_and_gets(&mut client).await?;
-    println!("puts_and_gets");
-    transactions(&mut client).await?;
-    println!("transactions");
-    watches(&mut client).await?;
-    println!("watches");
-    leases(&mut client).await?;
-    println!("leases");
-    deletes_and_compaction(&mut client).await?;
-    println!("deletes_and_compaction");
-    Ok(())
-}
-
-async fn puts_and_gets(client: &mut Client) -> Outcome {
-    let put = client.put("a", "1", None).await?;
-    assert_eq!(put.header().map(|header| header.revision()), Some(2));
-    let mut put = client.put("a", "2", Some(PutOptions::new().with_prev_key())).await?;
-    assert_eq!(put.take_prev_key().map(|kv| kv.value().to_vec()), Some(b"1".to_vec()));
-    client.put("b", "3", None).await?;
-    let got = client.get("a", None).await?;
-    let kv = &got.kvs()[0];
-    assert_eq!((kv.value(), kv.create_revision(), kv.mod_revision()), (&b"2"[..], 2, 3));
-    assert_eq!((kv.version(), kv.lease(), got.count(), got.more()), (2, 0, 1, false));
-    let old = client.get("a", Some(GetOptions::new().with_revision(2))).await?;
-    assert_eq!(old.kvs()[0].value(), b"1");
-    let options = GetOptions::new()
-        .with_all_keys()
-        .with_sort(SortTarget::Mod, SortOrder::Descend)
-        .with_limit(1);
-    let newest = client.get("", Some(options)).await?;
-    assert_eq!((newest.kvs()[0].key(), newest.count(), newest.more()), (&b"b"[..], 2, true));
-    let counted = client.get("", Some(GetOptions::new().with_all_keys().with_count_only())).await?;
-    assert_eq!((counted.count(), counted.kvs().len()), (2, 0));
-    Ok(())
-}
-
-async fn transactions(client: &mut Client) -> Outcome {
-    let txn = Txn::new()
-        .when([Compare::mod_revision("a", CompareOp::Equal, 3)])
-        .and_then([TxnOp::put("a", "then", None), TxnOp::get("a", None)])
-        .or_else([TxnOp::get("b", None)]);
-    let first = client.txn(txn.clone()).await?;
-    assert!(first.succeeded());
-    assert_eq!((first.op_responses().len(), first.header().map(|h| h.revision())), (2, Some(5)));
-    let second = client.txn(txn).await?;
-    assert!(!second.succeeded());
-    assert_eq!(second.op_responses().len(), 1);
-    Ok(())
-}
-
-async fn watches(client: &mut Client) -> Outcome {
-    let options = WatchOptions::new().with_prefix().with_start_revision(5).with_prev_key();
-    let mut stream = client.watch("a", Some(options)).await?;
-    client.put("a/1", "now", None).await?;
-    client.delete("a/1", None).await?;
-    let mut seen = Vec::new();
-    while seen.len() < 3 {
-        let answer = stream.message().await?.ok_or("the watch ended")?;
-        for event in answer.events() {
-            let kv = event.kv().ok_or("an event without a key")?;
-            let kind = if event.event_type() == EventType::Put { "put" } else { "delete" };
-            seen.push(format!("{kind} {} at {}", kv.key_str()?, kv.mod_revision()));
-        }
+    let mut args = std::env::args().skip(1);
+    let urls = args.next().ok_or("usage: accept-etcd-client URL,URL,... STEP...")?;
+    let urls: Vec<String> = urls.split(',').map(str::to_owned).collect();
+    for step in args {
+        tokio::time::timeout(STEP_MAX, walk(&step, &urls)).await??;
+        println!("{step}");
     }
-    assert_eq!(seen, ["put a at 5", "put a/1 at 6", "delete a/1 at 7"]);
     Ok(())
 }
 
-async fn leases(client: &mut Client) -> Outcome {
-    let lease = client.lease_grant(60, None).await?;
-    assert_eq!(lease.ttl(), 60);
-    client.put("l", "v", Some(PutOptions::new().with_lease(lease.id()))).await?;
-    assert_eq!(client.get("l", None).await?.kvs()[0].lease(), lease.id());
-    let (mut keeper, mut answers) = client.lease_keep_alive(lease.id()).await?;
-    keeper.keep_alive().await?;
-    let kept = answers.message().await?.ok_or("the keep-alive ended")?;
-    assert_eq!((kept.id(), kept.ttl()), (lease.id(), 60));
-    let left = client.lease_time_to_live(lease.id(), None).await?;
-    assert!((50..=60).contains(&left.ttl()));
-    client.lease_revoke(lease.id()).await?;
-    assert_eq!(client.get("l", None).await?.count(), 0);
-    Ok(())
-}
-
-async fn deletes_and_compaction(client: &mut Client) -> Outcome {
-    let options = DeleteOptions::new().with_all_keys().with_prev_key();
-    let deleted = client.delete("", Some(options)).await?;
-    assert_eq!((deleted.deleted(), deleted.prev_kvs().len()), (2, 2));
-    client.compact(5, None).await?;
-    let refused = client.get("a", Some(GetOptions::new().with_revision(4))).await;
-    let text = refused.err().map(|error| error.to_string()).unwrap_or_default();
-    assert!(text.contains("mvcc: required revision has been compacted"), "{text}");
-    Ok(())
+async fn walk(step: &str, urls: &[String]) -> Outcome {
+    let client = &mut Client::connect(&urls[..1], None).await?;
+    match step {
+        "puts_and_gets" => service::puts_and_gets(client).await,
+        "transactions" => service::transactions(client).await,
+        "watches" => service::watches(client).await,
+        "leases" => service::leases(client).await,
+        "deletes_and_compaction" => service::deletes_and_compaction(client).await,
+        "locks" => shared::locks(client).await,
+        "elections" => shared::elections(client).await,
+        "a_watch_outlives_its_member" => survival::a_watch_outlives_its_member(urls).await,
+        _ => Err(format!("no step {step}").into()),
+    }
 }

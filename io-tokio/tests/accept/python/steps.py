@@ -1,0 +1,27 @@
+"""Steps of a round, each a function of a list of client URLs; what every client here shares.
+
+Usage of each round: CLIENT_round.py URL,URL,... STEP... Prints the name of each step that held
+and ends with an exception at the first that did not. A line `? kill 0` or `? start 0` asks the
+reader for the death or the return of a member; the answer is a line `done`.
+"""
+
+import sys
+from urllib.parse import urlsplit
+
+
+def ask(wish):
+    print("?", wish, flush=True)
+    assert sys.stdin.readline() == "done\n", wish
+
+
+def host_and_port(url):
+    parts = urlsplit(url)
+    return parts.hostname, parts.port
+
+
+def run(steps):
+    """Walks through the steps named on the command line; these are functions by name."""
+    urls = sys.argv[1].split(",")
+    for name in sys.argv[2:]:
+        steps[name](urls)
+        print(name, flush=True)
