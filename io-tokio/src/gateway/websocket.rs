@@ -100,7 +100,7 @@ impl Conversation {
                 let piece = match frame {
                     Message::Text(text) => Bytes::from(text),
                     Message::Binary(bytes) => bytes,
-                    Message::Close(_) => return,
+                    // A close is answered by reading on, to the end.
                     _ => continue,
                 };
                 if pieces.send(piece).await.is_err() {

@@ -84,7 +84,6 @@ fn what_is_no_message_is_refused() {
         r#"{"limit":" 1"}"#,
         r#"{"limit":true}"#,
         r#"{"limit":""}"#,
-       
         r#"{"keys_only":"true"}"#,
         r#"{"keys_only":1}"#,
         r#"{"sort_order":true}"#,
