@@ -5,15 +5,16 @@
 //! written.
 
 mod accept;
-#[path = "accept/http.rs"]
-mod http;
+#[allow(dead_code, reason = "other tests use the rest")]
+#[path = "accept/wire.rs"]
+mod wire;
 
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use accept::{Cluster, Options, is_quorate};
-use http::{Exchange, ask, transcribe};
 use tokio_tungstenite::tungstenite::{Message, WebSocket, client};
+use wire::{Exchange, ask, transcribe};
 
 /// Texts that numbers follow which nobody can know.
 const UNKNOWN_AFTER: [&str; 7] = [

@@ -1,14 +1,16 @@
 //! What a client sends, as messages; never more of it at once than allowed.
 
+use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, future, stream};
 use http_body::Body;
 use http_body_util::BodyExt as _;
 use prost_reflect::{DynamicMessage, MessageDescriptor};
+use tokio::sync::oneshot;
 use tonic::Status;
 
 use super::json::{self, Values};
@@ -50,6 +52,28 @@ where
     }
 }
 
+/// A body in pieces, to its end or to where its client left; and that moment, if it comes. HTTP/1
+/// would go on answering.
+pub(super) fn pieces<B>(body: B) -> (impl Stream<Item = Bytes>, impl Future<Output = ()>)
+where
+    B: Body<Data = Bytes>,
+{
+    let (leave, left) = oneshot::channel();
+    let pieces = body.into_data_stream().scan(Some(leave), |leave, piece| {
+        if piece.is_err() {
+            // Nobody may be waiting for that.
+            let _ = leave.take().map(|leave| leave.send(()));
+        }
+        future::ready(piece.ok())
+    });
+    let gone = async move {
+        if left.await.is_err() {
+            future::pending::<()>().await;
+        }
+    };
+    (pieces, gone)
+}
+
 /// The first value among pieces of JSON.
 pub(super) async fn first(
     pieces: impl Stream<Item = Bytes>,
@@ -59,7 +83,8 @@ pub(super) async fn first(
     input.value().await.ok_or_else(|| Status::invalid_argument("unexpected EOF"))
 }
 
-/// Pieces of JSON as messages: to their end, or to the first that is no message or too large.
+/// Pieces of JSON as messages: to their end, or to the first that is no message or too large. What
+/// follows that one is read and forgotten, so that the client's leaving is noticed.
 pub(super) fn messages<S>(
     pieces: S,
     kind: MessageDescriptor,
@@ -70,8 +95,12 @@ where
 {
     let input = Input { pieces: Box::pin(pieces), values: Values::default(), bytes_max };
     stream::unfold((input, kind), |(mut input, kind)| async move {
-        let value = input.value().await?;
-        Some((json::read(&kind, &value).ok()?, (input, kind)))
+        let value = input.value().await;
+        let message = value.and_then(|value| json::read(&kind, &value).ok());
+        if message.is_none() {
+            while input.pieces.next().await.is_some() {}
+        }
+        Some((message?, (input, kind)))
     })
 }
 

@@ -36,12 +36,10 @@ mod websocket;
 
 use std::sync::Arc;
 
-use futures_util::stream;
+use futures_util::{future, stream};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, Method, Request, Response};
-use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use tokio_stream::StreamExt as _;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::metadata::MetadataMap;
@@ -93,16 +91,22 @@ impl Gateway {
         let metadata = metadata(request.headers());
         let body = request.into_body();
         let bytes_max = self.0.json_bytes_max;
-        let answers = if route.method.is_client_streaming() {
-            let chunks = body.into_data_stream().map_while(Result::ok);
-            let messages = input::messages(chunks, route.method.input(), bytes_max);
-            self.call(route, metadata, messages).await?
-        } else {
-            let text = input::whole(body, bytes_max).await?;
-            let message = json::read(&route.method.input(), &text)?;
-            self.call(route, metadata, stream::iter([message])).await?
-        };
-        reply::answer(answers)
+        let kind = route.method.input();
+        if route.method.is_client_streaming() {
+            let (pieces, gone) = input::pieces(body);
+            let mut gone = Box::pin(gone);
+            let messages = input::messages(pieces, kind, bytes_max);
+            let answers = tokio::select! {
+                biased;
+                answers = self.call(route, metadata, messages) => answers?,
+                () = &mut gone => return Err(Status::cancelled("the client left")),
+            };
+            return reply::answer(answers, gone);
+        }
+        let text = input::whole(body, bytes_max).await?;
+        let messages = stream::iter([json::read(&kind, &text)?]);
+        let answers = self.call(route, metadata, messages).await?;
+        reply::answer(answers, future::pending())
     }
 }
 

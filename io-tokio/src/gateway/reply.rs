@@ -1,6 +1,7 @@
 //! Answers and refusals as HTTP.
 
 use std::convert::Infallible;
+use std::future::Future;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -16,12 +17,15 @@ use super::call::Answers;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// A call's answer: one message, or a line for each.
-pub(super) fn answer(answers: Answers) -> Result<Response<Body>, Status> {
+/// A call's answer: one message, or a line for each until the client is gone.
+pub(super) fn answer(
+    answers: Answers,
+    gone: impl Future<Output = ()> + Send + 'static,
+) -> Result<Response<Body>, Status> {
     let head = marked(&answers.head);
     let body = if answers.is_stream {
         let frame = |line| Ok::<_, Infallible>(Frame::data(line));
-        Body::new(StreamBody::new(answers.into_lines().map(frame)))
+        Body::new(StreamBody::new(answers.into_lines().take_until(gone).map(frame)))
     } else {
         Body::new(Full::new(answers.into_message()?))
     };

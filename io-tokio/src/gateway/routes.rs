@@ -115,6 +115,18 @@ mod tests {
         assert!(unrouted.iter().zip(expected).all(|(path, name)| path.ends_with(name)));
     }
 
+    /// All but one, which answers in as many messages as it likes.
+    #[test]
+    fn every_path_occurs_in_the_session_that_is_tested() {
+        let session = include_str!("../../tests/accept/gateway.txt");
+        let absent = TABLE.iter().filter(|(path, ..)| {
+            let path = format!("> POST /v3/{path}");
+            !session.lines().any(|line| line == path || line.starts_with(&format!("{path} ")))
+        });
+        let absent: Vec<&str> = absent.map(|(path, ..)| *path).collect();
+        assert_eq!(absent, ["maintenance/snapshot"]);
+    }
+
     #[test]
     fn roots() {
         let path = |path| find(path).map(|route| route.path.as_str());
