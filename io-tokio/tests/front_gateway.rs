@@ -161,17 +161,20 @@ async fn a_client_that_leaves_in_the_middle_of_its_body_is_missed() {
     let mut fake = Fake::new(leading());
     let served = served(&fake);
     let server = address(&served);
-    let left = spawn_blocking(move || {
-        let head = "POST /v3/watch HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n";
-        let mut exchange = Exchange::raw(server, head, CREATE.as_bytes());
-        assert_eq!(exchange.code(SOON), Some(200));
-        assert_eq!(exchange.chunk(), CREATED);
-        exchange.leave();
-    });
-    let _frames = greeted(&mut fake).await;
-    left.await.unwrap();
-    let end = tokio::time::timeout(SOON, fake.calls.recv()).await.unwrap();
-    assert!(matches!(end, Some(Call::Close(_))), "{end:?}");
+    for said_last in ["", "{\"create", "no JSON"] {
+        let left = spawn_blocking(move || {
+            let head = "POST /v3/watch HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n";
+            let body = format!("{CREATE}{said_last}");
+            let mut exchange = Exchange::raw(server, head, body.as_bytes());
+            assert_eq!(exchange.code(SOON), Some(200));
+            assert_eq!(exchange.chunk(), CREATED);
+            exchange.leave();
+        });
+        let _frames = greeted(&mut fake).await;
+        left.await.unwrap();
+        let end = tokio::time::timeout(SOON, fake.calls.recv()).await.unwrap();
+        assert!(matches!(end, Some(Call::Close(_))), "{said_last}: {end:?}");
+    }
 }
 
 #[tokio::test]
@@ -198,7 +201,8 @@ async fn a_stopping_server_ends_streams_and_websockets() {
         assert!(socket.read().is_err());
     });
     let _second = greeted(&mut fake).await;
-    spawn_blocking(move || [opened.recv_timeout(SOON), opened.recv_timeout(SOON)]).await.unwrap();
+    let both = spawn_blocking(move || [opened.recv_timeout(SOON), opened.recv_timeout(SOON)]);
+    assert_eq!(both.await.unwrap(), [Ok(()), Ok(())]);
     served.connections.drain(SOON).await;
     http.await.unwrap();
     websocket.await.unwrap();
@@ -347,6 +351,11 @@ async fn whatever_is_sent_is_answered() {
             let wait_max = if is_stream { Duration::from_millis(10) } else { SOON };
             for _ in 0..12 {
                 let body = mutated(body.as_bytes(), &mut dice);
+                if is_stream {
+                    let stream = std::net::TcpStream::connect(server).unwrap();
+                    let (mut socket, _) = client(format!("ws://{server}{path}"), stream).unwrap();
+                    socket.send(Message::binary(body.clone())).unwrap();
+                }
                 let request = format!("POST {path}");
                 let mut exchange = Exchange::start(server, &request, "", &body);
                 let Some(code) = exchange.code(wait_max) else {

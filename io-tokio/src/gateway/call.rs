@@ -4,13 +4,13 @@ use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::{StreamExt as _, stream};
 use http::HeaderMap;
-use prost_reflect::DynamicMessage;
 use tonic::client::Grpc;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Status, Streaming};
 
-use super::codec::ByDescriptor;
+use super::codec::AsBytes;
 use super::routes::Route;
+use super::shapes::Shape;
 use super::{Gateway, json, reply};
 
 /// What a call that was not refused answers.
@@ -19,8 +19,9 @@ pub(super) struct Answers {
     pub(super) head: HeaderMap,
     /// Whether there may be any number of messages.
     pub(super) is_stream: bool,
-    first: Option<DynamicMessage>,
-    rest: Streaming<DynamicMessage>,
+    shape: &'static Shape,
+    first: Option<Bytes>,
+    rest: Streaming<Bytes>,
 }
 
 impl Gateway {
@@ -32,17 +33,16 @@ impl Gateway {
         messages: S,
     ) -> Result<Answers, Status>
     where
-        S: Stream<Item = DynamicMessage> + Send + 'static,
+        S: Stream<Item = Bytes> + Send + 'static,
     {
         let mut request = Request::new(messages);
         *request.metadata_mut() = metadata;
-        let codec = ByDescriptor(route.method.output());
         let mut stub = Grpc::new(self.0.services.clone()).max_decoding_message_size(usize::MAX);
-        let answer = stub.streaming(request, route.path.clone(), codec).await?;
+        let answer = stub.streaming(request, route.path.clone(), AsBytes).await?;
         let (head, mut rest, _) = answer.into_parts();
         let first = rest.message().await?;
-        let is_stream = route.method.is_server_streaming();
-        Ok(Answers { head: head.into_headers(), is_stream, first, rest })
+        let Route { is_server_streaming: is_stream, gives: shape, .. } = *route;
+        Ok(Answers { head: head.into_headers(), is_stream, shape, first, rest })
     }
 }
 
@@ -50,13 +50,14 @@ impl Answers {
     /// The answer of a call that gives one message.
     pub(super) fn into_message(self) -> Result<Bytes, Status> {
         let message = self.first.ok_or_else(|| Status::internal("the answer has no message"))?;
-        json::message(&message)
+        json::message(self.shape, &message)
     }
 
     /// A line of JSON for each message, and one for the error that ended them.
     pub(super) fn into_lines(self) -> impl Stream<Item = Bytes> + Send + 'static {
-        stream::iter(self.first.map(Ok)).chain(self.rest).map(|message| {
-            let line = message.and_then(|message| json::result_line(&message));
+        let shape = self.shape;
+        stream::iter(self.first.map(Ok)).chain(self.rest).map(move |message| {
+            let line = message.and_then(|message| json::result_line(shape, &message));
             line.unwrap_or_else(|status| reply::error_line(&status))
         })
     }

@@ -1,50 +1,42 @@
-//! How a stub that knows its messages only by their descriptors turns them into bytes and back.
+//! The codec of a stub that leaves messages as they are: bytes.
 
-use prost::Message as _;
-use prost_reflect::{DynamicMessage, MessageDescriptor};
+use bytes::{Buf as _, BufMut as _, Bytes};
 use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
-/// The codec of a call that gives such messages; what it takes says by itself what it is.
-pub(super) struct ByDescriptor(pub(super) MessageDescriptor);
+/// Takes and gives messages' bytes.
+pub(super) struct AsBytes;
 
-/// Encodes any message.
-pub(super) struct ToBytes;
+impl Codec for AsBytes {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
 
-/// Decodes messages of one kind.
-pub(super) struct FromBytes(MessageDescriptor);
-
-impl Codec for ByDescriptor {
-    type Encode = DynamicMessage;
-    type Decode = DynamicMessage;
-    type Encoder = ToBytes;
-    type Decoder = FromBytes;
-
-    fn encoder(&mut self) -> ToBytes {
-        ToBytes
+    fn encoder(&mut self) -> Self {
+        Self
     }
 
-    fn decoder(&mut self) -> FromBytes {
-        FromBytes(self.0.clone())
+    fn decoder(&mut self) -> Self {
+        Self
     }
 }
 
-impl Encoder for ToBytes {
-    type Item = DynamicMessage;
+impl Encoder for AsBytes {
+    type Item = Bytes;
     type Error = Status;
 
-    fn encode(&mut self, message: DynamicMessage, bytes: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        message.encode_raw(bytes);
+    fn encode(&mut self, message: Bytes, bytes: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        bytes.put(message);
         Ok(())
     }
 }
 
-impl Decoder for FromBytes {
-    type Item = DynamicMessage;
+impl Decoder for AsBytes {
+    type Item = Bytes;
     type Error = Status;
 
-    fn decode(&mut self, bytes: &mut DecodeBuf<'_>) -> Result<Option<DynamicMessage>, Status> {
-        let message = DynamicMessage::decode(self.0.clone(), bytes);
-        message.map(Some).map_err(|error| Status::internal(error.to_string()))
+    fn decode(&mut self, bytes: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(bytes.copy_to_bytes(bytes.remaining())))
     }
 }

@@ -9,11 +9,11 @@ use futures_core::Stream;
 use futures_util::{StreamExt as _, future, stream};
 use http_body::Body;
 use http_body_util::BodyExt as _;
-use prost_reflect::{DynamicMessage, MessageDescriptor};
 use tokio::sync::oneshot;
 use tonic::Status;
 
 use super::json::{self, Values};
+use super::shapes::Shape;
 
 /// How long a body may take that must be complete before anything happens.
 const WHOLE_BODY_MAX: Duration = Duration::from_secs(300);
@@ -87,20 +87,20 @@ pub(super) async fn first(
 /// follows that one is read and forgotten, so that the client's leaving is noticed.
 pub(super) fn messages<S>(
     pieces: S,
-    kind: MessageDescriptor,
+    shape: &'static Shape,
     bytes_max: usize,
-) -> impl Stream<Item = DynamicMessage> + Send + 'static
+) -> impl Stream<Item = Bytes> + Send + 'static
 where
     S: Stream<Item = Bytes> + Send + 'static,
 {
     let input = Input { pieces: Box::pin(pieces), values: Values::default(), bytes_max };
-    stream::unfold((input, kind), |(mut input, kind)| async move {
+    stream::unfold(input, move |mut input| async move {
         let value = input.value().await;
-        let message = value.and_then(|value| json::read(&kind, &value).ok());
+        let message = value.and_then(|value| json::read(shape, &value).ok());
         if message.is_none() {
             while input.pieces.next().await.is_some() {}
         }
-        Some((message?, (input, kind)))
+        Some((message?, input))
     })
 }
 

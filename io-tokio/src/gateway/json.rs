@@ -1,46 +1,50 @@
 //! Messages as JSON and back, as protojson has it; and where one JSON value ends.
 
+mod read;
+mod write;
+
 use bytes::{Bytes, BytesMut};
-use prost_reflect::{DeserializeOptions, DynamicMessage, MessageDescriptor, SerializeOptions};
+use serde::de::DeserializeSeed as _;
 use tonic::Status;
 
-const READING: DeserializeOptions = DeserializeOptions::new().deny_unknown_fields(false);
-const WRITING: SerializeOptions = SerializeOptions::new().use_proto_field_name(true);
+use super::shapes::Shape;
+use read::Object;
 
-/// The message that a text begins with; an empty text is an empty message.
-pub(super) fn read(kind: &MessageDescriptor, text: &[u8]) -> Result<DynamicMessage, Status> {
+/// The bytes of the message that a text begins with; an empty text is an empty message.
+pub(super) fn read(shape: &'static Shape, text: &[u8]) -> Result<Bytes, Status> {
+    let mut bytes = Vec::new();
     if text.trim_ascii().is_empty() {
-        return Ok(DynamicMessage::new(kind.clone()));
+        return Ok(Bytes::new());
     }
     let mut text = serde_json::Deserializer::from_slice(text);
-    DynamicMessage::deserialize_with_options(kind.clone(), &mut text, &READING).map_err(|error| {
-        match error.is_eof() {
-            true => Status::invalid_argument("unexpected EOF"),
-            false => Status::invalid_argument(error.to_string()),
-        }
-    })
+    match (Object { shape, bytes: &mut bytes }).deserialize(&mut text) {
+        Ok(()) => Ok(bytes.into()),
+        Err(error) if error.is_eof() => Err(Status::invalid_argument("unexpected EOF")),
+        Err(error) => Err(Status::invalid_argument(error.to_string())),
+    }
 }
 
 /// A message as JSON.
-pub(super) fn message(message: &DynamicMessage) -> Result<Bytes, Status> {
-    let mut text = Vec::new();
-    write(message, &mut text)?;
-    Ok(text.into())
+pub(super) fn message(shape: &Shape, bytes: &[u8]) -> Result<Bytes, Status> {
+    write_between(b"", shape, bytes, b"")
 }
 
 /// A message as a line of a stream.
-pub(super) fn result_line(message: &DynamicMessage) -> Result<Bytes, Status> {
-    let mut text = br#"{"result":"#.to_vec();
-    write(message, &mut text)?;
-    text.extend_from_slice(b"}\n");
-    Ok(text.into())
+pub(super) fn result_line(shape: &Shape, bytes: &[u8]) -> Result<Bytes, Status> {
+    write_between(br#"{"result":"#, shape, bytes, b"}\n")
 }
 
-fn write(message: &DynamicMessage, text: &mut Vec<u8>) -> Result<(), Status> {
-    let mut text = serde_json::Serializer::new(text);
-    message
-        .serialize_with_options(&mut text, &WRITING)
-        .map_err(|error| Status::internal(error.to_string()))
+fn write_between(
+    before: &[u8],
+    shape: &Shape,
+    bytes: &[u8],
+    after: &[u8],
+) -> Result<Bytes, Status> {
+    let mut json = before.to_vec();
+    write::write(shape, bytes, &mut json)
+        .ok_or_else(|| Status::internal("the answer is no message of its kind"))?;
+    json.extend_from_slice(after);
+    Ok(json.into())
 }
 
 /// A stream of JSON values that come in pieces, cut into values.

@@ -3,8 +3,8 @@
 //! ```text
 //! POST /v3/kv/put {"key":"Zm9v"}                    {"header":{"revision":"2",...}}
 //!      |                  |                                      ^
-//!   routes: path     json: names in,      codec, call: a client's stub, in process
-//!   -> method        a message out  ────────────> grpc::Services ─┘
+//!   routes: path     json: text to bytes, shapes: by which names and numbers,
+//!   -> method        call: a client's stub, in process ──> grpc::Services ─┘
 //! ```
 //!
 //! A call goes through the same gate, counters and services as one that comes in gRPC: a service
@@ -20,8 +20,8 @@
 //!   with an HTTP code.
 //! - The end of a request's body is a half-close. So is, on streams, anything that is no message.
 //!
-//! Deliberately absent: `Grpc-Timeout`, method overrides, redirects to cleaned-up paths, tokens
-//! in cookies, trailers. Beyond etcd: repeated fields of a message are no error, the last counts.
+//! Deliberately absent: `Grpc-Timeout`, method overrides, redirects to cleaned-up paths, escapes
+//! in paths, tokens in cookies, trailers.
 //!
 //! Answers to: etcd v3.7.1 `server/embed/serve.go`, `api/etcdserverpb/gw/`; grpc-gateway v2.29
 //! `runtime/`
@@ -32,6 +32,7 @@ mod input;
 mod json;
 mod reply;
 mod routes;
+mod shapes;
 mod websocket;
 
 use std::sync::Arc;
@@ -91,11 +92,10 @@ impl Gateway {
         let metadata = metadata(request.headers());
         let body = request.into_body();
         let bytes_max = self.0.json_bytes_max;
-        let kind = route.method.input();
-        if route.method.is_client_streaming() {
+        if route.is_client_streaming {
             let (pieces, gone) = input::pieces(body);
             let mut gone = Box::pin(gone);
-            let messages = input::messages(pieces, kind, bytes_max);
+            let messages = input::messages(pieces, route.takes, bytes_max);
             let answers = tokio::select! {
                 biased;
                 answers = self.call(route, metadata, messages) => answers?,
@@ -104,7 +104,7 @@ impl Gateway {
             return reply::answer(answers, gone);
         }
         let text = input::whole(body, bytes_max).await?;
-        let messages = stream::iter([json::read(&kind, &text)?]);
+        let messages = stream::iter([json::read(route.takes, &text)?]);
         let answers = self.call(route, metadata, messages).await?;
         reply::answer(answers, future::pending())
     }

@@ -4,14 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use http::uri::PathAndQuery;
-use prost_reflect::{DescriptorPool, MethodDescriptor};
+
+use super::shapes::{Shape, pool};
 
 /// A path's method.
 pub(super) struct Route {
     /// Where gRPC has it.
     pub(super) path: PathAndQuery,
-    /// What it takes and gives.
-    pub(super) method: MethodDescriptor,
+    /// What it takes and gives, and whether that is any number.
+    pub(super) takes: &'static Shape,
+    pub(super) gives: &'static Shape,
+    pub(super) is_client_streaming: bool,
+    pub(super) is_server_streaming: bool,
 }
 
 /// Where the paths begin: the second was the first's name once.
@@ -73,13 +77,17 @@ const TABLE: &[(&str, &str, &str)] = &[
 ];
 
 static ROUTES: LazyLock<BTreeMap<&str, Route>> = LazyLock::new(|| {
-    let pool = DescriptorPool::decode(quorate_proto::DESCRIPTORS)
-        .expect("the descriptors were written when this was built");
     let route = |(path, service, name): &(&'static str, &str, &str)| {
-        let service_found = pool.get_service_by_name(service)?;
+        let service_found = pool().get_service_by_name(service)?;
         let method = service_found.methods().find(|method| method.name() == *name)?;
-        let grpc_path = PathAndQuery::try_from(format!("/{service}/{name}")).ok()?;
-        Some((*path, Route { path: grpc_path, method }))
+        let route = Route {
+            path: PathAndQuery::try_from(format!("/{service}/{name}")).ok()?,
+            takes: Shape::of(&method.input())?,
+            gives: Shape::of(&method.output())?,
+            is_client_streaming: method.is_client_streaming(),
+            is_server_streaming: method.is_server_streaming(),
+        };
+        Some((*path, route))
     };
     TABLE.iter().filter_map(route).collect()
 });
@@ -134,18 +142,6 @@ mod tests {
         assert_eq!(path("/v3beta/watch"), Some("/etcdserverpb.Watch/Watch"));
         for unknown in ["/v3alpha/kv/range", "/v3/kv/range/", "/v3/kv/rangestream", "/v3/", "/v3"] {
             assert_eq!(path(unknown), None);
-        }
-    }
-
-    /// Fields are written in the order of their numbers, which Go does not do: it takes the order
-    /// of their declarations. That must be the same.
-    #[test]
-    fn fields_are_declared_in_the_order_of_their_numbers() {
-        let pool = ROUTES["kv/put"].method.parent_pool();
-        for message in pool.all_messages().filter(|message| message.package_name() != "raftpb") {
-            let declared = message.descriptor_proto().field.iter().map(|field| field.number());
-            let is_internal = message.full_name() == "etcdserverpb.InternalRaftRequest";
-            assert!(declared.is_sorted() || is_internal, "{}", message.full_name());
         }
     }
 }

@@ -143,14 +143,13 @@ impl Conversation {
         pieces: ReceiverStream<Bytes>,
     ) -> Result<stream::BoxStream<'static, Bytes>, Status> {
         let route = find(&self.path)?;
-        let kind = route.method.input();
         let bytes_max = self.gateway.0.json_bytes_max;
-        let answers = if route.method.is_client_streaming() {
-            let messages = input::messages(pieces, kind, bytes_max);
+        let answers = if route.is_client_streaming {
+            let messages = input::messages(pieces, route.takes, bytes_max);
             self.gateway.call(route, self.metadata, messages).await?
         } else {
             let text = input::first(pieces, bytes_max).await?;
-            let messages = stream::iter([json::read(&kind, &text)?]);
+            let messages = stream::iter([json::read(route.takes, &text)?]);
             self.gateway.call(route, self.metadata, messages).await?
         };
         match answers.is_stream {

@@ -1,20 +1,19 @@
-use prost::Message as _;
-use prost_reflect::DescriptorPool;
 use quorate_proto::{etcdserverpb as pb, mvccpb};
 
 use super::*;
+use crate::gateway::shapes::pool;
 
-fn kind(name: &str) -> MessageDescriptor {
-    let pool = DescriptorPool::decode(quorate_proto::DESCRIPTORS).unwrap();
-    pool.get_message_by_name(&format!("etcdserverpb.{name}")).unwrap()
+fn shape(name: &str) -> &'static Shape {
+    let name = format!("etcdserverpb.{name}");
+    Shape::of(&pool().get_message_by_name(&name).unwrap()).unwrap()
 }
 
 fn read_as<T: prost::Message + Default>(name: &str, text: &str) -> Result<T, String> {
-    let read = read(&kind(name), text.as_bytes()).map_err(|status| {
+    let read = read(shape(name), text.as_bytes()).map_err(|status| {
         assert_eq!(status.code(), tonic::Code::InvalidArgument);
         status.message().to_owned()
     })?;
-    Ok(T::decode(&read.encode_to_vec()[..]).unwrap())
+    Ok(T::decode(read).unwrap())
 }
 
 fn range(text: &str) -> Result<pb::RangeRequest, String> {
@@ -22,8 +21,8 @@ fn range(text: &str) -> Result<pb::RangeRequest, String> {
 }
 
 fn written<T: prost::Message>(name: &str, value: &T) -> String {
-    let dynamic = DynamicMessage::decode(kind(name), &value.encode_to_vec()[..]).unwrap();
-    String::from_utf8(message(&dynamic).unwrap().to_vec()).unwrap()
+    let json = message(shape(name), &value.encode_to_vec()).unwrap();
+    String::from_utf8(json.to_vec()).unwrap()
 }
 
 #[test]
@@ -42,13 +41,20 @@ fn names_numbers_enums_and_bytes_are_taken_in_every_spelling() {
             "keys_only":true,"min_mod_revision":-9223372036854775808}"#,
         r#"{"key":"Zm9v","rangeEnd":"_--_","limit":"7","sortOrder":2,
             "keysOnly":true,"minModRevision":"-9223372036854775808"} and more"#,
-        r#" {"key":"Zm9v","range_end":"_--_","limit":7.0,"sort_order":2,"keys_only":true,
+        r#" {"key":"Zm9v","range_end":"_--_","limit":"7e0","sort_order":2.0,"keys_only":true,
             "min_mod_revision":"-9223372036854775808","serializable":null,"count_only":false,
             "unknown":[{"a":[null,1e99]}],"sort_target":"NO SUCH"}"#,
     ] {
         assert_eq!(range(text), Ok(expected.clone()), "{text}");
     }
-    for (text, key) in [("Zg", "f"), ("Zg==", "f"), ("Zm8", "fo"), ("Zm8=", "fo"), ("", "")] {
+    for (text, key) in [
+        ("Zg", "f"),
+        ("Zg==", "f"),
+        ("Zm8", "fo"),
+        ("Zm8=", "fo"),
+        ("", ""),
+        ("Z\\r\\nm8=\\n", "fo"),
+    ] {
         let read = range(&format!(r#"{{"key":"{text}"}}"#)).unwrap();
         assert_eq!(read.key, key);
     }
@@ -80,6 +86,11 @@ fn what_is_no_message_is_refused() {
         r#"{"limit":9223372036854775808}"#,
         r#"{"limit":"1.5"}"#,
         r#"{"limit":1e19}"#,
+        r#"{"limit":-9223372036854775809}"#,
+        r#"{"limit":"+1"}"#,
+        r#"{"limit":"inf"}"#,
+        r#"{"key":"Zg==","key":"Zg=="}"#,
+        r#"{"range_end":"Zg==","rangeEnd":"Zg=="}"#,
         r#"{"limit":"9223372036854775808"}"#,
         r#"{"limit":" 1"}"#,
         r#"{"limit":true}"#,
@@ -94,7 +105,7 @@ fn what_is_no_message_is_refused() {
     for cut in ["{", r#"{"key"#, r#"{"key":"#, r#"{"key":"Zm9v""#, r#"{"nope":[{"#] {
         assert_eq!(range(cut), Err("unexpected EOF".to_owned()), "{cut}");
     }
-    assert!(read(&kind("RangeRequest"), b"{\"key\":\"\xff\"}").is_err());
+    assert!(read(shape("RangeRequest"), b"{\"key\":\"\xff\"}").is_err());
     let txn = |text| read_as::<pb::TxnRequest>("TxnRequest", text);
     for text in [
         r#"{"success":{}}"#,
@@ -159,8 +170,9 @@ fn messages_are_written_as_etcd_writes_them() {
          \"peerURLs\":[\"http://a\",\"\"]}"
     );
     assert_eq!(written("DefragmentResponse", &pb::DefragmentResponse::default()), "{}");
-    let empty = DynamicMessage::new(kind("DefragmentResponse"));
-    assert_eq!(result_line(&empty).unwrap(), "{\"result\":{}}\n");
+    assert_eq!(result_line(shape("DefragmentResponse"), b"").unwrap(), "{\"result\":{}}\n");
+    let filters = pb::WatchCreateRequest { filters: vec![0, 1, 5], ..Default::default() };
+    assert_eq!(written("WatchCreateRequest", &filters), r#"{"filters":["NOPUT","NODELETE",5]}"#);
 }
 
 #[test]
