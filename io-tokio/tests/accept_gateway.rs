@@ -4,6 +4,8 @@
 //! A call that our server does not serve yet may say so; as soon as it is served it must answer as
 //! written.
 
+#![allow(clippy::unwrap_used)]
+
 mod accept;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "accept/wire.rs"]
