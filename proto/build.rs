@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
+
 const ROOTS: [&str; 11] = [
     "auth.proto",
     "health.proto",
@@ -55,6 +58,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut files = ROOTS.to_vec();
     files.push("wal.proto");
     let set = protox::compile(files, [&dir])?;
+    embed(&set)?;
 
     let mut config = prost_build::Config::new();
     config.bytes(["."]);
@@ -70,4 +74,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .codec_path("crate::codec::SmallCodec")
         .compile_fds_with_config(set, config)?;
     Ok(())
+}
+
+/// Writes the descriptors for programs that look at messages by name; what they do not need, the
+/// places of all words in the source, is left out.
+fn embed(set: &FileDescriptorSet) -> std::io::Result<()> {
+    let mut set = set.clone();
+    for file in &mut set.file {
+        file.source_code_info = None;
+    }
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
+    std::fs::write(out.join("descriptors.bin"), set.encode_to_vec())
 }

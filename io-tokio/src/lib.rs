@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   transport/  ports, connections, streams between members
-//!       |  grpc/  http/   bytes become messages; no rule of behaviour here
+//!       |  grpc/  gateway/  http/   bytes become messages; no rule of behaviour here
 //!       v
 //!   driver.rs   the loops: replica, log, state, store
 //!       |
@@ -18,6 +18,7 @@ pub mod cli;
 pub mod clock;
 pub mod disk;
 pub mod driver;
+pub mod gateway;
 pub mod grpc;
 pub mod http;
 pub mod logging;

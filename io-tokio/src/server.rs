@@ -28,6 +28,7 @@ use tracing::{error, info, warn};
 
 use crate::cli::{self, Called, CliError, Outcome, Settings, Url};
 use crate::driver::Core;
+use crate::gateway::Gateway;
 use crate::grpc::{Front, Limits, Services};
 use crate::http::{Pages, Surface};
 use crate::metrics::Metrics;
@@ -275,13 +276,21 @@ impl Server<'_> {
         let pages = |surface| Pages::new(surface, core.clone(), self.metrics.clone());
         let peer = Arc::new(Port {
             grpc: Some(PeerPort::new(inbound)),
+            gateway: None,
             pages: pages(Surface::Peer),
             http2: Http2::with_streams(u32::MAX),
         });
-        let metrics =
-            Arc::new(Port { grpc: None::<NoGrpc>, pages: pages(Surface::Metrics), http2 });
+        let metrics = Arc::new(Port {
+            grpc: None::<NoGrpc>,
+            gateway: None,
+            pages: pages(Surface::Metrics),
+            http2,
+        });
+        let services = Services::new(self.front(core));
+        let gateway = || Gateway::new(services.clone(), self.settings.message_bytes_max());
         let client = Arc::new(Port {
-            grpc: Some(Services::new(self.front(core))),
+            gateway: self.settings.has_gateway.then(gateway),
+            grpc: Some(services),
             pages: pages(Surface::Client),
             http2,
         });

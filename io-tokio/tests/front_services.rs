@@ -303,6 +303,7 @@ async fn answers_that_are_ready_together_leave_together() {
     let mut fake = Fake::new(leading());
     let port = Arc::new(Port {
         grpc: fake.services(),
+        gateway: None,
         pages: fake.pages(Surface::Client),
         http2: Http2::with_streams(100),
     });

@@ -69,3 +69,7 @@ package!(
     quoratepeer, "quoratepeer"
 );
 pub use quoratepeer as peer;
+
+/// A `FileDescriptorSet` of everything here, for whoever looks at messages by name.
+#[cfg(feature = "services")]
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -62,6 +62,8 @@ pub struct Settings {
     pub txn_ops_max: usize,
     /// Most streams on one connection.
     pub streams_max: u32,
+    /// Whether clients may speak JSON.
+    pub has_gateway: bool,
     /// Time between progress notifications.
     pub watch_progress_interval: Duration,
     /// The least serious message that is logged.
@@ -155,6 +157,7 @@ pub fn understand(flags: &Flags, called: Called) -> Result<Settings, CliError> {
         request_bytes_max: flags.max_request_bytes,
         txn_ops_max: usize::try_from(flags.max_txn_ops).unwrap_or(usize::MAX),
         streams_max: flags.max_concurrent_streams,
+        has_gateway: flags.enable_grpc_gateway,
         watch_progress_interval: progress_interval(flags.watch_progress_notify_interval)?,
         log_level: log_level(&flags.log_level)?,
         log_format: log_format(&flags.log_format)?,

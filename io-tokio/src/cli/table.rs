@@ -166,6 +166,8 @@ flags! {
             "Largest request in bytes.";
         "max-concurrent-streams" => max_concurrent_streams: u32 = "4294967295",
             "Most streams a client may have open on one connection.";
+        "enable-grpc-gateway" => enable_grpc_gateway: bool = "true",
+            "Serve the client API as JSON over HTTP as well, below /v3/.";
     }
     Clustering {
         "initial-advertise-peer-urls" => initial_advertise_peer_urls: String

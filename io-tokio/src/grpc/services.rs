@@ -21,6 +21,7 @@ use quorate_proto::v3electionpb::election_server::ElectionServer;
 use quorate_proto::v3lockpb::lock_server::LockServer;
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
+use tonic::codegen::StdError;
 use tonic::{Code, Status};
 use tower_service::Service;
 
@@ -81,7 +82,11 @@ impl Services {
 }
 
 impl Inner {
-    fn dispatch(&self, request: Request<Incoming>) -> Result<Answering, Status> {
+    fn dispatch<B>(&self, request: Request<B>) -> Result<Answering, Status>
+    where
+        B: http_body::Body + Send + 'static,
+        B::Error: Into<StdError> + Send + 'static,
+    {
         let path = request.uri().path().strip_prefix('/').unwrap_or_default();
         let Some((service, _)) = path.split_once('/') else {
             return Err(Status::unimplemented("malformed method name"));
@@ -101,12 +106,12 @@ impl Inner {
     }
 }
 
-impl hyper::service::Service<Request<Incoming>> for Services {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Counted;
-
-    fn call(&self, request: Request<Incoming>) -> Counted {
+impl Services {
+    fn answer<B>(&self, request: Request<B>) -> Counted
+    where
+        B: http_body::Body + Send + 'static,
+        B::Error: Into<StdError> + Send + 'static,
+    {
         let inner = &self.0;
         let calls = inner.front.metrics.calls.clone();
         let method = Calls::find(request.uri().path());
@@ -120,6 +125,32 @@ impl hyper::service::Service<Request<Incoming>> for Services {
             Ok(()) => inner.dispatch(request).map_or_else(refused, Step::Answering),
         };
         Counted { step, tally: method.map(|method| Tally { calls, method }) }
+    }
+}
+
+/// Calls that come in by HTTP/2.
+impl hyper::service::Service<Request<Incoming>> for Services {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Counted;
+
+    fn call(&self, request: Request<Incoming>) -> Counted {
+        self.answer(request)
+    }
+}
+
+/// Calls that a stub makes in this process.
+impl Service<Request<Body>> for Services {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Counted;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Counted {
+        self.answer(request)
     }
 }
 

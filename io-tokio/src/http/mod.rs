@@ -12,7 +12,7 @@
 //! - Bodies and codes are etcd's, byte by byte: probes compare them.
 //! - A page reads facts, or asks for one linearizable read; it changes nothing but counters.
 //!
-//! Deliberately absent: the JSON gateway, debug pages.
+//! Deliberately absent: debug pages; the JSON gateway has a room of its own.
 //!
 //! Answers to: etcd v3.7.1 `server/etcdserver/api/etcdhttp/`
 

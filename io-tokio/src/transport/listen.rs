@@ -1,6 +1,6 @@
-//! Ports: accepting, telling HTTP/2 from HTTP/1, serving either.
+//! Ports: accepting, telling HTTP/2 from HTTP/1 and gRPC from the rest, serving all of it.
 //!
-//! Both protocols come on one port. HTTP/2 opens with a fixed preface whose first three bytes no
+//! Everything comes on one port. HTTP/2 opens with a fixed preface whose first three bytes no
 //! HTTP/1 request has, so that many are read before anything is decided, and read again by
 //! whoever serves.
 
@@ -13,6 +13,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use futures_util::future::Either;
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -21,12 +23,15 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tonic::body::Body;
 
 use super::IoThreads;
 use super::authority::Mended;
 use super::capacity::CONNECTIONS_MAX;
+use super::exit::{Ending, Exit};
 use super::flush::deferred;
 use crate::cli::Url;
+use crate::gateway::Gateway;
 use crate::http::Pages;
 
 /// What every HTTP/2 connection starts with, as far as it takes to know.
@@ -58,11 +63,11 @@ impl Http2 {
     }
 }
 
-/// What answers HTTP/2 requests.
+/// What answers gRPC.
 pub trait Grpc:
     Service<
         Request<Incoming>,
-        Response = Response<tonic::body::Body>,
+        Response = Response<Body>,
         Error = Infallible,
         Future: Send + 'static,
     > + Send
@@ -74,7 +79,7 @@ pub trait Grpc:
 impl<S> Grpc for S where
     S: Service<
             Request<Incoming>,
-            Response = Response<tonic::body::Body>,
+            Response = Response<Body>,
             Error = Infallible,
             Future: Send + 'static,
         > + Send
@@ -85,12 +90,35 @@ impl<S> Grpc for S where
 
 /// What stands behind a port.
 pub struct Port<G> {
-    /// Answers HTTP/2; a port without it closes such connections.
+    /// Answers gRPC; a port without it closes connections of HTTP/2.
     pub grpc: Option<G>,
-    /// Answers HTTP/1.
+    /// Answers the same calls in JSON.
+    pub gateway: Option<Gateway>,
+    /// Answers everything else.
     pub pages: Pages,
     /// How HTTP/2 is spoken.
     pub http2: Http2,
+}
+
+impl<G> Port<G> {
+    /// Answers what is not gRPC, until the server stops.
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        stop: watch::Receiver<bool>,
+    ) -> Result<Response<Body>, Infallible> {
+        let answer = match &self.gateway {
+            Some(gateway) if Gateway::owns(request.uri().path()) => gateway.answer(request).await,
+            _ => self.pages.answer(request).await.map(Body::new),
+        };
+        Ok(answer.map(|body| Body::new(Ending::new(body, stop))))
+    }
+}
+
+/// Whether a request of HTTP/2 is a call in gRPC.
+fn is_grpc<B>(request: &Request<B>) -> bool {
+    let kind = request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    kind.is_some_and(|kind| kind.starts_with(b"application/grpc"))
 }
 
 /// A bound port that does not serve yet.
@@ -184,7 +212,7 @@ where
         found = tokio::time::timeout(SILENCE_MAX, sniff(&mut io, &mut head)) => found??,
     };
     let io = Reread { head, io };
-    if is_http2 { serve_http2(io, &port, stop).await } else { serve_http1(io, &port, stop).await }
+    if is_http2 { serve_http2(io, port, stop).await } else { serve_http1(io, port, stop).await }
 }
 
 /// Reads until it is clear what is spoken.
@@ -201,7 +229,7 @@ async fn sniff<T: AsyncRead + Unpin>(io: &mut T, head: &mut BytesMut) -> io::Res
 
 async fn serve_http2<T, G>(
     io: Reread<T>,
-    port: &Port<G>,
+    port: Arc<Port<G>>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
 where
@@ -217,7 +245,12 @@ where
         .keep_alive_interval(port.http2.keepalive_interval)
         .keep_alive_timeout(port.http2.keepalive_timeout)
         .auto_date_header(false);
-    let connection = builder.serve_connection(TokioIo::new(io), service_fn(|r| grpc.call(r)));
+    let until = stop.clone();
+    let answer = service_fn(|request| match is_grpc(&request) {
+        true => Either::Left(grpc.call(request)),
+        false => Either::Right(Box::pin(port.clone().answer(request, until.clone()))),
+    });
+    let connection = builder.serve_connection(TokioIo::new(io), answer);
     let serving = async move {
         let mut connection = pin!(connection);
         tokio::select! {
@@ -232,26 +265,42 @@ where
 
 async fn serve_http1<T, G>(
     io: Reread<T>,
-    port: &Port<G>,
+    port: Arc<Port<G>>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    G: Grpc,
 {
-    let pages = &port.pages;
-    let answer =
-        service_fn(move |request| async move { Ok::<_, Infallible>(pages.answer(request).await) });
+    let (exit, mut taken) = Exit::new();
+    let until = stop.clone();
+    let answer = service_fn(|mut request: Request<Incoming>| {
+        request.extensions_mut().insert(exit.clone());
+        port.clone().answer(request, until.clone())
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(SILENCE_MAX)
-        .serve_connection(TokioIo::new(io), answer);
+        .serve_connection(TokioIo::new(io), answer)
+        .with_upgrades();
     let mut connection = pin!(connection);
-    tokio::select! {
+    let is_over = tokio::select! {
         biased;
-        _ = stop.wait_for(|is_over| *is_over) => connection.as_mut().graceful_shutdown(),
-        ended = connection.as_mut() => return Ok(ended?),
+        _ = stop.wait_for(|is_over| *is_over) => false,
+        ended = connection.as_mut() => { ended?; true }
+    };
+    if !is_over {
+        connection.as_mut().graceful_shutdown();
+        connection.await?;
     }
-    Ok(connection.await?)
+    if let Ok(afterlife) = taken.try_recv() {
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|is_over| *is_over) => {}
+            () = afterlife => {}
+        }
+    }
+    Ok(())
 }
 
 /// A connection whose first bytes were read already.
@@ -312,7 +361,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Reread<T> {
 pub enum NoGrpc {}
 
 impl Service<Request<Incoming>> for NoGrpc {
-    type Response = Response<tonic::body::Body>;
+    type Response = Response<Body>;
     type Error = Infallible;
     type Future = std::future::Ready<Result<Self::Response, Infallible>>;
 

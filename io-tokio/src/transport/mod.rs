@@ -1,7 +1,8 @@
 //! Sockets: the ports members listen on, and the streams between members.
 //!
 //! ```text
-//! accept ──> I/O thread 0..n   one task per connection: HTTP/2 -> grpc/, HTTP/1 -> http/
+//! accept ──> I/O thread 0..n   one task per connection: gRPC -> grpc/, /v3/ -> gateway/,
+//!                                  all else -> http/
 //! machines ──> peers: a bounded queue per peer and class ──> peer thread ──> the other member
 //! ```
 //!
@@ -15,11 +16,13 @@
 //! Answers to: etcd v3.7.1 `server/embed/serve.go`, `server/etcdserver/api/rafthttp/`
 
 mod authority;
+mod exit;
 pub mod flush;
 pub mod listen;
 pub mod peers;
 mod threads;
 
+pub use exit::Exit;
 pub use threads::IoThreads;
 
 /// How much every queue of this room holds, and what happens when it is full.

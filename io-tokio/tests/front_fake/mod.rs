@@ -19,6 +19,7 @@ use quorate_core::{
 use quorate_io_tokio::clock::Clock;
 use quorate_io_tokio::disk::{DataDir, Identity, recovery};
 use quorate_io_tokio::driver::{Core, Parts, Running, Transport, Unobserved, start};
+use quorate_io_tokio::gateway::Gateway;
 pub use quorate_io_tokio::grpc::reads::view_of;
 use quorate_io_tokio::grpc::{Front, Limits, Services};
 use quorate_io_tokio::http::{Pages, Surface};
@@ -283,10 +284,20 @@ pub fn loopback() -> Bound {
     bind(&quorate_io_tokio::cli::Url { host: "127.0.0.1".to_owned(), port: 0 }).unwrap()
 }
 
-/// Serves a port on threads of its own.
+/// Serves a port without a gateway on threads of its own.
 pub fn serve<G: Grpc>(bound: Bound, grpc: Option<G>, pages: Pages) -> Served {
+    serve_with(bound, grpc, None, pages)
+}
+
+/// Serves a port on threads of its own.
+pub fn serve_with<G: Grpc>(
+    bound: Bound,
+    grpc: Option<G>,
+    gateway: Option<Gateway>,
+    pages: Pages,
+) -> Served {
     let authority = bound.address.to_string();
-    let port = Arc::new(Port { grpc, pages, http2: Http2::with_streams(100) });
+    let port = Arc::new(Port { grpc, gateway, pages, http2: Http2::with_streams(100) });
     let connections = Arc::new(Connections::default());
     let open = connections.clone();
     let accepting = tokio::spawn(async move {
