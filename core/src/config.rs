@@ -55,6 +55,10 @@ pub struct Config {
     pub auto_compaction: AutoCompaction,
     /// Time between progress notifications of an idle watch.
     pub watch_progress_interval: Duration,
+    /// Most learners in the group.
+    pub learners_max: usize,
+    /// Whether changes of the group that could cost its quorum are refused.
+    pub is_reconfig_strict: bool,
 }
 
 /// Compaction without being asked.
@@ -90,6 +94,8 @@ impl Default for Config {
             quota_backend_bytes: 2 << 30,
             auto_compaction: AutoCompaction::Off,
             watch_progress_interval: Duration::from_secs(600),
+            learners_max: 1,
+            is_reconfig_strict: true,
         }
     }
 }

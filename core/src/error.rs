@@ -143,6 +143,8 @@ refusals! {
     NotSupportedForLearner,
     /// Leadership cannot go there.
     BadLeaderTransferee,
+    /// Leadership did not go there in time.
+    TimeoutLeaderTransfer,
     /// Downgrade target that is no version.
     WrongDowngradeVersionFormat,
     /// Downgrade target other than one minor below.

@@ -5,11 +5,11 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use quorate_proto::etcdserverpb as pb;
-use quorate_proto::peer::{Answer, Ask};
+use quorate_proto::peer::{Answer, Ask, ChangeRefusal, ChangeWish};
 use quorate_proto::raftpb;
 
 use crate::ids::{BarrierId, LogIndex, MemberId, RequestId, StreamId, Term, Token};
-use crate::storage::{Entry, SnapshotMark, StateRead};
+use crate::storage::{Entry, EntryKind, SnapshotMark, StateRead};
 
 /// What happens to the [`Replica`](crate::Replica).
 #[derive(Clone, Debug)]
@@ -18,8 +18,10 @@ pub enum ReplicaInput {
     Propose {
         /// Found again in `data` when the entry is applied, and in a refusal before that.
         id: RequestId,
-        /// An encoded `InternalRaftRequest`.
+        /// An encoded `InternalRaftRequest`, or a `ConfChange`.
         data: Bytes,
+        /// Which of the two.
+        kind: EntryKind,
         /// The only term in which it may enter the log. Once an entry of a later term is applied,
         /// a proposal that was not applied before never will be.
         in_term: Term,
@@ -47,6 +49,13 @@ pub enum ReplicaInput {
     Applied {
         /// Last applied entry.
         index: LogIndex,
+    },
+    /// `State` has judged a committed change of the group; comes before `Applied` does.
+    Changed {
+        /// The change's entry.
+        index: LogIndex,
+        /// Whether it takes effect.
+        is_accepted: bool,
     },
     /// The store durably holds everything up to the mark: the log may be cut behind it.
     Synced {
@@ -86,6 +95,15 @@ pub struct Role {
     pub leader: Option<MemberId>,
     /// Whether that is this member.
     pub is_leader: bool,
+}
+
+/// How those who follow this leader are; empty on members that do not lead.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Followers {
+    /// Heard from within an election timeout, by id.
+    pub active: Vec<MemberId>,
+    /// Those whose log is nearly as long as the leader's, by id.
+    pub in_sync: Vec<MemberId>,
 }
 
 /// What happens to [`State`](crate::State).
@@ -155,6 +173,8 @@ pub enum StateInput {
     },
     /// Leadership or term changed.
     Role(Role),
+    /// How this leader's followers are.
+    Followers(Followers),
     /// How far the log is known to be committed; for status and back-pressure.
     CommitIndex {
         /// The commit index.
@@ -193,6 +213,20 @@ pub enum StateInput {
         /// Untrusted.
         answer: Answer,
     },
+    /// Another member wants its leader to propose a change of the group.
+    ChangeWish {
+        /// Who.
+        from: MemberId,
+        /// Untrusted.
+        wish: ChangeWish,
+    },
+    /// The leader refused such a wish of ours.
+    ChangeRefusal {
+        /// Who refuses.
+        from: MemberId,
+        /// Untrusted.
+        refusal: ChangeRefusal,
+    },
     /// How large the store is; for status and the quota.
     DbSize {
         /// Bytes the store occupies.
@@ -225,4 +259,23 @@ pub enum Request {
     LeaseLeases(pb::LeaseLeasesRequest),
     /// `Maintenance.Alarm`
     Alarm(pb::AlarmRequest),
+    /// `Maintenance.MoveLeader`
+    MoveLeader(pb::MoveLeaderRequest),
+    /// `Cluster.MemberAdd`
+    MemberAdd(MemberAddition),
+    /// `Cluster.MemberRemove`
+    MemberRemove(pb::MemberRemoveRequest),
+    /// `Cluster.MemberUpdate`
+    MemberUpdate(pb::MemberUpdateRequest),
+    /// `Cluster.MemberPromote`
+    MemberPromote(pb::MemberPromoteRequest),
+}
+
+/// `Cluster.MemberAdd`, and the new member's id, which depends on the wall clock.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MemberAddition {
+    /// The id.
+    pub id: MemberId,
+    /// The call.
+    pub request: pb::MemberAddRequest,
 }

@@ -2,6 +2,10 @@
 
 /// Requests waiting for their entries to be applied; more are refused.
 pub const PENDING_REQUESTS_MAX: usize = 65_536;
+/// Changes of the group that wait at their leader; more are refused.
+pub const CHANGES_WAITING_MAX: usize = 64;
+/// Clients that wait for leadership to move; more are refused.
+pub const TRANSFERS_WAITING_MAX: usize = 64;
 /// Bytes of this member's proposals kept until they are applied, to be proposed again if their
 /// leader dies. Beyond it they are proposed once, and refused while nobody leads.
 pub const PENDING_BYTES_MAX: u64 = 32 << 20;

@@ -12,8 +12,8 @@ use quorate_proto::raftpb;
 
 use crate::error::{Misbehaviour, Refusal, StorageFault};
 use crate::ids::{BarrierId, LogIndex, MemberId, RequestId, Revision, StreamId, Term, Token};
-use crate::input::Role;
-use crate::storage::{Entry, HardState, SnapshotMark, StateRead, Write};
+use crate::input::{Followers, Role};
+use crate::storage::{Entry, EntryKind, HardState, SnapshotMark, StateRead, Write};
 use crate::view::View;
 
 /// What the [`Replica`](crate::Replica) wants done.
@@ -59,6 +59,8 @@ pub enum ReplicaOutput {
     },
     /// To `State`: leadership or term changed.
     Role(Role),
+    /// To `State`: how this leader's followers are.
+    Followers(Followers),
     /// To `State`: pin an image; answered by `SnapshotTaken`.
     TakeSnapshot,
     /// To the log: entries up to here are not needed any more. Never before the store has them.
@@ -129,10 +131,24 @@ pub enum StateOutput {
         id: RequestId,
         /// Its bytes.
         data: Bytes,
+        /// What they are.
+        kind: EntryKind,
         /// The only term in which it may enter the log.
         in_term: Term,
         /// Whether a member that follows passes it on to that term's leader.
         may_forward: bool,
+    },
+    /// To `Replica`: what became of a committed change of the group.
+    Changed {
+        /// The change's entry.
+        index: LogIndex,
+        /// Whether it takes effect.
+        is_accepted: bool,
+    },
+    /// To `Replica`: hand leadership over.
+    TransferLeader {
+        /// The successor, if it matters who.
+        to: Option<MemberId>,
     },
     /// To `Replica`: a read barrier.
     Barrier {
@@ -210,6 +226,16 @@ pub enum Response {
     LeaseLeases(pb::LeaseLeasesResponse),
     /// `Maintenance.Alarm`
     Alarm(pb::AlarmResponse),
+    /// `Maintenance.MoveLeader`
+    MoveLeader(pb::MoveLeaderResponse),
+    /// `Cluster.MemberAdd`
+    MemberAdd(pb::MemberAddResponse),
+    /// `Cluster.MemberRemove`
+    MemberRemove(pb::MemberRemoveResponse),
+    /// `Cluster.MemberUpdate`
+    MemberUpdate(pb::MemberUpdateResponse),
+    /// `Cluster.MemberPromote`
+    MemberPromote(pb::MemberPromoteResponse),
 }
 
 /// What an operator should be able to read in the log.
@@ -248,6 +274,21 @@ pub enum Note {
     },
     /// A member was added to the group.
     MemberAdded {
+        /// The member.
+        member: MemberId,
+    },
+    /// A member was removed from the group.
+    MemberRemoved {
+        /// The member.
+        member: MemberId,
+    },
+    /// A learner became a voter.
+    MemberPromoted {
+        /// The member.
+        member: MemberId,
+    },
+    /// A member's peer URLs changed.
+    MemberUpdated {
         /// The member.
         member: MemberId,
     },

@@ -19,7 +19,10 @@ impl Class {
     pub fn of(message: &Message) -> Self {
         use raftpb::MessageType as Kind;
         match message {
-            Message::Ask(_) | Message::Answer(_) => Self::Urgent,
+            Message::Ask(_)
+            | Message::Answer(_)
+            | Message::ChangeWish(_)
+            | Message::ChangeRefusal(_) => Self::Urgent,
             Message::Raft(raft) => match raft.r#type() {
                 Kind::MsgSnap => Self::Snapshot,
                 Kind::MsgApp | Kind::MsgAppResp | Kind::MsgProp => Self::Bulk,

@@ -18,7 +18,7 @@
 //!
 //! Answers to: etcd v3.7.1 `server/etcdserver/raft.go`
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::vec::Vec;
 
@@ -28,7 +28,7 @@ use quorate_proto::raftpb::{self, MessageType};
 use crate::config::Config;
 use crate::error::StorageFault;
 use crate::ids::{BarrierId, LogIndex, MemberId, RequestId, Term};
-use crate::input::{ReplicaInput, Role};
+use crate::input::{Followers, ReplicaInput, Role};
 use crate::limits;
 use crate::machine::Machine;
 use crate::output::{Note, Persist, ReplicaOutput};
@@ -36,7 +36,7 @@ use crate::raft::barrier::Barriers;
 use crate::raft::disk::{Batch, Disk, StallStep};
 use crate::raft::driver::{CutRule, Driver, Work};
 use crate::raft::pointers::Pointers;
-use crate::storage::{Entry, LogContents, SnapshotMark};
+use crate::storage::{Entry, EntryKind, LogContents, SnapshotMark};
 use crate::time::{Duration, Time, Wake};
 
 /// One member's consensus. See the module.
@@ -49,6 +49,10 @@ pub struct Replica {
     disk: Disk,
     barriers: Barriers,
     proposals: Vec<Proposal>,
+    /// When each member of the group was last heard from.
+    heard: BTreeMap<MemberId, Time>,
+    election_timeout: Duration,
+    followers: Followers,
     backlog: Backlog,
     snapshot: LogIndex,
     stored: LogIndex,
@@ -64,6 +68,7 @@ pub struct Replica {
 struct Proposal {
     id: RequestId,
     data: Bytes,
+    kind: EntryKind,
     in_term: Term,
     may_forward: bool,
 }
@@ -115,6 +120,9 @@ impl Replica {
             disk: Disk::new(config.election_timeout / 2),
             barriers: Barriers::new(config.member, config.boot),
             proposals: Vec::new(),
+            heard: BTreeMap::new(),
+            election_timeout: config.election_timeout,
+            followers: Followers::default(),
             backlog: Backlog::default(),
             snapshot,
             stored: stored.index,
@@ -131,13 +139,16 @@ impl Replica {
 
     fn route(&mut self, input: ReplicaInput) -> Result<(), StorageFault> {
         match input {
-            ReplicaInput::Propose { id, data, in_term, may_forward } => {
-                self.proposals.push(Proposal { id, data, in_term, may_forward });
+            ReplicaInput::Propose { id, data, kind, in_term, may_forward } => {
+                self.proposals.push(Proposal { id, data, kind, in_term, may_forward });
             }
             ReplicaInput::Barrier { context } => self.handle_barrier(context),
             ReplicaInput::Peer { from, message } => self.handle_peer(from, message),
             ReplicaInput::Persisted { number } => self.handle_persisted(number)?,
             ReplicaInput::Applied { index } => self.handle_applied(index)?,
+            ReplicaInput::Changed { index, is_accepted } => {
+                self.handle_changed(index, is_accepted);
+            }
             ReplicaInput::Synced { mark } => self.handle_synced(mark.index)?,
             ReplicaInput::SnapshotTaken { mark } => {
                 self.awaits_image = false;
@@ -169,7 +180,20 @@ impl Replica {
         self.node.ask_read(context);
     }
 
+    fn handle_changed(&mut self, index: LogIndex, is_accepted: bool) {
+        let effect = self.node.handle_changed(index, is_accepted);
+        self.heard.retain(|member, _| self.node.has_member(*member));
+        self.announce_role(effect.gave_up);
+        if effect.is_removed && !self.is_removed {
+            self.is_removed = true;
+            self.outputs.push_back(ReplicaOutput::Removed);
+        }
+    }
+
     fn handle_peer(&mut self, from: MemberId, message: raftpb::Message) {
+        if self.node.has_member(from) {
+            self.heard.insert(from, self.now);
+        }
         let may_campaign = self.may_campaign();
         if let Err(how) = self.node.handle_message(from, message, may_campaign) {
             self.outputs.push_back(ReplicaOutput::Misbehaved { from, how });
@@ -245,6 +269,20 @@ impl Replica {
         if self.node.role().is_leader || self.may_campaign() {
             self.node.tick();
         }
+        self.announce_followers();
+    }
+
+    /// Who is active and in sync, when that changed.
+    fn announce_followers(&mut self) {
+        let is_heard = |member| {
+            let heard = self.heard.get(&member);
+            heard.is_some_and(|at| self.now.since(*at) < self.election_timeout)
+        };
+        let followers = self.node.followers(is_heard);
+        if followers != self.followers {
+            self.followers = followers.clone();
+            self.outputs.push_back(ReplicaOutput::Followers(followers));
+        }
     }
 
     fn run_stall_watch(&mut self) {
@@ -281,7 +319,7 @@ impl Replica {
             self.node.campaign_alone();
         }
         let work = self.node.take_work(self.commits_max());
-        self.announce_role(work.as_ref().map_or("", |work| work.gave_up));
+        self.announce_role("");
         if let Some(work) = work {
             self.emit(work);
         }
@@ -304,6 +342,10 @@ impl Replica {
         let role = self.node.role();
         let may_go = |p: &Proposal| p.in_term == role.term && (p.may_forward || role.is_leader);
         let (wanted, mut refused): (Vec<_>, Vec<_>) = self.proposals.drain(..).partition(may_go);
+        let is_change = |p: &Proposal| p.kind != EntryKind::Normal;
+        let (changes, wanted): (Vec<_>, Vec<_>) = wanted.into_iter().partition(is_change);
+        let is_refused = |p: &Proposal| !self.node.propose_change(p.data.clone());
+        refused.extend(changes.into_iter().filter(is_refused));
         if !wanted.is_empty() && !self.node.propose(wanted.iter().map(|p| p.data.clone())) {
             refused.extend(wanted);
         }
@@ -336,10 +378,6 @@ impl Replica {
         if !work.committed.is_empty() {
             self.backlog.push(&work.committed);
             self.outputs.push_back(ReplicaOutput::Committed { entries: work.committed });
-        }
-        if work.is_removed && !self.is_removed {
-            self.is_removed = true;
-            self.outputs.push_back(ReplicaOutput::Removed);
         }
     }
 

@@ -18,6 +18,7 @@
 //!
 //! Answers to: etcd v3.7.1 `server/etcdserver/server.go`
 
+mod changes;
 mod reads;
 mod settle;
 mod writes;
@@ -26,6 +27,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use changes::{Changes, Transfers};
 use quorate_proto::peer::ask::Question;
 
 use crate::apply::Ledgers;
@@ -35,7 +37,7 @@ use crate::door::lane::Lane;
 use crate::door::pending::Pending;
 use crate::error::{Refusal, StorageFault};
 use crate::ids::{LogIndex, MemberId, Revision, Token};
-use crate::input::{Role, StateInput};
+use crate::input::{Followers, Role, StateInput};
 use crate::machine::Machine;
 use crate::output::{Note, Response, StateOutput};
 use crate::storage::{SnapshotMark, StateRead, Write};
@@ -76,6 +78,9 @@ pub struct State {
     ledgers: Ledgers,
     hub: Hub,
     pending: Pending,
+    changes: Changes,
+    transfers: Transfers,
+    followers: Followers,
     lane: Lane<Reader>,
     asking: Asking,
     /// Renewals that wait for an entry to be applied, each until its deadline.
@@ -138,6 +143,9 @@ impl State {
             facts: Facts::default(),
             hub,
             pending: Pending::new(config),
+            changes: Changes::default(),
+            transfers: Transfers::new(),
+            followers: Followers::default(),
             lane: Lane::new(patience),
             asking: Asking::new(patience, config.boot),
             parked: Vec::new(),
@@ -219,6 +227,7 @@ impl State {
         self.hub.set_term(role.term);
         if !role.is_leader || role.term != before.term {
             self.ledgers.leases.demote();
+            self.changes.clear();
             for (_, reader) in core::mem::take(&mut self.parked) {
                 self.hand_on(reader);
             }
@@ -233,6 +242,7 @@ impl State {
         if cfg!(planted = "repeated-too-early") && role.term != before.term {
             self.on_term_applied(role.term);
         }
+        self.settle_transfers();
         self.send_unsent();
         if role.is_leader {
             self.answer_own_questions();
@@ -323,6 +333,7 @@ impl Machine for State {
             StateInput::BarrierLost { .. } => {}
             StateInput::ProposalDropped { id, in_term } => self.handle_dropped(id, in_term),
             StateInput::Role(role) => self.handle_role(role),
+            StateInput::Followers(followers) => self.followers = followers,
             StateInput::CommitIndex { index } => self.committed = self.committed.max(index),
             StateInput::Stored { index, image } => self.handle_stored(index, image),
             StateInput::Synced { index } => self.handle_synced(index),
@@ -330,6 +341,8 @@ impl Machine for State {
             StateInput::TakeSnapshot => self.try_to(Self::take_snapshot),
             StateInput::Ask { from, ask } => self.handle_ask(from, ask),
             StateInput::Answer { answer, .. } => self.handle_answer(answer),
+            StateInput::ChangeWish { from, wish } => self.handle_wish(from, wish),
+            StateInput::ChangeRefusal { refusal, .. } => self.handle_refusal(refusal),
             StateInput::DbSize { allocated, in_use } => {
                 self.db_size = (allocated, in_use);
                 self.draft.has_new_view = true;
@@ -343,6 +356,7 @@ impl Machine for State {
         }
         self.advance(now);
         self.on_late_requests();
+        self.settle_transfers();
         self.on_late_reads();
         self.on_upkeep();
         if self.compact_at.is_some_and(|at| at <= self.now) {
@@ -371,6 +385,7 @@ impl Machine for State {
             catch_up,
             compact,
             self.pending.poll_timeout(),
+            self.transfer_timeout(),
             self.lane.poll_timeout(),
             self.asking.poll_timeout(may_ask),
             self.parked.first().map(|(at, _)| Wake { at: *at, timer: "renewal" }),

@@ -38,6 +38,8 @@ pub struct Facts {
     pub role: Role,
     /// All members, by id.
     pub members: Arc<[pb::Member]>,
+    /// Ids of members that were removed, for ever.
+    pub removed: Arc<[MemberId]>,
     /// Raised alarms.
     pub alarms: Arc<[pb::AlarmMember]>,
     /// The cluster's version, X.Y.Z; empty until decided.

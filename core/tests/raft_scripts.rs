@@ -12,7 +12,7 @@ use std::path::Path;
 use bytes::Bytes;
 use quorate_core::Machine;
 use quorate_core::ids::{BarrierId, MemberId};
-use quorate_core::input::{ReplicaInput, Role};
+use quorate_core::input::{Followers, ReplicaInput, Role};
 use quorate_core::output::{Note, Persist, ReplicaOutput};
 use quorate_core::storage::{Entry, EntryKind, SnapshotMark};
 use quorate_core::time::Duration;
@@ -111,6 +111,9 @@ fn show(output: &ReplicaOutput) -> String {
             format!("BarrierReached {context} at {index}")
         }
         ReplicaOutput::BarrierLost { context } => format!("BarrierLost {context}"),
+        ReplicaOutput::Followers(Followers { active, in_sync }) => {
+            format!("Followers active {} in sync {}", ids(active), ids(in_sync))
+        }
         ReplicaOutput::ProposalDropped { id, in_term } => {
             format!("ProposalDropped {id} of term {in_term}")
         }
@@ -340,6 +343,11 @@ fn replay(text: &str) -> String {
         }
     }
     played
+}
+
+fn ids(members: &[MemberId]) -> String {
+    let ids: Vec<String> = members.iter().map(ToString::to_string).collect();
+    ids.join(",")
 }
 
 #[test]

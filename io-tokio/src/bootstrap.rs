@@ -12,11 +12,14 @@
 //! - Members come back sorted by id, without duplicates.
 //! - This member is among them, with exactly the URLs it advertises.
 //!
-//! Deliberately absent: discovery services; joining a running cluster (its members are asked by
-//! whoever adds members).
+//! A member that joins a running cluster asks its members instead (`join`).
+//!
+//! Deliberately absent: discovery services.
 //!
 //! Answers to: etcd v3.7.1 `server/etcdserver/bootstrap.go`, `server/config/config.go`,
 //! `server/etcdserver/api/membership/member.go`
+
+mod join;
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -34,8 +37,10 @@ pub struct Bootstrap {
     pub member: MemberId,
     /// The cluster.
     pub cluster: ClusterId,
-    /// All initial members, by id.
+    /// All members: the initial ones by id, or those of the cluster that is joined.
     pub peers: Vec<Peer>,
+    /// Whether the cluster begins with this start.
+    pub is_new: bool,
 }
 
 /// Why no cluster can start like this.
@@ -62,12 +67,24 @@ pub enum BootstrapError {
          name the same URLs"
     )]
     NotListed(String, String),
-    /// There is no data and the cluster runs already.
+    /// No member of the running cluster answers.
     #[error(
-        "cannot fetch cluster info from peer urls: this member holds no data and joining a \
-         running cluster is not supported; start it with --initial-cluster-state new"
+        "cannot fetch cluster info from peer urls: could not retrieve cluster information from \
+         the given URLs ({0}); check that a member of --initial-cluster runs and can be reached"
     )]
-    CannotJoin,
+    CannotAsk(String),
+    /// The running cluster has more or fewer members.
+    #[error(
+        "error validating peerURLs {1}: member count is unequal; --initial-cluster is {0}: make \
+         it name the members that `member list` shows"
+    )]
+    CountMismatch(String, String),
+    /// The running cluster has no such member.
+    #[error(
+        "error validating peerURLs: no member of the running cluster has {0}; add this member \
+         with `member add` first, and give every member the URLs that `member list` shows"
+    )]
+    NoMatch(String),
 }
 
 /// A member's id: its peer URLs and the cluster's token, hashed.
@@ -97,8 +114,8 @@ fn first_eight(hash: Sha1) -> u64 {
     digest.iter().take(8).fold(0, |number, byte| (number << 8) | u64::from(*byte))
 }
 
-/// Judges the initial cluster of a member that holds no data yet.
-pub fn bootstrap(settings: &Settings) -> Result<Bootstrap, BootstrapError> {
+/// Judges the initial cluster of a member that holds no data yet; asks the cluster if it runs.
+pub async fn bootstrap(settings: &Settings) -> Result<Bootstrap, BootstrapError> {
     let local = settings
         .initial_cluster
         .iter()
@@ -107,7 +124,7 @@ pub fn bootstrap(settings: &Settings) -> Result<Bootstrap, BootstrapError> {
     check_urls_differ(&settings.initial_cluster)?;
     check_advertised(settings, &local.1)?;
     if !settings.is_new_cluster {
-        return Err(BootstrapError::CannotJoin);
+        return join::join(settings).await;
     }
     let mut peers: Vec<Peer> = settings
         .initial_cluster
@@ -122,6 +139,7 @@ pub fn bootstrap(settings: &Settings) -> Result<Bootstrap, BootstrapError> {
         member: member_id(&texts(&local.1), &settings.token),
         cluster: cluster_id(peers.iter().map(|peer| peer.id)),
         peers,
+        is_new: true,
     })
 }
 

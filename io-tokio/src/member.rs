@@ -18,6 +18,7 @@ use quorate_core::schema::stored_mark;
 use quorate_core::storage::{LogRead, StateRead};
 use quorate_core::{Config, Replica, State};
 use quorate_proto::peer::{ImageChunk, ImageHeader};
+use tokio::runtime::Handle;
 use tracing::{info, warn};
 
 use crate::bootstrap::{self, Bootstrap};
@@ -48,12 +49,13 @@ pub fn open(
     let faults = faults::parse(std::env::var(faults::FAULT_LOG_ENV).ok().as_deref())?;
     let log_settings = wal::Settings { faults, ..wal::Settings::default() };
     let dir = DataDir::open(&settings.data_dir).map_err(fault)?;
-    let bootstrap = identify(settings, &dir)?;
+    let bootstrap = identify(settings, &dir, peer_threads.next())?;
     let identity = Identity { member: bootstrap.member, cluster: bootstrap.cluster };
     let mark_of = |image: &dyn StateRead| stored_mark(image);
     let found = recovery::open(&dir, Some(identity), &mark_of, log_settings).map_err(fault)?;
 
     let clock = Clock::start();
+    let known = bootstrap.peers.clone();
     let config = configure(settings, bootstrap);
     let state = State::open(&config, found.image, clock.now()).map_err(fault)?;
     let log = found.log.load(&found.stored).map_err(fault)?;
@@ -61,7 +63,7 @@ pub fn open(
 
     let own = peers::Identity { cluster: identity.cluster, member: identity.member };
     let peers = Arc::new(Peers::new(own, Arc::clone(metrics), peer_threads.next().clone()));
-    peers.set_members(config.bootstrap.iter().map(|p| (p.id, p.peer_urls.clone())));
+    peers.set_members(known.into_iter().map(|peer| (peer.id, peer.peer_urls)));
     let running = driver::start(Parts {
         replica,
         state,
@@ -93,13 +95,14 @@ pub fn open(
 }
 
 /// Who this member is: by its log if it has one, else by the settings.
-fn identify(settings: &Settings, dir: &DataDir) -> Result<Bootstrap, String> {
+fn identify(settings: &Settings, dir: &DataDir, runtime: &Handle) -> Result<Bootstrap, String> {
     if dir.is_initialised() {
         let Identity { member, cluster } =
             recovery::read_identity(dir).map_err(|fault| fault.what)?;
-        return Ok(Bootstrap { member, cluster, peers: Vec::new() });
+        return Ok(Bootstrap { member, cluster, peers: Vec::new(), is_new: false });
     }
-    let bootstrap = bootstrap::bootstrap(settings).map_err(|error| error.to_string())?;
+    let bootstrap = runtime.block_on(bootstrap::bootstrap(settings));
+    let bootstrap = bootstrap.map_err(|error| error.to_string())?;
     let identity = Identity { member: bootstrap.member, cluster: bootstrap.cluster };
     recovery::create(dir, identity).map_err(|fault| fault.what)?;
     Ok(bootstrap)
@@ -114,7 +117,7 @@ fn configure(settings: &Settings, bootstrap: Bootstrap) -> Config {
         cluster: bootstrap.cluster,
         name: settings.name.clone(),
         client_urls: settings.advertise_client.iter().map(ToString::to_string).collect(),
-        bootstrap: bootstrap.peers,
+        bootstrap: if bootstrap.is_new { bootstrap.peers } else { Vec::new() },
         seed,
         boot: u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX),
         heartbeat_interval: settings.heartbeat_interval,
@@ -126,6 +129,8 @@ fn configure(settings: &Settings, bootstrap: Bootstrap) -> Config {
         quota_backend_bytes: settings.quota_backend_bytes,
         auto_compaction: settings.auto_compaction,
         watch_progress_interval: settings.watch_progress_interval,
+        learners_max: settings.learners_max,
+        is_reconfig_strict: settings.is_reconfig_strict,
         ..Config::default()
     }
 }

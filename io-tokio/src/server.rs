@@ -341,10 +341,14 @@ async fn settled(core: &Core) {
 
 /// Keeps the transport's members those of the newest view.
 async fn follow_members(core: &Core, peers: &Peers) {
-    let mut known = Arc::from([]);
+    let (mut known, mut gone) = (Arc::from([]), Arc::from([]));
     loop {
         let view = core.view();
-        let members = &view.facts.members;
+        let (members, removed) = (&view.facts.members, &view.facts.removed);
+        if *removed != gone {
+            gone.clone_from(removed);
+            peers.set_removed(&gone);
+        }
         // Before the first entry is applied nobody is known, and the transport knows better.
         if !members.is_empty() && *members != known {
             known.clone_from(members);

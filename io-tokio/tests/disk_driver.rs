@@ -139,6 +139,7 @@ impl Machine for Ledger {
                 self.outputs.push(StateOutput::Propose {
                     id: RequestId(token.get()),
                     data,
+                    kind: EntryKind::Normal,
                     in_term: Term(1),
                     may_forward: true,
                 });

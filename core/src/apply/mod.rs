@@ -29,16 +29,16 @@ use core::ops::ControlFlow;
 
 use bytes::Bytes;
 use prost::Message;
-use quorate_proto::etcdserverpb::{InternalRaftRequest, RangeRequest};
+use quorate_proto::etcdserverpb::{self as pb, InternalRaftRequest, RangeRequest};
 use quorate_proto::raftpb::{ConfChange, ConfChangeV2};
 
 use crate::alarm::Alarms;
 use crate::config::Config;
 use crate::error::{Refusal, StorageFault};
 use crate::event::{Changes, ReadError};
-use crate::ids::{LeaseId, RequestId};
+use crate::ids::{LeaseId, MemberId, RequestId};
 use crate::lease::Book;
-use crate::membership::{Members, apply_to_conf_state};
+use crate::membership::{Change, Members, apply_to_conf_state};
 use crate::mvcc::{KvView, Mvcc};
 use crate::output::{Note, Response};
 use crate::schema::Progress;
@@ -68,6 +68,8 @@ pub(crate) struct Outcome {
     pub(crate) changes: Option<Changes>,
     /// Rows to store.
     pub(crate) writes: Vec<Write>,
+    /// For a change of the group, whether it was accepted.
+    pub(crate) change: Option<bool>,
     /// Whether the raft group's configuration changed.
     pub(crate) has_new_conf_state: bool,
     /// Whether members, alarms or the version changed.
@@ -138,13 +140,16 @@ impl Ledgers {
     fn apply_conf_change(&mut self, entry: &Entry) -> Outcome {
         match ConfChange::decode(entry.data.clone()) {
             Ok(change) => self.apply_change(&change),
-            Err(_) => Outcome::default(),
+            Err(_) => Outcome { change: Some(false), ..Outcome::default() },
         }
     }
 
+    /// Several changes at once, which no client can ask for: those that are possible happen, and
+    /// the group's own rules are the leader's affair.
     fn apply_conf_change_v2(&mut self, entry: &Entry) -> Outcome {
-        let mut all = Outcome::default();
+        let mut all = Outcome { change: Some(false), ..Outcome::default() };
         let Ok(changes) = ConfChangeV2::decode(entry.data.clone()) else { return all };
+        all.change = Some(true);
         for single in &changes.changes {
             let one = self.apply_change(&ConfChange {
                 id: 0,
@@ -160,10 +165,57 @@ impl Ledgers {
     }
 
     fn apply_change(&mut self, change: &ConfChange) -> Outcome {
-        let writes = self.members.apply_change(change);
-        apply_to_conf_state(&mut self.progress.mark.conf_state, change);
-        let has_new_facts = !writes.is_empty();
-        Outcome { writes, has_new_conf_state: true, has_new_facts, ..Outcome::default() }
+        let id = Some(RequestId(change.id));
+        let refuse = |refusal| Outcome {
+            id,
+            result: Some(Err(refusal)),
+            change: Some(false),
+            ..Outcome::default()
+        };
+        let Some(wanted) = Change::load(change) else { return refuse(Refusal::MemberNotFound) };
+        let writes = match self.members.apply_change(&wanted) {
+            Ok(writes) => writes,
+            Err(refusal) => return refuse(refusal),
+        };
+        apply_to_conf_state(&mut self.progress.mark.conf_state, &wanted);
+        let (response, note) = self.tell_change(&wanted);
+        Outcome {
+            id,
+            result: Some(Ok(response)),
+            writes,
+            change: Some(true),
+            has_new_conf_state: true,
+            has_new_facts: true,
+            note: Some(note),
+            ..Outcome::default()
+        }
+    }
+
+    /// The answer to whoever wanted the change, and the word for the log file.
+    fn tell_change(&self, change: &Change) -> (Response, Note) {
+        let members = self.members.list().to_vec();
+        let find = |id: u64| members.iter().find(|member| member.id == id).cloned();
+        match change {
+            Change::Add(record) => {
+                let member = find(record.id);
+                let response = pb::MemberAddResponse { member, members, ..Default::default() };
+                let note = Note::MemberAdded { member: MemberId(record.id) };
+                (Response::MemberAdd(response), note)
+            }
+            Change::Promote(member) => {
+                let response = pb::MemberPromoteResponse { header: None, members };
+                (Response::MemberPromote(response), Note::MemberPromoted { member: *member })
+            }
+            Change::Update(record) => {
+                let response = pb::MemberUpdateResponse { header: None, members };
+                let note = Note::MemberUpdated { member: MemberId(record.id) };
+                (Response::MemberUpdate(response), note)
+            }
+            Change::Remove(member) => {
+                let response = pb::MemberRemoveResponse { header: None, members };
+                (Response::MemberRemove(response), Note::MemberRemoved { member: *member })
+            }
+        }
     }
 }
 

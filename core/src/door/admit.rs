@@ -88,9 +88,8 @@ pub(crate) fn envelope(request: Request) -> Option<InternalRaftRequest> {
         Request::LeaseGrant(grant) => envelope.lease_grant = Some(grant.into()),
         Request::LeaseRevoke(revoke) => envelope.lease_revoke = Some(revoke.into()),
         Request::Alarm(alarm) => envelope.alarm = Some(alarm.into()),
-        Request::LeaseKeepAlive(_) | Request::LeaseTimeToLive(_) | Request::LeaseLeases(_) => {
-            return None;
-        }
+        // Answered without an entry, or with one of another kind.
+        _ => return None,
     }
     Some(envelope)
 }

@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::error::Refusal;
 use crate::ids::{LeaseId, RequestId, Term, Token};
 use crate::limits::{PENDING_BYTES_MAX, PENDING_REQUESTS_MAX};
+use crate::storage::EntryKind;
 use crate::time::{Duration, Time, Wake};
 
 /// Who waits for a proposal.
@@ -50,6 +51,7 @@ struct Proposal {
     sent_in: Option<Term>,
     /// None if it cannot be proposed again.
     data: Option<Bytes>,
+    kind: EntryKind,
 }
 
 /// A proposal on its way to the replica.
@@ -57,6 +59,7 @@ struct Proposal {
 pub(crate) struct Sending {
     pub(crate) id: RequestId,
     pub(crate) data: Bytes,
+    pub(crate) kind: EntryKind,
     pub(crate) may_forward: bool,
 }
 
@@ -100,7 +103,7 @@ impl Pending {
     pub(crate) fn insert(
         &mut self,
         now: Time,
-        (id, data): (RequestId, Bytes),
+        (id, data, kind): (RequestId, Bytes, EntryKind),
         waiter: Waiter,
         led_in: Option<Term>,
     ) -> Result<Option<Sending>, Refusal> {
@@ -114,13 +117,13 @@ impl Pending {
         }
         self.kept_bytes += size(kept.as_ref());
         let deadline = now + self.patience;
-        let proposal = Proposal { deadline, waiter, sent_in: led_in, data: kept };
+        let proposal = Proposal { deadline, waiter, sent_in: led_in, data: kept, kind };
         self.waiting.insert(id, proposal);
         if led_in.is_none() {
             self.unsent.push(id);
             return Ok(None);
         }
-        Ok(Some(Sending { id, data, may_forward: !waiter.is_leaders_own() }))
+        Ok(Some(Sending { id, data, kind, may_forward: !waiter.is_leaders_own() }))
     }
 
     /// Takes out who waits for `id`, if it is one of ours.
@@ -138,7 +141,7 @@ impl Pending {
             let proposal = self.waiting.get_mut(&id)?;
             proposal.sent_in = Some(term);
             let data = proposal.data.clone()?;
-            Some(Sending { id, data, may_forward: true })
+            Some(Sending { id, data, kind: proposal.kind, may_forward: true })
         };
         ids.into_iter().filter_map(send).collect()
     }
@@ -229,7 +232,8 @@ mod tests {
     ) -> Result<(RequestId, bool), Refusal> {
         let id = pending.next_id();
         let data = Bytes::from(alloc::vec![0; bytes]);
-        pending.insert(Time(0), (id, data), waiter, led_in).map(|sending| (id, sending.is_some()))
+        let entry = (id, data, EntryKind::Normal);
+        pending.insert(Time(0), entry, waiter, led_in).map(|sending| (id, sending.is_some()))
     }
 
     fn ids(sent: &[Sending]) -> Vec<RequestId> {

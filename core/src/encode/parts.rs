@@ -9,9 +9,9 @@ use super::Canonical;
 use crate::ids::{
     BarrierId, LeaseId, LogIndex, MemberId, RequestId, Revision, StreamId, Term, Token, WatchId,
 };
-use crate::input::{Request, Role};
+use crate::input::{Followers, MemberAddition, Request, Role};
 use crate::output::{Note, Persist, Response};
-use crate::storage::{Entry, HardState, SnapshotMark, Write};
+use crate::storage::{Entry, EntryKind, HardState, SnapshotMark, Write};
 use crate::view::View;
 
 macro_rules! integers {
@@ -105,11 +105,17 @@ impl Canonical for PeerMessage {
     }
 }
 
+impl Canonical for EntryKind {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(*self as u8);
+    }
+}
+
 impl Canonical for Entry {
     fn encode(&self, out: &mut Vec<u8>) {
         self.term.encode(out);
         self.index.encode(out);
-        out.push(self.kind as u8);
+        self.kind.encode(out);
         self.data.encode(out);
     }
 }
@@ -135,6 +141,13 @@ impl Canonical for Role {
         self.term.encode(out);
         self.leader.encode(out);
         self.is_leader.encode(out);
+    }
+}
+
+impl Canonical for Followers {
+    fn encode(&self, out: &mut Vec<u8>) {
+        encode_all(&self.active, out);
+        encode_all(&self.in_sync, out);
     }
 }
 
@@ -177,6 +190,11 @@ impl Canonical for Request {
             Self::LeaseTimeToLive(m) => (7, m),
             Self::LeaseLeases(m) => (8, m),
             Self::Alarm(m) => (9, m),
+            Self::MoveLeader(m) => (10, m),
+            Self::MemberAdd(m) => (11, m),
+            Self::MemberRemove(m) => (12, m),
+            Self::MemberUpdate(m) => (13, m),
+            Self::MemberPromote(m) => (14, m),
         };
         out.push(number);
         message.wire(out);
@@ -196,6 +214,11 @@ impl Canonical for Response {
             Self::LeaseTimeToLive(m) => (7, m),
             Self::LeaseLeases(m) => (8, m),
             Self::Alarm(m) => (9, m),
+            Self::MoveLeader(m) => (10, m),
+            Self::MemberAdd(m) => (11, m),
+            Self::MemberRemove(m) => (12, m),
+            Self::MemberUpdate(m) => (13, m),
+            Self::MemberPromote(m) => (14, m),
         };
         out.push(number);
         message.wire(out);
@@ -213,6 +236,13 @@ impl<M: prost::Message> Wire for M {
     }
 }
 
+impl Wire for MemberAddition {
+    fn wire(&self, out: &mut Vec<u8>) {
+        self.id.encode(out);
+        encode_message(&self.request, out);
+    }
+}
+
 impl Canonical for Note {
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
@@ -226,6 +256,9 @@ impl Canonical for Note {
             Self::CompactionFinished { revision } => tag(7, out).put(revision),
             Self::SnapshotApplied { index } => tag(8, out).put(index),
             Self::Alarm { member, kind, raised } => tag(9, out).put(member).put(*kind).put(raised),
+            Self::MemberRemoved { member } => tag(10, out).put(member),
+            Self::MemberPromoted { member } => tag(11, out).put(member),
+            Self::MemberUpdated { member } => tag(12, out).put(member),
         };
     }
 }

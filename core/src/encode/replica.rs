@@ -9,8 +9,8 @@ use crate::{ReplicaInput, ReplicaOutput};
 impl Canonical for ReplicaInput {
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Propose { id, data, in_term, may_forward } => {
-                tag(0, out).put(id).put(data).put(in_term).put(may_forward)
+            Self::Propose { id, data, kind, in_term, may_forward } => {
+                tag(0, out).put(id).put(data).put(kind).put(in_term).put(may_forward)
             }
             Self::Barrier { context } => tag(1, out).put(context),
             Self::Peer { from, message } => tag(2, out).put(from).put_message(message),
@@ -21,6 +21,7 @@ impl Canonical for ReplicaInput {
             Self::SnapshotSent { to, delivered } => tag(7, out).put(to).put(delivered),
             Self::Unreachable { to } => tag(8, out).put(to),
             Self::TransferLeader { to } => tag(9, out).put(to),
+            Self::Changed { index, is_accepted } => tag(10, out).put(index).put(is_accepted),
         };
     }
 }
@@ -42,6 +43,7 @@ impl Canonical for ReplicaOutput {
             Self::Note(note) => tag(11, out).put(note),
             Self::Removed => tag(12, out),
             Self::Halt(fault) => tag(13, out).put(fault.what.as_str()),
+            Self::Followers(followers) => tag(14, out).put(followers),
         };
     }
 }

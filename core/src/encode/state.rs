@@ -32,6 +32,9 @@ impl Canonical for StateInput {
             Self::Ask { from, ask } => tag(17, out).put(from).put_message(ask),
             Self::Answer { from, answer } => tag(18, out).put(from).put_message(answer),
             Self::DbSize { allocated, in_use } => tag(19, out).put(allocated).put(in_use),
+            Self::Followers(followers) => tag(20, out).put(followers),
+            Self::ChangeWish { from, wish } => tag(21, out).put(from).put_message(wish),
+            Self::ChangeRefusal { from, refusal } => tag(22, out).put(from).put_message(refusal),
         };
     }
 }
@@ -43,8 +46,8 @@ impl Canonical for StateOutput {
             Self::ReadReady { token, result } => tag(1, out).put(token).put(result),
             Self::Stream { stream, frame } => tag(2, out).put(stream).put_message(frame),
             Self::Publish(view) => tag(3, out).put(view),
-            Self::Propose { id, data, in_term, may_forward } => {
-                tag(4, out).put(id).put(data).put(in_term).put(may_forward)
+            Self::Propose { id, data, kind, in_term, may_forward } => {
+                tag(4, out).put(id).put(data).put(kind).put(in_term).put(may_forward)
             }
             Self::Barrier { context } => tag(5, out).put(context),
             Self::Applied { index, digest } => tag(6, out).put(index).put(digest),
@@ -54,6 +57,8 @@ impl Canonical for StateOutput {
             Self::Send { to, message } => tag(10, out).put(to).put(message),
             Self::Note(note) => tag(11, out).put(note),
             Self::Halt(fault) => tag(12, out).put(fault.what.as_str()),
+            Self::Changed { index, is_accepted } => tag(13, out).put(index).put(is_accepted),
+            Self::TransferLeader { to } => tag(14, out).put(to),
         };
     }
 }

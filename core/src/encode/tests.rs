@@ -13,6 +13,7 @@ use super::Canonical;
 use crate::error::{Misbehaviour, Refusal, StorageFault};
 use crate::ids::{BarrierId, LogIndex, MemberId, RequestId, Revision, StreamId, Term, Token};
 use crate::output::{Batch, Note, Persist};
+use crate::storage::EntryKind;
 use crate::storage::{Entry, NoRows, SnapshotMark, StateRead, Table, Write};
 use crate::{ReplicaInput, ReplicaOutput, Request, Response, Role, StateInput, StateOutput};
 
@@ -38,18 +39,21 @@ fn replica_inputs_differ() {
         ReplicaInput::Propose {
             id: RequestId(7),
             data: Bytes::new(),
+            kind: EntryKind::Normal,
             in_term: Term(0),
             may_forward: true,
         },
         ReplicaInput::Propose {
             id: RequestId(7),
             data: Bytes::new(),
+            kind: EntryKind::Normal,
             in_term: Term(1),
             may_forward: false,
         },
         ReplicaInput::Propose {
             id: RequestId(7),
             data: Bytes::from_static(b"\0"),
+            kind: EntryKind::Normal,
             in_term: Term(0),
             may_forward: true,
         },
@@ -143,12 +147,14 @@ fn state_outputs_differ() {
         StateOutput::Propose {
             id: RequestId(7),
             data: Bytes::new(),
+            kind: EntryKind::Normal,
             in_term: Term(0),
             may_forward: true,
         },
         StateOutput::Propose {
             id: RequestId(7),
             data: Bytes::new(),
+            kind: EntryKind::Normal,
             in_term: Term(1),
             may_forward: false,
         },

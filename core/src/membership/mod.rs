@@ -10,11 +10,13 @@
 //! Invariants: an id that was removed never comes back; the raft group's configuration follows the
 //! same entries, so voters here and voters there are equal at every applied index.
 //!
-//! Absent on purpose: checks of whether a change is wise; they happen before it is proposed.
+//! Whether a change is possible is decided when its entry is applied (`change`), by every member
+//! alike; whether it is wise, by the leader before it proposes it (`judge`).
 //!
 //! Answers to: etcd v3.7.1 `server/etcdserver/api/membership/cluster.go`, `store.go`
 
 mod change;
+mod judge;
 mod record;
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -28,7 +30,8 @@ use bytes::Bytes;
 use quorate_proto::etcdserverpb as pb;
 use quorate_proto::membershippb::ClusterMemberAttrSetRequest;
 
-pub(crate) use change::apply_to_conf_state;
+pub(crate) use change::{Change, apply_to_conf_state};
+pub(crate) use judge::Circumstances;
 pub use record::MemberRecord;
 
 use crate::error::StorageFault;
@@ -127,6 +130,16 @@ impl Members {
                 is_learner: m.is_learner,
             })
             .collect()
+    }
+
+    /// Whether that member has a vote.
+    pub(crate) fn is_voter(&self, id: MemberId) -> bool {
+        self.members.get(&id).is_some_and(|member| !member.is_learner)
+    }
+
+    /// The ids that were removed.
+    pub(crate) fn removed(&self) -> Arc<[MemberId]> {
+        self.removed.iter().copied().collect()
     }
 
     fn insert(&mut self, record: MemberRecord) -> Vec<Write> {

@@ -15,7 +15,7 @@ pub struct MemberRecord {
     /// Its id.
     pub id: u64,
     /// Where other members reach it.
-    #[serde(rename = "peerURLs", default)]
+    #[serde(rename = "peerURLs", default, deserialize_with = "load_urls")]
     pub peer_urls: Vec<String>,
     /// Whether it has no vote.
     #[serde(rename = "isLearner", default, skip_serializing_if = "core::ops::Not::not")]
@@ -39,6 +39,11 @@ impl MemberRecord {
         serde_json::to_vec(self).expect("strings and numbers always have a JSON form")
     }
 
+    /// Whether it has started at least once: only then does it have a name.
+    pub(crate) fn is_started(&self) -> bool {
+        !self.name.is_empty()
+    }
+
     /// The row of the `members` table.
     pub(crate) fn row(&self) -> Write {
         Write {
@@ -47,6 +52,11 @@ impl MemberRecord {
             value: Some(Bytes::from(self.encode())),
         }
     }
+}
+
+/// Go writes a list without elements as null.
+fn load_urls<'de, D: serde::Deserializer<'de>>(json: D) -> Result<Vec<String>, D::Error> {
+    Ok(Option::deserialize(json)?.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 //! two readies, as they are here. Proposals are stepped in one message and what leaves is joined
 //! by `order_messages`, which does compare.
 
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
 
@@ -28,7 +29,7 @@ use super::opening::{crate_config, load_log};
 use crate::config::Config;
 use crate::error::{Misbehaviour, StorageFault};
 use crate::ids::{LogIndex, MemberId, Term};
-use crate::input::Role;
+use crate::input::{Followers, Role};
 use crate::limits;
 use crate::storage::{Entry, EntryKind, HardState, LogContents, SnapshotMark};
 
@@ -48,6 +49,8 @@ pub(crate) struct Driver {
     vote: (Term, u64),
     /// Last entry handed out as committed.
     emitted: LogIndex,
+    /// Changes of the group among those, not yet judged.
+    handed_out: BTreeMap<LogIndex, Entry>,
     /// Where a sole voter last tried to lead: not tried again until something changed.
     campaigned_at: Option<(u64, u64)>,
 }
@@ -65,10 +68,6 @@ pub(crate) struct Work {
     pub(crate) messages: Vec<raftpb::Message>,
     pub(crate) committed: Vec<Entry>,
     pub(crate) reads: Vec<(Vec<u8>, LogIndex)>,
-    /// Whether this member was removed from the group.
-    pub(crate) is_removed: bool,
-    /// Why this member gave up leadership, if it did so in this step; empty if it did not.
-    pub(crate) gave_up: &'static str,
 }
 
 impl Work {
@@ -118,6 +117,7 @@ impl Driver {
             asked_votes_in: 0,
             vote: (start.hard_state.term, start.hard_state.vote),
             emitted: stored.index,
+            handed_out: BTreeMap::new(),
             campaigned_at: None,
         };
         driver.call(|_| ());
@@ -210,6 +210,21 @@ impl Driver {
         self.call(|node| node.raft.step(message)).is_ok()
     }
 
+    /// Appends a change of the group, as its leader. Whether it was taken: not while another is
+    /// under way.
+    pub(crate) fn propose_change(&mut self, data: Bytes) -> bool {
+        let raft = &self.node.raft;
+        if raft.state != StateRole::Leader || raft.has_pending_conf() || self.is_full() {
+            return false;
+        }
+        let mut entry = eraftpb::Entry { data, ..eraftpb::Entry::default() };
+        entry.set_entry_type(eraftpb::EntryType::EntryConfChange);
+        let mut message = self.own_message(MessageType::MsgPropose);
+        message.set_entries(Vec::from([entry]).into());
+        self.propose_changes(message);
+        true
+    }
+
     /// Asks for a read index; the answer comes with `context`.
     pub(crate) fn ask_read(&mut self, context: Bytes) {
         let mut message = self.own_message(MessageType::MsgReadIndex);
@@ -257,6 +272,11 @@ impl Driver {
                 self.step_read(message);
             }
         }
+    }
+
+    /// Whether `member` is in the group.
+    pub(crate) fn has_member(&self, member: MemberId) -> bool {
+        self.node.raft.prs().get(member.get()).is_some()
     }
 
     /// A peer's message.
@@ -477,9 +497,9 @@ impl Driver {
         self.node.mut_store().limit_commits(commits_max);
         let mut ready = self.call(|node| node.ready());
         self.node.mut_store().limit_commits(usize::MAX);
-        let mut work = self.read_ready(&mut ready);
+        let work = self.read_ready(&mut ready);
         self.node.advance_append_async(ready);
-        self.apply_changes(&mut work);
+        self.note_changes(&work.committed);
         Some(work)
     }
 
@@ -506,13 +526,12 @@ impl Driver {
             messages: order_messages(encoded, limits::APPEND_BYTES_MAX as usize),
             committed: ready.take_committed_entries().iter().map(export_entry).collect(),
             reads: reads.map(|read| (read.request_ctx, LogIndex(read.index))).collect(),
-            is_removed: false,
-            gave_up: "",
         };
         if let Some(mark) = &work.snapshot {
             let point = Point { index: mark.index.get(), term: mark.term.get() };
             self.node.mut_store().restart(point);
             self.history.restart(mark);
+            self.handed_out.retain(|index, _| *index > mark.index);
             self.emitted = mark.index;
         }
         self.node.mut_store().append(accepted);
@@ -522,32 +541,70 @@ impl Driver {
         work
     }
 
-    /// Changes of the group take effect as they are handed out.
-    fn apply_changes(&mut self, work: &mut Work) {
-        let is_change = |entry: &&Entry| entry.kind != EntryKind::Normal;
-        let changes: Vec<Entry> = work.committed.iter().filter(is_change).cloned().collect();
-        for entry in &changes {
-            if let Some(change) = confchange::parse_change(entry) {
-                self.apply_change(&change, work);
-            }
-            let conf = self.node.raft.prs().conf().to_conf_state();
-            self.history.note(entry.index, encode_conf_state(&conf));
-        }
+    /// Changes of the group take effect once `State` has accepted them.
+    fn note_changes(&mut self, committed: &[Entry]) {
+        let changes = committed.iter().filter(|entry| entry.kind != EntryKind::Normal);
+        self.handed_out.extend(changes.map(|entry| (entry.index, entry.clone())));
+    }
+
+    /// `State` has judged the change at `index`.
+    pub(crate) fn handle_changed(&mut self, index: LogIndex, is_accepted: bool) -> Effect {
+        // An image that was installed meanwhile has the group it led to.
+        let Some(entry) = self.handed_out.remove(&index) else { return Effect::default() };
+        let change = is_accepted.then(|| confchange::parse_change(&entry)).flatten();
+        let effect = change.map_or_else(Effect::default, |change| self.apply_change(&change));
+        let conf = self.node.raft.prs().conf().to_conf_state();
+        self.history.note(index, encode_conf_state(&conf));
+        effect
     }
 
     /// A change the group does not allow is refused by every member alike, and changes nothing.
-    fn apply_change(&mut self, change: &eraftpb::ConfChangeV2, work: &mut Work) {
+    fn apply_change(&mut self, change: &eraftpb::ConfChangeV2) -> Effect {
         let is_member = |node: &RawNode<Log>| node.raft.prs().get(node.raft.id).is_some();
         let was_member = is_member(&self.node);
         let _ = self.call(|node| node.apply_conf_change(change));
+        let mut effect = Effect::default();
         let raft = &self.node.raft;
         // The crate would look for the leader among the members at its next commit, and panic.
         if raft.state == StateRole::Leader && !raft.promotable() {
             self.step_down();
-            work.gave_up = "no longer a voter";
+            effect.gave_up = "no longer a voter";
         }
-        work.is_removed |= was_member && !is_member(&self.node);
+        effect.is_removed = was_member && !is_member(&self.node);
+        effect
     }
+
+    /// How a leader's followers are: `is_heard` says from whom it heard lately.
+    pub(crate) fn followers(&self, is_heard: impl Fn(MemberId) -> bool) -> Followers {
+        let raft = &self.node.raft;
+        if raft.state != StateRole::Leader {
+            return Followers::default();
+        }
+        let last = raft.raft_log.last_index();
+        let mut members: Vec<(MemberId, bool, bool)> = raft
+            .prs()
+            .iter()
+            .map(|(&id, progress)| {
+                let is_self = id == raft.id;
+                let is_in_sync = is_self || progress.matched * 10 >= last * 9;
+                (MemberId(id), is_self || is_heard(MemberId(id)), is_in_sync)
+            })
+            .collect();
+        members.sort_unstable();
+        let pick = |is_wanted: fn(&(MemberId, bool, bool)) -> bool| {
+            members.iter().filter(|member| is_wanted(member)).map(|member| member.0).collect()
+        };
+        Followers { active: pick(|member| member.1), in_sync: pick(|member| member.2) }
+    }
+}
+
+/// What a change of the group did to this member.
+#[derive(Default)]
+pub(crate) struct Effect {
+    /// Whether it was removed from the group.
+    pub(crate) is_removed: bool,
+    /// Why it gave up leadership, if it did; empty if it did not.
+    pub(crate) gave_up: &'static str,
 }
 
 fn has_change(message: &eraftpb::Message) -> bool {

@@ -278,11 +278,22 @@ impl State {
 }
 
 /// The refusal another member names; a name from another version is a time-out to the client.
-fn refusal_named(name: &str) -> Refusal {
+pub(super) fn refusal_named(name: &str) -> Refusal {
     Refusal::ALL.iter().copied().find(|r| r.name() == name).unwrap_or(Refusal::Timeout)
 }
 
 impl Response {
+    /// Whether it tells who is in the group.
+    pub(crate) fn is_about_members(&self) -> bool {
+        matches!(
+            self,
+            Self::MemberAdd(_)
+                | Self::MemberRemove(_)
+                | Self::MemberUpdate(_)
+                | Self::MemberPromote(_)
+        )
+    }
+
     /// Fills in the header, which only the answering member can.
     pub(crate) fn set_header(&mut self, header: pb::ResponseHeader) {
         let place = match self {
@@ -296,6 +307,11 @@ impl Response {
             Self::LeaseTimeToLive(r) => &mut r.header,
             Self::LeaseLeases(r) => &mut r.header,
             Self::Alarm(r) => &mut r.header,
+            Self::MoveLeader(r) => &mut r.header,
+            Self::MemberAdd(r) => &mut r.header,
+            Self::MemberRemove(r) => &mut r.header,
+            Self::MemberUpdate(r) => &mut r.header,
+            Self::MemberPromote(r) => &mut r.header,
         };
         *place = Some(header);
     }

@@ -19,6 +19,7 @@ impl State {
     /// Turns everything fed since the last drain into outputs.
     pub(super) fn settle(&mut self) {
         self.announce();
+        self.propose_change();
         self.ship();
         if self.hub.has_work() {
             self.try_to(|this| this.hub.step(this.ledgers.kv.now()).map(|_| ()));
@@ -98,6 +99,7 @@ impl State {
             member: config.member,
             cluster: config.cluster,
             members: members.list(),
+            removed: members.removed(),
             alarms: self.ledgers.alarms.list(),
             cluster_version: Arc::from(members.version()),
             is_published,

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use bytes::Bytes;
 use quorate_proto::etcdserverpb::{
     self as pb, AlarmRequest, AlarmType, InternalRaftRequest, LeaseRevokeRequest,
     alarm_request::AlarmAction,
@@ -16,7 +17,7 @@ use crate::ids::{LeaseId, RequestId, Term, Token};
 use crate::input::Request;
 use crate::limits::REVOKES_PER_PASS_MAX;
 use crate::output::{Response, StateOutput};
-use crate::storage::Entry;
+use crate::storage::{Entry, EntryKind};
 
 impl State {
     pub(super) fn handle_request(&mut self, token: Token, request: Request) {
@@ -39,7 +40,11 @@ impl State {
             self.raise_no_space();
             return Err(Refusal::NoSpace);
         }
+        if let Some(admitted) = self.admit_change(token, &request) {
+            return admitted;
+        }
         match request {
+            Request::MoveLeader(request) => return self.move_leader(token, request),
             Request::LeaseKeepAlive(_) | Request::LeaseTimeToLive(_) => {
                 return self.admit_question(token, request);
             }
@@ -86,7 +91,18 @@ impl State {
     ) -> Result<(), Refusal> {
         let id = self.pending.next_id();
         let data = admit::encode(id, envelope, &self.config)?;
-        let sending = self.pending.insert(self.now, (id, data), waiter, self.led_in())?;
+        self.enter_log(id, data, EntryKind::Normal, waiter)
+    }
+
+    /// Notes who waits for an entry, and sends it to the leader as soon as there is one.
+    pub(super) fn enter_log(
+        &mut self,
+        id: RequestId,
+        data: Bytes,
+        kind: EntryKind,
+        waiter: Waiter,
+    ) -> Result<(), Refusal> {
+        let sending = self.pending.insert(self.now, (id, data, kind), waiter, self.led_in())?;
         self.send_to_leader(sending);
         Ok(())
     }
@@ -97,14 +113,16 @@ impl State {
     }
 
     fn send_to_leader(&mut self, all: impl IntoIterator<Item = Sending>) {
-        let in_term = self.role.term;
-        let propose = |Sending { id, data, may_forward }: Sending| StateOutput::Propose {
-            id,
-            data,
-            in_term,
-            may_forward,
-        };
-        self.outputs.extend(all.into_iter().map(propose));
+        let (Some(leader), in_term) = (self.role.leader, self.role.term) else { return };
+        for sending in all {
+            if sending.kind != EntryKind::Normal {
+                self.send_change(leader, sending);
+                continue;
+            }
+            let Sending { id, data, kind, may_forward } = sending;
+            let propose = StateOutput::Propose { id, data, kind, in_term, may_forward };
+            self.outputs.push_back(propose);
+        }
     }
 
     /// What waited for a leader goes to the one that is known, if one is.
@@ -160,6 +178,11 @@ impl State {
             // what is renewed from here on.
             self.ledgers.leases.promote(self.now, self.config.election_timeout);
         }
+        if let Some(is_accepted) = outcome.change {
+            let index = entry.index;
+            self.outputs.push_back(StateOutput::Changed { index, is_accepted });
+            self.changes.on_settled();
+        }
         let draft = &mut self.draft;
         draft.has_applied = true;
         draft.has_new_conf_state |= outcome.has_new_conf_state;
@@ -190,7 +213,12 @@ impl State {
     fn answer(&mut self, id: RequestId, mut result: Result<Response, Refusal>) {
         let Some(waiter) = self.pending.remove(id) else { return };
         if let Ok(response) = &mut result {
-            response.set_header(self.header());
+            let mut header = self.header();
+            if response.is_about_members() {
+                // Membership has no revision.
+                header.revision = 0;
+            }
+            response.set_header(header);
         }
         match waiter {
             Waiter::Client(token) => self.respond(token, result),
@@ -203,6 +231,7 @@ impl State {
     }
 
     pub(super) fn handle_dropped(&mut self, id: RequestId, in_term: Term) {
+        self.on_change_dropped(id);
         if !self.pending.is_sent_in(id, in_term) {
             return;
         }
@@ -216,7 +245,7 @@ impl State {
         }
     }
 
-    fn give_up(&mut self, waiter: Waiter, refusal: Refusal) {
+    pub(super) fn give_up(&mut self, waiter: Waiter, refusal: Refusal) {
         match waiter {
             Waiter::Client(token) | Waiter::Physical(token) => self.respond(token, Err(refusal)),
             Waiter::Expiry(lease) => self.ledgers.leases.on_revoke_failed(lease, self.now),

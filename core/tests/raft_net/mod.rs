@@ -141,7 +141,16 @@ impl Net {
     pub(crate) fn propose(&mut self, id: u64, request: u64, data: impl Into<Bytes>) {
         let in_term = self.member(id).role.term;
         let (request, data) = (RequestId(request), data.into());
-        self.feed(id, ReplicaInput::Propose { id: request, data, in_term, may_forward: true });
+        self.feed(
+            id,
+            ReplicaInput::Propose {
+                id: request,
+                data,
+                kind: EntryKind::Normal,
+                in_term,
+                may_forward: true,
+            },
+        );
     }
 
     /// Hands a leader one change of the group, as if forwarded by another member: the only way in
@@ -201,9 +210,17 @@ impl Net {
             ReplicaOutput::Persist(batch) => self.member(id).pending.push_back(batch),
             ReplicaOutput::Committed { entries } => {
                 let member = self.member(id);
+                let mut changed = Vec::new();
                 for entry in entries {
+                    if entry.kind != EntryKind::Normal {
+                        changed.push(entry.index);
+                    }
                     member.apply(entry);
                 }
+                for index in changed {
+                    self.feed(id, ReplicaInput::Changed { index, is_accepted: true });
+                }
+                let member = self.member(id);
                 if !member.holds_applied {
                     let index = member.applied.index;
                     self.feed(id, ReplicaInput::Applied { index });

@@ -55,6 +55,8 @@ impl Describe for PeerMessage {
             Some(Message::Raft(raft)) => raft.describe(),
             Some(Message::Ask(ask)) => format!("ask {}", ask.id),
             Some(Message::Answer(answer)) => format!("answer {}", answer.id),
+            Some(Message::ChangeWish(wish)) => format!("wish {:x} t{}", wish.id, wish.term),
+            Some(Message::ChangeRefusal(no)) => format!("refuses {:x} {}", no.id, no.refused),
             None => String::from("nothing"),
         }
     }
@@ -117,6 +119,11 @@ impl Describe for StateInput {
             Self::TakeSnapshot => String::from("<take-snapshot"),
             Self::Ask { from, ask } => format!("<{from} ask {}", ask.id),
             Self::Answer { from, answer } => format!("<{from} answer {}", answer.id),
+            Self::ChangeWish { from, wish } => format!("<{from} wish {:x} t{}", wish.id, wish.term),
+            Self::ChangeRefusal { from, refusal } => {
+                format!("<{from} refuses {:x} {}", refusal.id, refusal.refused)
+            }
+            Self::Followers(followers) => format!("<followers {}", short(followers)),
             Self::DbSize { allocated, .. } => format!("<db-size {allocated}"),
         }
     }
@@ -134,6 +141,8 @@ impl Describe for StateOutput {
             Self::Publish(view) => format!(">publish {}", view.facts.applied),
             Self::Propose { id, data, .. } => format!(">propose {:x} {}B", id.0, data.len()),
             Self::Barrier { context } => format!(">barrier {:x}", context.0),
+            Self::Changed { index, is_accepted } => format!(">changed {index} {is_accepted}"),
+            Self::TransferLeader { to } => format!(">transfer-leader {}", short(to)),
             Self::Applied { index, digest } => format!(">applied {index} ={digest:016x}"),
             Self::Store(batch) => format!(">store {} {} rows", batch.index, batch.writes.len()),
             Self::SnapshotTaken { mark, .. } => format!(">snapshot-taken {}", mark.index),

@@ -49,6 +49,9 @@ impl<B: Build, O: Observer> World<B, O> {
                 self.tell(&Seen::Role { member, role });
                 self.give_state(node, StateInput::Role(role));
             }
+            ReplicaOutput::Followers(followers) => {
+                self.give_state(node, StateInput::Followers(followers));
+            }
             ReplicaOutput::TakeSnapshot => self.give_state(node, StateInput::TakeSnapshot),
             ReplicaOutput::Cut { mark } => self.cut_log(node, mark),
             ReplicaOutput::Misbehaved { from, how } => {
@@ -175,9 +178,18 @@ impl<B: Build, O: Observer> World<B, O> {
                 self.pass_on(node, stream, Downward::Frame { stream, frame });
             }
             StateOutput::Publish(view) => self.nodes[node].view = Some(view),
-            StateOutput::Propose { id, data, in_term, may_forward } => {
+            StateOutput::Propose { id, data, kind, in_term, may_forward } => {
                 self.tell_proposed(node, id, &data);
-                self.give_replica(node, ReplicaInput::Propose { id, data, in_term, may_forward });
+                self.give_replica(
+                    node,
+                    ReplicaInput::Propose { id, data, kind, in_term, may_forward },
+                );
+            }
+            StateOutput::Changed { index, is_accepted } => {
+                self.give_replica(node, ReplicaInput::Changed { index, is_accepted });
+            }
+            StateOutput::TransferLeader { to } => {
+                self.give_replica(node, ReplicaInput::TransferLeader { to });
             }
             StateOutput::Barrier { context } => {
                 self.give_replica(node, ReplicaInput::Barrier { context });
@@ -275,6 +287,6 @@ fn carries(entry: &InternalRaftRequest, request: &Request) -> bool {
             .is_some_and(|g| g.ttl == grant.ttl && (grant.id == 0 || g.id == grant.id)),
         Request::LeaseRevoke(revoke) => entry.lease_revoke.as_deref() == Some(revoke),
         Request::Alarm(alarm) => entry.alarm.as_deref() == Some(alarm),
-        Request::LeaseKeepAlive(_) | Request::LeaseTimeToLive(_) | Request::LeaseLeases(_) => false,
+        _ => false,
     }
 }

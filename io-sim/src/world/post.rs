@@ -119,6 +119,12 @@ impl<B: Build, O: Observer> World<B, O> {
             Some(Message::Answer(answer)) => {
                 self.give_state(at, StateInput::Answer { from, answer });
             }
+            Some(Message::ChangeWish(wish)) => {
+                self.give_state(at, StateInput::ChangeWish { from, wish });
+            }
+            Some(Message::ChangeRefusal(refusal)) => {
+                self.give_state(at, StateInput::ChangeRefusal { from, refusal });
+            }
             None => {}
         }
     }

@@ -9,6 +9,11 @@ fn settings(words: &[&str]) -> Settings {
     }
 }
 
+fn bootstrap(settings: &Settings) -> Result<Bootstrap, BootstrapError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(super::bootstrap(settings))
+}
+
 #[test]
 fn ids_are_etcds() {
     let urls = ["http://localhost:2380".to_owned()];

@@ -66,6 +66,10 @@ pub struct Settings {
     pub has_gateway: bool,
     /// Time between progress notifications.
     pub watch_progress_interval: Duration,
+    /// Most learners in the cluster.
+    pub learners_max: usize,
+    /// Whether changes of the cluster that could cost its quorum are refused.
+    pub is_reconfig_strict: bool,
     /// The least serious message that is logged.
     pub log_level: LogLevel,
     /// How messages are written.
@@ -159,6 +163,8 @@ pub fn understand(flags: &Flags, called: Called) -> Result<Settings, CliError> {
         streams_max: flags.max_concurrent_streams,
         has_gateway: flags.enable_grpc_gateway,
         watch_progress_interval: progress_interval(flags.watch_progress_notify_interval)?,
+        learners_max: usize::try_from(flags.max_learners).unwrap_or(usize::MAX),
+        is_reconfig_strict: flags.strict_reconfig_check,
         log_level: log_level(&flags.log_level)?,
         log_format: log_format(&flags.log_format)?,
         log_outputs: log_outputs(&flags.log_outputs)?,

@@ -181,6 +181,10 @@ flags! {
             "'new' for a cluster that starts now, 'existing' to join a running one.";
         "initial-cluster-token" => initial_cluster_token: String = "etcd-cluster",
             "A word that keeps clusters with equal URLs apart.";
+        "strict-reconfig-check" => strict_reconfig_check: bool = "true",
+            "Refuse changes of the cluster that could cost it its quorum.";
+        "max-learners" => max_learners: u64 = "1",
+            "Most learners in the cluster.";
         "auto-compaction-mode" => auto_compaction_mode: String = "periodic",
             "'periodic' keeps a stretch of time, 'revision' a number of revisions.";
         "auto-compaction-retention" => auto_compaction_retention: String = "0",

@@ -92,6 +92,8 @@ impl Core {
             }
             Message::Ask(ask) => StateInput::Ask { from, ask },
             Message::Answer(answer) => StateInput::Answer { from, answer },
+            Message::ChangeWish(wish) => StateInput::ChangeWish { from, wish },
+            Message::ChangeRefusal(refusal) => StateInput::ChangeRefusal { from, refusal },
         };
         if self.0.shares.peer_questions.take() {
             self.post(ToState::Peer(input));
@@ -118,6 +120,11 @@ impl Core {
     /// Messages to that member are being lost.
     pub fn unreachable(&self, to: MemberId) {
         self.tell(ReplicaInput::Unreachable { to });
+    }
+
+    /// This member was removed from the cluster, as another says.
+    pub fn removed(&self) {
+        self.0.to_replica.send(ToReplica::Removed).ok();
     }
 
     /// Hands leadership over, to that member or to whoever is furthest.

@@ -82,6 +82,7 @@ impl<R: Machine<Input = ReplicaInput, Output = ReplicaOutput>> ReplicaLoop<R> {
                 self.image = Some((mark.index, image));
                 self.machine.handle(now, ReplicaInput::SnapshotTaken { mark });
             }
+            ToReplica::Removed => self.common.tell(Fatal::Removed),
             ToReplica::Stop => self.is_stopping = true,
         }
     }
@@ -126,6 +127,7 @@ impl<R: Machine<Input = ReplicaInput, Output = ReplicaOutput>> ReplicaLoop<R> {
                 StateInput::ProposalDropped { id, in_term }
             }
             ReplicaOutput::Role(role) => StateInput::Role(role),
+            ReplicaOutput::Followers(followers) => StateInput::Followers(followers),
             ReplicaOutput::TakeSnapshot => StateInput::TakeSnapshot,
         };
         self.state_inputs.push(input);

@@ -218,9 +218,13 @@ impl<S: Machine<Input = StateInput, Output = StateOutput>> StateLoop<S> {
                 self.replica.send(ToReplica::Image { mark, image }).ok();
                 return;
             }
-            StateOutput::Propose { id, data, in_term, may_forward } => {
-                ReplicaInput::Propose { id, data, in_term, may_forward }
+            StateOutput::Propose { id, data, kind, in_term, may_forward } => {
+                ReplicaInput::Propose { id, data, kind, in_term, may_forward }
             }
+            StateOutput::Changed { index, is_accepted } => {
+                ReplicaInput::Changed { index, is_accepted }
+            }
+            StateOutput::TransferLeader { to } => ReplicaInput::TransferLeader { to },
             StateOutput::Barrier { context } => ReplicaInput::Barrier { context },
             StateOutput::Applied { index, .. } => ReplicaInput::Applied { index },
             StateOutput::Synced { mark } => ReplicaInput::Synced { mark },

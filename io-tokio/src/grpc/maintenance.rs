@@ -40,6 +40,13 @@ service! {
                 reads::hash_kv(&view, revision).map(Response::new)
             }
 
+            async fn move_leader(
+                &self,
+                request: Request<pb::MoveLeaderRequest>,
+            ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
+                ask!(self, MoveLeader, request.into_inner())
+            }
+
             async fn hash(
                 &self,
                 _: Request<pb::HashRequest>,
@@ -49,7 +56,6 @@ service! {
         }
         absent defragment(pb::DefragmentRequest) -> pb::DefragmentResponse;
         absent snapshot(pb::SnapshotRequest) -> Self::SnapshotStream;
-        absent move_leader(pb::MoveLeaderRequest) -> pb::MoveLeaderResponse;
         absent downgrade(pb::DowngradeRequest) -> pb::DowngradeResponse;
     }
 }

@@ -81,6 +81,7 @@ table! {
     Corrupt: DataLoss "corrupt cluster";
     NotSupportedForLearner: FailedPrecondition "rpc not supported for learner";
     BadLeaderTransferee: FailedPrecondition "bad leader transferee";
+    TimeoutLeaderTransfer: Unknown "request timed out, leader transfer took too long";
     WrongDowngradeVersionFormat: InvalidArgument "wrong downgrade target version format";
     InvalidDowngradeTargetVersion: InvalidArgument "invalid downgrade target version";
     ClusterVersionUnavailable: FailedPrecondition "cluster version not found during downgrade";

@@ -56,6 +56,15 @@ impl Observer for Listener {
                 info!("cluster-version" = version, "set initial cluster version");
             }
             Note::MemberAdded { member } => info!("added-peer-id" = %member, "added member"),
+            Note::MemberRemoved { member } => {
+                info!("removed-remote-peer-id" = %member, "removed member");
+            }
+            Note::MemberPromoted { member } => {
+                info!("promoted-member-id" = %member, "promoted member");
+            }
+            Note::MemberUpdated { member } => {
+                info!("updated-remote-peer-id" = %member, "updated member");
+            }
             Note::CompactionFinished { revision } => {
                 info!("compact-revision" = revision.get(), "finished scheduled compaction");
             }

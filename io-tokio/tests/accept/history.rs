@@ -13,13 +13,16 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prost::Message;
 use quorate_proto::etcdserverpb::{PutRequest, PutResponse, RangeRequest, RangeResponse};
 use quorate_proto::mvccpb::Event;
 use quorate_sim_tests::model::Settings;
 use serde_json::json;
+
+/// How many of the longest gaps are worth a look.
+const GAPS_SHOWN: usize = 8;
 
 /// A request, and its answer if one came.
 #[derive(Clone, Debug)]
@@ -93,6 +96,19 @@ impl Recorder {
         let is_ack =
             |one: &&Operation| one.called >= called && matches!(one.call, Call::Put(_, Some(_)));
         recent.filter(is_ack).map(|one| one.returned).min()
+    }
+
+    /// The longest times without an acknowledged put, longest first.
+    pub(crate) fn gaps(&self) -> Vec<Duration> {
+        let operations = self.operations.lock().expect("no client panics holding it");
+        let acks = operations.iter().filter(|one| matches!(one.call, Call::Put(_, Some(_))));
+        let mut acks: Vec<u64> = acks.map(|one| one.returned).collect();
+        acks.sort_unstable();
+        let gaps = acks.windows(2).map(|pair| Duration::from_nanos(pair[1] - pair[0]));
+        let mut gaps: Vec<Duration> = gaps.collect();
+        gaps.sort_unstable_by(|a, b| b.cmp(a));
+        gaps.truncate(GAPS_SHOWN);
+        gaps
     }
 
     pub(crate) fn snapshot(&self) -> Vec<Operation> {

@@ -143,6 +143,7 @@ pub(crate) struct Options {
 pub(crate) struct Member {
     pub(crate) name: String,
     pub(crate) client: SocketAddr,
+    pub(crate) peer: SocketAddr,
     pub(crate) data_dir: PathBuf,
     pub(crate) log_path: PathBuf,
     /// Environment of this member alone, from its next start.
@@ -155,6 +156,7 @@ pub(crate) struct Member {
 /// Members of one cluster below one temporary directory, removed when dropped.
 pub(crate) struct Cluster {
     pub(crate) members: Vec<Member>,
+    options: Options,
     dir: TempDir,
 }
 
@@ -179,15 +181,19 @@ impl Cluster {
     /// Members that have places but no processes yet.
     pub(crate) fn prepare(size: usize, options: &Options) -> Self {
         let dir = TempDir::with_prefix("accept").expect("a temporary directory");
-        let peers: Vec<SocketAddr> = (0..size).map(|_| free_addr()).collect();
-        let everyone: Vec<String> =
-            peers.iter().enumerate().map(|(n, peer)| format!("m{n}=http://{peer}")).collect();
-        let everyone = everyone.join(",");
-        let place = |(n, peer): (usize, &SocketAddr)| {
-            Member::place(dir.path(), n, *peer, &everyone, options)
-        };
-        let members = peers.iter().enumerate().map(place).collect();
-        Self { members, dir }
+        let mut members: Vec<Member> =
+            (0..size).map(|number| Member::place(dir.path(), number, options)).collect();
+        let everyone: Vec<String> = members.iter().map(Member::initial).collect();
+        let everyone = format!("--initial-cluster={}", everyone.join(","));
+        for member in &mut members {
+            member.flags.extend([everyone.clone(), "--initial-cluster-state=new".into()]);
+        }
+        Self { members, options: options.clone(), dir }
+    }
+
+    /// Another member, not started, which will join those that are there when it is admitted.
+    pub(crate) fn prepare_joiner(&self, number: usize) -> Member {
+        Member::place(self.dir.path(), number, &self.options)
     }
 
     /// Client URLs of all members, as clients take them.
@@ -213,15 +219,9 @@ impl Drop for Cluster {
 }
 
 impl Member {
-    fn place(
-        dir: &Path,
-        number: usize,
-        peer: SocketAddr,
-        everyone: &str,
-        options: &Options,
-    ) -> Self {
+    fn place(dir: &Path, number: usize, options: &Options) -> Self {
         let name = format!("m{number}");
-        let client = free_addr();
+        let (client, peer) = (free_addr(), free_addr());
         let data_dir = dir.join(&name);
         let mut flags = vec![
             format!("--name={name}"),
@@ -230,14 +230,37 @@ impl Member {
             format!("--advertise-client-urls=http://{client}"),
             format!("--listen-peer-urls=http://{peer}"),
             format!("--initial-advertise-peer-urls=http://{peer}"),
-            format!("--initial-cluster={everyone}"),
             "--initial-cluster-token=accept".into(),
-            "--initial-cluster-state=new".into(),
         ];
         flags.extend(options.flags.iter().cloned());
         let log_path = dir.join(format!("{name}.log"));
         let env = Vec::new();
-        Self { name, client, data_dir, log_path, env, flags, child: None, log_start: 0 }
+        Self { name, client, peer, data_dir, log_path, env, flags, child: None, log_start: 0 }
+    }
+
+    /// Itself, as `--initial-cluster` names it.
+    fn initial(&self) -> String {
+        format!("{}=http://{}", self.name, self.peer)
+    }
+
+    /// Lets it join the cluster of these members, by its first start.
+    pub(crate) fn join<'a>(&mut self, others: impl IntoIterator<Item = &'a Self>) {
+        let mut all: Vec<String> = others.into_iter().map(Self::initial).collect();
+        all.push(self.initial());
+        let everyone = format!("--initial-cluster={}", all.join(","));
+        self.flags.extend([everyone, "--initial-cluster-state=existing".into()]);
+    }
+
+    /// Whether its process has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        let ended = self
+            .child
+            .as_mut()
+            .is_some_and(|child| child.try_wait().expect("our own child").is_some());
+        if ended {
+            self.child = None;
+        }
+        ended
     }
 
     /// Its client URL.

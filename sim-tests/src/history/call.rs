@@ -92,6 +92,16 @@ calls! {
     LeaseLeases(LeaseLeasesRequest, LeaseLeasesResponse),
     /// `Maintenance.Alarm`
     Alarm(AlarmRequest, AlarmResponse),
+    /// `Maintenance.MoveLeader`
+    MoveLeader(MoveLeaderRequest, MoveLeaderResponse),
+    /// `Cluster.MemberAdd`
+    MemberAdd(MemberAddRequest, MemberAddResponse),
+    /// `Cluster.MemberRemove`
+    MemberRemove(MemberRemoveRequest, MemberRemoveResponse),
+    /// `Cluster.MemberUpdate`
+    MemberUpdate(MemberUpdateRequest, MemberUpdateResponse),
+    /// `Cluster.MemberPromote`
+    MemberPromote(MemberPromoteRequest, MemberPromoteResponse),
 }
 
 impl Reply {
@@ -105,20 +115,26 @@ macro_rules! from_core {
     ($($name:ident)*) => {
         impl From<Request> for Call {
             fn from(request: Request) -> Self {
-                match request { $(Request::$name(message) => Self::$name(message),)* }
+                match request {
+                    $(Request::$name(message) => Self::$name(message),)*
+                    Request::MemberAdd(addition) => Self::MemberAdd(addition.request),
+                }
             }
         }
 
         impl From<Response> for Reply {
             fn from(response: Response) -> Self {
-                match response { $(Response::$name(message) => Self::$name(message),)* }
+                match response {
+                    $(Response::$name(message) => Self::$name(message),)*
+                    Response::MemberAdd(message) => Self::MemberAdd(message),
+                }
             }
         }
     };
 }
 
 from_core!(Put DeleteRange Txn Compact LeaseGrant LeaseRevoke LeaseKeepAlive LeaseTimeToLive
-    LeaseLeases Alarm);
+    LeaseLeases Alarm MoveLeader MemberRemove MemberUpdate MemberPromote);
 
 impl Call {
     /// What a committed entry of the log asks of keys and leases; nothing if it asks for something

@@ -182,7 +182,12 @@ impl Model {
             Call::LeaseKeepAlive(_)
             | Call::LeaseTimeToLive(_)
             | Call::LeaseLeases(_)
-            | Call::Alarm(_) => Err(Refusal::NotCapable),
+            | Call::Alarm(_)
+            | Call::MoveLeader(_)
+            | Call::MemberAdd(_)
+            | Call::MemberRemove(_)
+            | Call::MemberUpdate(_)
+            | Call::MemberPromote(_) => Err(Refusal::NotCapable),
         });
         match outcome {
             Ok((reply, effect)) => Verdict { reply: Ok(reply), effect },

@@ -93,6 +93,11 @@ fn header(response: &Response) -> Option<&pb::ResponseHeader> {
         Response::LeaseTimeToLive(r) => r.header.as_ref(),
         Response::LeaseLeases(r) => r.header.as_ref(),
         Response::Alarm(r) => r.header.as_ref(),
+        Response::MoveLeader(r) => r.header.as_ref(),
+        Response::MemberAdd(r) => r.header.as_ref(),
+        Response::MemberRemove(r) => r.header.as_ref(),
+        Response::MemberUpdate(r) => r.header.as_ref(),
+        Response::MemberPromote(r) => r.header.as_ref(),
     }
 }
 

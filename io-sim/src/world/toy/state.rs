@@ -110,6 +110,7 @@ impl ToyState {
         self.outputs.push_back(StateOutput::Propose {
             id: RequestId(id),
             data,
+            kind: EntryKind::Normal,
             in_term: Term(super::replica::TERM),
             may_forward: true,
         });

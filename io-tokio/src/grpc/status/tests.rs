@@ -61,6 +61,7 @@ Unhealthy|14|unhealthy cluster
 Corrupt|15|corrupt cluster
 NotSupportedForLearner|9|rpc not supported for learner
 BadLeaderTransferee|9|bad leader transferee
+TimeoutLeaderTransfer|2|request timed out, leader transfer took too long
 WrongDowngradeVersionFormat|3|wrong downgrade target version format
 InvalidDowngradeTargetVersion|3|invalid downgrade target version
 ClusterVersionUnavailable|9|cluster version not found during downgrade

@@ -14,7 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 use tower_service::Service;
 
 use super::image::{Images, receive};
-use super::{Identity, Wires};
+use super::{Identity, REMOVED, Wires};
 use crate::transport::capacity::PEER_MESSAGE_BYTES_MAX;
 
 /// Receives streams and images.
@@ -46,6 +46,14 @@ impl Identity {
     }
 }
 
+impl Wires {
+    /// The same, and whether the sender is a member still.
+    fn check(&self, cluster: u64, from: u64, to: u64) -> Result<MemberId, &'static str> {
+        let from = self.identity.check(cluster, from, to)?;
+        if self.removed.load().contains(&from) { Err(REMOVED) } else { Ok(from) }
+    }
+}
+
 #[tonic::async_trait]
 impl Peer for Inbound {
     async fn deliver(
@@ -56,7 +64,7 @@ impl Peer for Inbound {
         let mut received = None;
         while let Some(envelope) = envelopes.message().await? {
             let Envelope { cluster_id, from, to, .. } = envelope;
-            let from = match self.wires.identity.check(cluster_id, from, to) {
+            let from = match self.wires.check(cluster_id, from, to) {
                 Ok(from) => from,
                 Err(reason) => return Ok(Response::new(Refused { reason: reason.to_owned() })),
             };
@@ -81,7 +89,6 @@ impl Peer for Inbound {
         };
         let from = self
             .wires
-            .identity
             .check(header.cluster_id, header.from, header.to)
             .map_err(Status::failed_precondition)?;
         receive(chunks, header, from, self.images.clone()).await?;

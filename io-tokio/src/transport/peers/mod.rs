@@ -20,7 +20,7 @@ mod image;
 mod inbound;
 mod outbound;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
@@ -48,6 +48,9 @@ pub trait Inbox: Send + Sync {
 
     /// Messages to that member are being lost.
     fn unreachable(&self, to: MemberId);
+
+    /// Another member says that this one was removed from the cluster.
+    fn removed(&self);
 }
 
 impl Inbox for Core {
@@ -62,7 +65,14 @@ impl Inbox for Core {
     fn unreachable(&self, to: MemberId) {
         Core::unreachable(self, to);
     }
+
+    fn removed(&self) {
+        Core::removed(self);
+    }
 }
+
+/// What a removed member is told.
+const REMOVED: &str = "the member has been permanently removed from the cluster";
 
 /// This member among the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +88,8 @@ pub struct Wires {
     identity: Identity,
     metrics: Arc<Metrics>,
     ends: OnceLock<Ends>,
+    /// Members that were removed: they are told so, and nothing else.
+    removed: ArcSwap<BTreeSet<MemberId>>,
 }
 
 /// The two that are there only once the member is open.
@@ -114,7 +126,12 @@ struct Lane {
 impl Peers {
     /// Nobody yet; the streams will run on that runtime.
     pub fn new(identity: Identity, metrics: Arc<Metrics>, runtime: Handle) -> Self {
-        let wires = Arc::new(Wires { identity, metrics, ends: OnceLock::new() });
+        let wires = Arc::new(Wires {
+            identity,
+            metrics,
+            ends: OnceLock::new(),
+            removed: ArcSwap::default(),
+        });
         Self { wires, lanes: ArcSwap::default(), runtime }
     }
 
@@ -137,6 +154,11 @@ impl Peers {
             })
             .collect();
         self.lanes.store(Arc::new(next));
+    }
+
+    /// Says who was removed, for ever.
+    pub fn set_removed(&self, removed: &[MemberId]) {
+        self.wires.removed.store(Arc::new(removed.iter().copied().collect()));
     }
 
     fn open(&self, to: MemberId, urls: Vec<String>) -> Lane {

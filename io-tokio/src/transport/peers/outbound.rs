@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 
-use super::Wires;
+use super::{REMOVED, Wires};
 use crate::metrics::Count;
 use crate::transport::capacity::{ENVELOPE_BYTES_MAX, ENVELOPE_MESSAGES_MAX, ENVELOPES_AHEAD_MAX};
 
@@ -80,6 +80,9 @@ impl Outbound {
                 }
                 Err(reason) => reason,
             };
+            if reason == REMOVED {
+                self.wires.tell(|inbox| inbox.removed());
+            }
             if !is_known_lost {
                 let id = self.to;
                 tracing::warn!("remote-peer-id" = %id, url, reason, "lost connection with peer");
