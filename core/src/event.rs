@@ -93,6 +93,12 @@ impl KeyRange {
         }
     }
 
+    /// Leaves out the keys before `start`, which is one of them.
+    pub fn begin_at(&mut self, start: Bytes) {
+        let (Self::One(first) | Self::Between(first, _) | Self::From(first)) = self;
+        *first = start;
+    }
+
     /// Whether `key` is among them.
     pub fn contains(&self, key: &[u8]) -> bool {
         match self {

@@ -312,6 +312,8 @@ impl Server<'_> {
     fn front(&self, core: &Core) -> Front {
         let limits = Limits {
             message_bytes_max: self.settings.message_bytes_max(),
+            request_bytes_max: usize::try_from(self.settings.request_bytes_max)
+                .unwrap_or(usize::MAX),
             election_timeout: self.settings.election_timeout,
             quota_backend_bytes: self.settings.quota_backend_bytes,
             txn_ops_max: self.settings.txn_ops_max,

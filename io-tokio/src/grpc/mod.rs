@@ -57,6 +57,8 @@ pub struct Front {
 pub struct Limits {
     /// Largest message a client may send, and the size from which watch responses are cut.
     pub message_bytes_max: usize,
+    /// Largest request: what a chunk of a range aims at.
+    pub request_bytes_max: usize,
     /// The pace at which a leader is missed.
     pub election_timeout: Duration,
     /// The quota, as told by `Status`; 0 for none.
