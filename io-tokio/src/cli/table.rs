@@ -166,6 +166,12 @@ flags! {
             "Largest request in bytes.";
         "max-concurrent-streams" => max_concurrent_streams: u32 = "4294967295",
             "Most streams a client may have open on one connection.";
+        "grpc-keepalive-min-time" => grpc_keepalive_min_time: std::time::Duration = "5s",
+            "Time a client must leave between two pings; 0s for 5 minutes.";
+        "grpc-keepalive-interval" => grpc_keepalive_interval: std::time::Duration = "2h0m0s",
+            "How often an idle client is asked whether it is there; 0s for 2 hours.";
+        "grpc-keepalive-timeout" => grpc_keepalive_timeout: std::time::Duration = "20s",
+            "How long it may take to answer before its connection is closed; 0s for 20 seconds.";
     }
     Clustering {
         "initial-advertise-peer-urls" => initial_advertise_peer_urls: String

@@ -119,10 +119,14 @@ impl Front {
         })
     }
 
-    /// A view that is current, or the newest one if stale data will do.
+    /// A view that is current, or the newest one if stale data will do. Learners have no other.
     async fn view(&self, is_serializable: bool) -> Result<View, Status> {
+        let view = self.core.view();
         if is_serializable {
-            return Ok(self.core.view());
+            return Ok(view);
+        }
+        if gate::is_learner(&view.facts) {
+            return Err(status::status(Refusal::NotSupportedForLearner));
         }
         self.core.read().await.map_err(status::status)
     }

@@ -16,8 +16,10 @@
 
 mod authority;
 pub mod flush;
+mod intake;
 pub mod listen;
 pub mod peers;
+mod pings;
 mod threads;
 
 pub use threads::IoThreads;
