@@ -28,7 +28,7 @@ pub trait History {
 
     /// Visits the changes of revisions `from..=until` that touch keys in `keys`, revision by
     /// revision, each with its main revision, until `visit` breaks; at most `records_max` records
-    /// are looked at, but never a part of a revision. Returns the first revision not looked at.
+    /// or `bytes_max` bytes are looked at, but never a part of a revision. Returns the first revision not looked at.
     fn changes(
         &self,
         span: Span,
@@ -49,6 +49,8 @@ pub struct Span {
     pub until: Revision,
     /// Records looked at before giving up; the revision begun is finished.
     pub records_max: usize,
+    /// Bytes of such records; likewise.
+    pub bytes_max: usize,
 }
 
 /// Why a read yields nothing.

@@ -17,7 +17,7 @@ use crate::metrics::Calls;
 
 /// Frames between the pump and the connection. The core holds the others, and knows what to do
 /// with a client that does not read.
-const FRAMES_AHEAD_MAX: usize = 4;
+const FRAMES_AHEAD_MAX: usize = 1;
 
 type Frames = mpsc::Sender<Result<pb::WatchResponse, Status>>;
 
