@@ -27,8 +27,9 @@ pub trait History {
     fn compacted(&self) -> Revision;
 
     /// Visits the changes of revisions `from..=until` that touch keys in `keys`, revision by
-    /// revision, each with its main revision, until `visit` breaks; at most `records_max` records
-    /// or `bytes_max` bytes are looked at, but never a part of a revision. Returns the first revision not looked at.
+    /// revision, each with its main revision; at most `records_max` records, or `bytes_max` bytes
+    /// and one revision, are looked at, but never a part of a revision. Returns the first revision
+    /// not looked at.
     fn changes(
         &self,
         span: Span,

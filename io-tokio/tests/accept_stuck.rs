@@ -76,7 +76,7 @@ async fn watchers_that_do_not_read_cost_what_the_bounds_say() {
         stuck.push(watch_all(member.client).await);
     }
     let peak = peak_beyond(before, member).await;
-    println!("{STREAMS} stuck watchers: {} KiB each", peak / STREAMS as u64 >> 10);
+    println!("{STREAMS} stuck watchers: {} KiB each", peak / STREAMS as u64 / 1_024);
     assert!(peak < STREAMS as u64 * STREAM_BYTES_MAX, "{peak} bytes");
     // They missed nothing by it.
     let mut late = stuck.pop().expect("one of them");
@@ -105,6 +105,6 @@ async fn ranges_that_are_not_read_cost_what_the_bounds_say() {
         }
     }
     let peak = peak_beyond(before.expect("read once"), member).await;
-    println!("{} stuck ranges: {} KiB each", stuck.len(), peak / stuck.len() as u64 >> 10);
+    println!("{} stuck ranges: {} KiB each", stuck.len(), peak / stuck.len() as u64 / 1_024);
     assert!(peak < stuck.len() as u64 * RANGE_BYTES_MAX, "{peak} bytes");
 }

@@ -160,7 +160,8 @@ async fn clients_are_counted_by_the_version_they_say_they_speak() {
     let text = fake.metrics.text(&view_of(leading()));
     for version in ["3.7", "3.7\u{e9}", "unknown"] {
         let line = format!(
-            "etcd_server_client_requests_total{{type=\"unary\",client_api_version=\"{version}\"}} 1\n"
+            "etcd_server_client_requests_total{{type=\"unary\",\
+             client_api_version=\"{version}\"}} 1\n"
         );
         assert!(text.contains(&line), "{line}");
     }
