@@ -6,7 +6,7 @@ use quorate_core::error::Refusal;
 use quorate_core::view::Facts;
 
 use super::Front;
-use crate::metrics::{Calls, Kind, METHODS};
+use crate::metrics::Kind;
 
 /// Looks in a row without a leader after which a stream that needs one ends.
 const LEADERLESS_LOOKS_MAX: u32 = 3;
@@ -19,12 +19,13 @@ pub(super) struct Gate {
 
 impl Gate {
     /// Whether a call may go on. Counts it by the version its client says it speaks.
-    pub(super) fn check(
+    pub(super) fn check<B>(
         &self,
         front: &Front,
-        path: &str,
-        headers: &http::HeaderMap,
+        kind: Kind,
+        request: &http::Request<B>,
     ) -> Result<(), Refusal> {
+        let headers = request.headers();
         let facts = &front.core.view().facts;
         if !self.is_capable.load(Ordering::Relaxed) {
             if facts.cluster_version.is_empty() {
@@ -32,22 +33,18 @@ impl Gate {
             }
             self.is_capable.store(true, Ordering::Relaxed);
         }
-        if is_learner(facts) && !is_served_by_learners(path) {
+        if is_learner(facts) && !is_served_by_learners(request.uri().path()) {
             return Err(Refusal::NotSupportedForLearner);
         }
         let version = headers.get("client-api-version").map(http::HeaderValue::as_bytes);
         let version = str::from_utf8(version.unwrap_or(b"unknown"))
             .map_err(|_| Refusal::InvalidClientApiVersion)?;
-        front.metrics.clients.count(version, is_unary(path));
+        front.metrics.clients.count(version, kind == Kind::Unary);
         if requires_leader(headers) && facts.role.leader.is_none() {
             return Err(Refusal::NoLeader);
         }
         Ok(())
     }
-}
-
-fn is_unary(path: &str) -> bool {
-    Calls::find(path).is_none_or(|method| METHODS[method].kind == Kind::Unary)
 }
 
 /// Whether this member is a learner, which serves little.

@@ -116,15 +116,14 @@ impl hyper::service::Service<Request<Incoming>> for Services {
         if let Some(method) = method {
             calls.start(method);
         }
-        let is_stream = method.is_some_and(|method| METHODS[method].kind != Kind::Unary);
-        let leader = (is_stream && requires_leader(request.headers())).then_some(());
+        let kind = method.map_or(Kind::Unary, |method| METHODS[method].kind);
+        let wants_leader = kind != Kind::Unary && requires_leader(request.headers());
+        let lost = wants_leader.then(|| Box::pin(leader_lost(inner.front.clone())) as Losing);
         let refused = |status: Status| Step::Refused(Some(Box::new(status)));
-        let gate = inner.gate.check(&inner.front, request.uri().path(), request.headers());
-        let step = match gate {
+        let step = match inner.gate.check(&inner.front, kind, &request) {
             Err(refusal) => refused(status(refusal)),
             Ok(()) => inner.dispatch(request).map_or_else(refused, Step::Answering),
         };
-        let lost = leader.map(|()| Box::pin(leader_lost(inner.front.clone())) as Losing);
         Counted { step, tally: method.map(|method| Tally { calls, method, lost }) }
     }
 }
