@@ -47,6 +47,10 @@ refusals! {
     InvalidClientApiVersion,
     /// Sort order or target outside its enum.
     InvalidSortOption,
+    /// A range stream that is to be sorted.
+    RangeStreamSorted,
+    /// A range stream that is to be filtered by revisions.
+    RangeStreamFiltered,
     /// The revision was compacted.
     Compacted,
     /// The revision lies in the future.

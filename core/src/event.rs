@@ -27,8 +27,9 @@ pub trait History {
     fn compacted(&self) -> Revision;
 
     /// Visits the changes of revisions `from..=until` that touch keys in `keys`, revision by
-    /// revision, each with its main revision, until `visit` breaks; at most `records_max` records
-    /// are looked at, but never a part of a revision. Returns the first revision not looked at.
+    /// revision, each with its main revision; at most `records_max` records, or `bytes_max` bytes
+    /// and one revision, are looked at, but never a part of a revision. Returns the first revision
+    /// not looked at.
     fn changes(
         &self,
         span: Span,
@@ -49,6 +50,8 @@ pub struct Span {
     pub until: Revision,
     /// Records looked at before giving up; the revision begun is finished.
     pub records_max: usize,
+    /// Bytes of such records; likewise.
+    pub bytes_max: usize,
 }
 
 /// Why a read yields nothing.
@@ -91,6 +94,12 @@ impl KeyRange {
             [0] => Self::From(key.clone()),
             _ => Self::Between(key.clone(), range_end.clone()),
         }
+    }
+
+    /// Leaves out the keys before `start`, which is one of them.
+    pub fn begin_at(&mut self, start: Bytes) {
+        let (Self::One(first) | Self::Between(first, _) | Self::From(first)) = self;
+        *first = start;
     }
 
     /// Whether `key` is among them.

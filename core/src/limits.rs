@@ -23,20 +23,24 @@ pub const APPENDS_IN_FLIGHT_MAX: usize = 512;
 pub const UNCOMMITTED_BYTES_MAX: u64 = 1 << 30;
 /// Watch responses a stream may hold before its watchers turn to catching up.
 pub const STREAM_FRAMES_MAX: usize = 128;
+/// Bytes of a stream's frames, made and not passed on, at which its watchers turn to catching up.
+pub const STREAM_BYTES_MAX: usize = 512 << 10;
 /// Messages of a watch stream that wait while its frames are not taken; one more ends the stream.
 pub const STREAM_MESSAGES_MAX: usize = 1_024;
 /// Newest revisions the watch hub keeps in memory for watchers that wait for credit.
 pub const RECENT_REVISIONS_MAX: usize = 1_000;
 /// Bytes of keys and values those may hold.
 pub const RECENT_BYTES_MAX: usize = 4 << 20;
-/// Bytes of keys and values one slice of catching up aims at.
-pub const CATCH_UP_BYTES_MAX: usize = 1 << 20;
+/// Bytes of keys and values after which a slice of catching up takes no further revision.
+pub const CATCH_UP_BYTES_MAX: usize = 256 << 10;
 /// Slices of history kept for other watchers that are behind by about as much.
 pub const CATCH_UP_WINDOWS_MAX: usize = 8;
 /// Distinct revisions in one catch-up response.
 pub const CATCH_UP_REVISIONS_MAX: usize = 1_000;
 /// Records looked at in one step of catching up, before the slice begun is finished.
 pub const CATCH_UP_RECORDS_MAX: usize = 1_000;
+/// Keys read in one step of a range answered in chunks.
+pub const CHUNK_STEP_KEYS_MAX: usize = 128;
 /// Keys visited in one slice of a compaction.
 pub const COMPACT_KEYS_MAX: usize = 1_000;
 /// Leases revoked for expiry in one pass of 500 ms, and revokes of them in flight at any time.

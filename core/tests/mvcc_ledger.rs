@@ -344,6 +344,7 @@ fn history_is_told_revision_by_revision() {
         from: Revision(from),
         until: Revision(until),
         records_max,
+        bytes_max: usize::MAX,
     };
     let tell = |span, keys: &KeyRange| {
         let mut told = String::new();
@@ -375,7 +376,8 @@ fn compacted_history_is_refused_and_its_last_revision_served() {
     let view = ledger.mvcc.view();
     let mut seen = Vec::new();
     let mut tell = |from| {
-        let span = Span { from: Revision(from), until: Revision(6), records_max: 9 };
+        let (records_max, bytes_max) = (9, usize::MAX);
+        let span = Span { from: Revision(from), until: Revision(6), records_max, bytes_max };
         view.changes(span, &KeyRange::From(bytes("a")), &mut |revision, _| seen.push(revision))
     };
     assert_eq!(tell(4), Err(Refusal::Compacted.into()));

@@ -157,7 +157,8 @@ impl Model {
         let records_max = 1 + self.below(20) as usize;
         let keys = self.keys();
         let mut told = Vec::new();
-        let span = Span { from: Revision(from), until: Revision(until), records_max };
+        let bytes_max = usize::MAX;
+        let span = Span { from: Revision(from), until: Revision(until), records_max, bytes_max };
         let next = view.changes(span, &keys, &mut |revision, event| told.push((revision, event)));
         let (mut expected, mut looked_at, mut unseen) = (Vec::new(), 0, from);
         for main in from..=until.min(self.revision()) {
@@ -181,7 +182,8 @@ impl Model {
             last.insert(key_of(event), event);
         }
         let at = Revision(self.compacted);
-        let span = Span { from: at, until: at, records_max: usize::MAX };
+        let (records_max, bytes_max) = (usize::MAX, usize::MAX);
+        let span = Span { from: at, until: at, records_max, bytes_max };
         let mut told = BTreeMap::new();
         let any = KeyRange::From(Bytes::new());
         view.changes(span, &any, &mut |_, event| drop(told.insert(key_of(&event), event))).unwrap();

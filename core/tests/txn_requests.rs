@@ -10,7 +10,7 @@ use quorate_core::ids::{LeaseId, Revision};
 use quorate_core::mvcc::Outcome;
 use quorate_core::txn::{
     Leases, apply_delete_range, apply_put, apply_txn, check_delete, check_put, check_range,
-    check_txn, is_read_only, is_serializable, read_range, read_txn,
+    check_range_stream, check_txn, is_read_only, is_serializable, read_range, read_txn,
 };
 use quorate_proto::etcdserverpb as pb;
 use quorate_proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
@@ -444,4 +444,32 @@ fn a_transaction_without_effect_takes_no_revision() {
     let (answer, outcome) = apply(&mut ledger, &txn);
     assert_eq!(answer.unwrap().header, header(4));
     assert_eq!(outcome, Outcome { revision: Revision(4), ..Default::default() });
+}
+
+#[test]
+fn a_range_in_chunks_has_no_order_of_its_own_and_no_filters() {
+    let asked = |order: i32, target: i32, filter: i64| {
+        check_range_stream(&pb::RangeRequest {
+            key: bytes("k"),
+            sort_order: order,
+            sort_target: target,
+            min_mod_revision: filter,
+            ..Default::default()
+        })
+    };
+    for (order, target, filter, expected) in [
+        (0, 0, 0, Ok(())),
+        (1, 0, 0, Ok(())),
+        // Without an order the target is not looked at.
+        (0, 4, 0, Ok(())),
+        (1, 1, 0, Err(Refusal::RangeStreamSorted)),
+        (2, 0, 0, Err(Refusal::RangeStreamSorted)),
+        (2, 0, 1, Err(Refusal::RangeStreamSorted)),
+        (0, 0, 1, Err(Refusal::RangeStreamFiltered)),
+        (3, 0, 1, Err(Refusal::InvalidSortOption)),
+    ] {
+        assert_eq!(asked(order, target, filter), expected, "{order} {target} {filter}");
+    }
+    let no_key = pb::RangeRequest { sort_order: 2, ..Default::default() };
+    assert_eq!(check_range_stream(&no_key), Err(Refusal::EmptyKey));
 }

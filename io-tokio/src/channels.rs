@@ -30,6 +30,8 @@ pub const STREAM_FRAMES_MAX: usize = 1_024;
 /// Frames passed on before the machine is told: well below its limit, so that it never waits for
 /// what is already gone.
 pub const STREAM_CREDIT_FRAMES: usize = 32;
+/// The same in bytes.
+pub const STREAM_CREDIT_BYTES: usize = quorate_core::limits::STREAM_BYTES_MAX / 4;
 /// Messages a loop takes in one turn.
 pub const TURN_MESSAGES_MAX: usize = 1_024;
 

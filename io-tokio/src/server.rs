@@ -41,6 +41,8 @@ use crate::{bootstrap, logging, member, version};
 const TRANSFER_MAX: Duration = Duration::from_millis(500);
 /// How long connections may take to finish.
 const DRAIN_MAX: Duration = Duration::from_millis(400);
+/// Requests beyond it are allowed, and not wise.
+const REQUEST_BYTES_RECOMMENDED: u64 = 10 << 20;
 /// How often the view is looked at while something in it is awaited.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 /// How often the transport is told who is a member.
@@ -272,7 +274,12 @@ impl Server<'_> {
 
     /// Serves all ports; never ends by itself as long as one accepts.
     async fn serve(&self, core: &Core, inbound: Inbound, ports: Ports, connections: &Connections) {
-        let http2 = Http2::with_streams(self.settings.streams_max);
+        let http2 = Http2 {
+            streams_max: self.settings.streams_max,
+            keepalive_interval: self.settings.keepalive_interval,
+            keepalive_timeout: self.settings.keepalive_timeout,
+            keepalive_min_time: Some(self.settings.keepalive_min_time),
+        };
         let pages = |surface| Pages::new(surface, core.clone(), self.metrics.clone());
         let peer = Arc::new(Port {
             grpc: Some(PeerPort::new(inbound)),
@@ -322,6 +329,8 @@ impl Server<'_> {
     fn front(&self, core: &Core) -> Front {
         let limits = Limits {
             message_bytes_max: self.settings.message_bytes_max(),
+            request_bytes_max: usize::try_from(self.settings.request_bytes_max)
+                .unwrap_or(usize::MAX),
             election_timeout: self.settings.election_timeout,
             quota_backend_bytes: self.settings.quota_backend_bytes,
             txn_ops_max: self.settings.txn_ops_max,
@@ -402,6 +411,13 @@ fn notify_ready() {
 
 fn log_start(settings: &Settings) {
     let urls = |urls: &[Url]| urls.iter().map(Url::to_string).collect::<Vec<_>>().join(",");
+    if settings.request_bytes_max > REQUEST_BYTES_RECOMMENDED {
+        warn!(
+            "max-request-bytes" = settings.request_bytes_max,
+            "recommended-request-bytes" = REQUEST_BYTES_RECOMMENDED,
+            "exceeded recommended request limit"
+        );
+    }
     info!(
         "etcd-version" = version::ETCD,
         "quorate-version" = version::QUORATE,

@@ -116,10 +116,8 @@ async fn the_gate_asks_for_a_version_and_for_a_leader() {
     let status = client.status(pb::StatusRequest {}).await.unwrap_err();
     assert_eq!(status.message(), "etcdserver: not capable");
     let mut health = HealthClient::new(dial(&served).await);
-    let found = health.check(HealthCheckRequest::default()).await.unwrap().into_inner();
-    assert_eq!(found.status, 1);
-    let unknown = HealthCheckRequest { service: "x".to_owned() };
-    assert_eq!(health.check(unknown).await.unwrap_err().code(), Code::NotFound);
+    let status = health.check(HealthCheckRequest::default()).await.unwrap_err();
+    assert_eq!(status.message(), "etcdserver: not capable");
 
     facts.cluster_version = "3.7.0".into();
     fake.publish(facts).await;
@@ -129,6 +127,69 @@ async fn the_gate_asks_for_a_version_and_for_a_leader() {
     request.metadata_mut().insert("hasleader", "true".parse().unwrap());
     let status = client.status(request).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::Unavailable, "etcdserver: no leader"));
+    let found = health.check(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert_eq!(found.status, 1);
+    let unknown = HealthCheckRequest { service: "x".to_owned() };
+    assert_eq!(health.check(unknown).await.unwrap_err().code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn clients_are_counted_by_the_version_they_say_they_speak() {
+    use tonic::metadata::{AsciiMetadataValue, MetadataMap};
+    let fake = Fake::new(leading());
+    let served = served(&fake);
+    let mut client = MaintenanceClient::new(dial(&served).await);
+    let mut call = async |version: Option<&[u8]>| {
+        let mut headers = http::HeaderMap::new();
+        if let Some(version) = version {
+            let version = AsciiMetadataValue::try_from(version).unwrap();
+            let mut metadata = MetadataMap::new();
+            metadata.insert("client-api-version", version);
+            headers = metadata.into_headers();
+        }
+        let metadata = MetadataMap::from_headers(headers);
+        let status = pb::StatusRequest {};
+        client.status(tonic::Request::from_parts(metadata, Default::default(), status)).await
+    };
+    call(Some(b"3.7")).await.unwrap();
+    call(Some("3.7\u{e9}".as_bytes())).await.unwrap();
+    call(None).await.unwrap();
+    let status = call(Some(b"3.\xff")).await.unwrap_err();
+    let expected = (Code::InvalidArgument, "etcdserver: invalid client api version");
+    assert_eq!((status.code(), status.message()), expected);
+    let text = fake.metrics.text(&view_of(leading()));
+    for version in ["3.7", "3.7\u{e9}", "unknown"] {
+        let line = format!(
+            "etcd_server_client_requests_total{{type=\"unary\",\
+             client_api_version=\"{version}\"}} 1\n"
+        );
+        assert!(text.contains(&line), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_learner_serves_its_status_and_what_it_has() {
+    let mut facts = leading();
+    let learner = pb::Member { id: 0xa, is_learner: true, ..Default::default() };
+    facts.members = [learner].into();
+    let fake = Fake::new(facts);
+    let served = served(&fake);
+    let channel = dial(&served).await;
+    let mut kv = KvClient::new(channel.clone());
+    let range =
+        |serializable| pb::RangeRequest { key: "k".into(), serializable, ..Default::default() };
+    MaintenanceClient::new(channel.clone()).status(pb::StatusRequest {}).await.unwrap();
+    kv.range(range(true)).await.unwrap();
+    let mut refused = vec![
+        kv.range(range(false)).await.unwrap_err(),
+        kv.range_stream(range(true)).await.unwrap_err(),
+        kv.put(put("k")).await.unwrap_err(),
+        HealthClient::new(channel).check(HealthCheckRequest::default()).await.unwrap_err(),
+    ];
+    for status in refused.drain(..) {
+        let expected = (Code::FailedPrecondition, "etcdserver: rpc not supported for learner");
+        assert_eq!((status.code(), status.message()), expected);
+    }
 }
 
 #[tokio::test]
@@ -174,6 +235,23 @@ async fn a_watch_that_needs_a_leader_ends_without_one() {
     facts.role.leader = None;
     fake.publish(facts).await;
     let status = frames.message().await.unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::Unavailable, "etcdserver: no leader"));
+    let closed = tokio::time::timeout(Duration::from_secs(5), fake.calls.recv()).await;
+    assert!(matches!(closed, Ok(Some(Call::Close(_)))));
+}
+
+#[tokio::test]
+async fn keep_alives_that_need_a_leader_end_without_one() {
+    let fake = Fake::new(leading());
+    let served = served(&fake);
+    let mut client = LeaseClient::new(dial(&served).await);
+    let mut request = tonic::Request::new(tokio_stream::pending());
+    request.metadata_mut().insert("hasleader", "true".parse().unwrap());
+    let mut answers = client.lease_keep_alive(request).await.unwrap().into_inner();
+    let mut facts = leading();
+    facts.role.leader = None;
+    fake.publish(facts).await;
+    let status = answers.message().await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::Unavailable, "etcdserver: no leader"));
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::load::Plan;
+use crate::strain::Strain;
 use crate::workload::{ALL, Workload};
 
 /// Quorate beside a real etcd beside a bare tonic echo server, under the same load.
@@ -55,6 +56,44 @@ pub(crate) enum Command {
         #[arg(long)]
         listen_client_urls: String,
     },
+    /// What difficult clients cost everybody else, and in memory
+    Strain(StrainArgs),
+}
+
+/// How difficult.
+#[derive(Debug, clap::Args)]
+pub(crate) struct StrainArgs {
+    /// Which of them
+    #[arg(long, value_delimiter = ',', default_value = "behind,stuck,leases,stream")]
+    pub(crate) only: Vec<Strain>,
+    /// Times puts are measured with and without
+    #[arg(long, default_value_t = 5)]
+    pub(crate) rounds: u32,
+    /// Seconds of each
+    #[arg(long, default_value_t = 4.0)]
+    pub(crate) seconds: f64,
+    /// Revisions a watcher has missed
+    #[arg(long, default_value_t = 500_000)]
+    pub(crate) revisions: u64,
+    /// Watchers that never read
+    #[arg(long, default_value_t = 200)]
+    pub(crate) watchers: usize,
+    /// Leases that end together
+    #[arg(long, default_value_t = 100_000)]
+    pub(crate) leases: i64,
+    /// How long they live: longer than it takes to grant them and to measure without
+    #[arg(long, default_value_t = 90)]
+    pub(crate) lease_seconds: u64,
+    /// Size of the range
+    #[arg(long, default_value_t = 300)]
+    pub(crate) range_mib: u64,
+}
+
+impl StrainArgs {
+    /// How long puts are measured.
+    pub(crate) fn window(&self) -> Duration {
+        Duration::from_secs_f64(self.seconds)
+    }
 }
 
 /// A kind of server.

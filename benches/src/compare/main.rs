@@ -21,6 +21,7 @@ mod load;
 mod measure;
 mod plot;
 mod servers;
+mod strain;
 mod table;
 mod workload;
 
@@ -40,7 +41,8 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 fn main() -> Outcome<()> {
     let args = Args::parse();
     match args.command {
-        Some(Command::EchoServer { listen_client_urls }) => floor::serve(&listen_client_urls),
+        Some(Command::EchoServer { ref listen_client_urls }) => floor::serve(listen_client_urls),
+        Some(Command::Strain(ref strain)) => strain::run(&args, strain),
         None => compare(&args),
     }
 }

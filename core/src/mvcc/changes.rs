@@ -35,16 +35,17 @@ impl History for KvView {
         let from = span.from.get().max(0);
         let until = span.until.get().min(self.revision);
         let mut unseen = until.max(from.saturating_sub(1)).saturating_add(1);
-        let (mut looked_at, mut current) = (0_usize, None);
+        let (mut looked_at, mut bytes, mut current) = (0_usize, 0, None);
         self.records.scan(RevisionKey::first_of(from), until, &mut |row, record| {
             if current != Some(row.at.main) {
-                if looked_at >= span.records_max.max(1) {
+                if looked_at >= span.records_max.max(1) || bytes >= span.bytes_max.max(1) {
                     unseen = row.at.main;
                     return Ok(ControlFlow::Break(()));
                 }
                 current = Some(row.at.main);
             }
             looked_at += 1;
+            bytes += record.len();
             if keys.contains(record::load_key(record)?) {
                 visit(Revision(row.at.main), load_event(row, record)?);
             }

@@ -34,10 +34,11 @@
 //! Answers to: etcd v3.7.1 server/storage/mvcc/
 
 mod changes;
+mod chunks;
 mod compact;
 mod hash;
 pub mod index;
-mod range;
+pub(crate) mod range;
 mod records;
 mod run;
 mod store;
@@ -45,6 +46,7 @@ mod view;
 mod writer;
 
 pub use crate::schema::{RevisionKey, RowKey};
+pub use chunks::{Chunks, Step};
 pub use compact::Slice;
 pub use hash::KvHash;
 pub use range::RangeResult;

@@ -28,7 +28,7 @@ pub struct RangeResult {
 }
 
 /// A key found in the index.
-type Found<'a> = (&'a [u8], Version);
+pub(super) type Found<'a> = (&'a [u8], Version);
 
 impl KvView {
     /// Answers a range request. Its enums are taken for checked: unknown values mean no sorting.
@@ -57,7 +57,7 @@ impl KvView {
         Ok(RangeResult { kvs, count, more })
     }
 
-    fn count(&self, keys: &KeyRange, main: i64) -> i64 {
+    pub(super) fn count(&self, keys: &KeyRange, main: i64) -> i64 {
         i64::try_from(self.index.count(keys, main)).unwrap_or(i64::MAX)
     }
 
@@ -96,11 +96,19 @@ impl KvView {
 }
 
 /// The limit, if there is one.
-fn limit(request: &RangeRequest) -> Option<usize> {
+pub(super) fn limit(request: &RangeRequest) -> Option<usize> {
     (request.limit > 0).then(|| usize::try_from(request.limit).unwrap_or(usize::MAX))
 }
 
-fn has_filters(request: &RangeRequest) -> bool {
+/// Whether keys come in their own order, or in none, which etcd takes for the same.
+pub(crate) fn has_default_order(request: &RangeRequest) -> bool {
+    let is_by_key = request.sort_target == SortTarget::Key as i32;
+    request.sort_order == SortOrder::None as i32
+        || (is_by_key && request.sort_order == SortOrder::Ascend as i32)
+}
+
+/// Whether keys are to be left out by their revisions.
+pub(crate) fn has_filters(request: &RangeRequest) -> bool {
     request.min_mod_revision != 0
         || request.max_mod_revision != 0
         || request.min_create_revision != 0
@@ -144,7 +152,7 @@ fn compare(target: SortTarget, a: &Version, b: &Version) -> Ordering {
 }
 
 /// What the index alone knows: no value, and no lease.
-fn key_only((key, version): &Found<'_>) -> KeyValue {
+pub(super) fn key_only((key, version): &Found<'_>) -> KeyValue {
     KeyValue {
         key: Bytes::copy_from_slice(key),
         create_revision: version.created,

@@ -7,6 +7,7 @@ use quorate_proto::etcdserverpb::request_op::Request;
 
 use super::overlap::check_overlaps;
 use crate::error::Refusal;
+use crate::mvcc::range::{has_default_order, has_filters};
 
 /// Checks a range request.
 pub fn check_range(request: &pb::RangeRequest) -> Result<(), Refusal> {
@@ -14,6 +15,16 @@ pub fn check_range(request: &pb::RangeRequest) -> Result<(), Refusal> {
     let has_order = SortOrder::try_from(request.sort_order).is_ok();
     let has_target = SortTarget::try_from(request.sort_target).is_ok();
     if has_order && has_target { Ok(()) } else { Err(Refusal::InvalidSortOption) }
+}
+
+/// Checks a range request that is to be answered in chunks: of keys in their own order, and of all
+/// of them.
+pub fn check_range_stream(request: &pb::RangeRequest) -> Result<(), Refusal> {
+    check_range(request)?;
+    if !has_default_order(request) {
+        return Err(Refusal::RangeStreamSorted);
+    }
+    if has_filters(request) { Err(Refusal::RangeStreamFiltered) } else { Ok(()) }
 }
 
 /// Checks a put request.

@@ -30,5 +30,8 @@ mod compare;
 mod execute;
 mod overlap;
 
-pub use check::{check_delete, check_put, check_range, check_txn, is_read_only, is_serializable};
+pub use check::{
+    check_delete, check_put, check_range, check_range_stream, check_txn, is_read_only,
+    is_serializable,
+};
 pub use execute::{Leases, apply_delete_range, apply_put, apply_txn, read_range, read_txn};

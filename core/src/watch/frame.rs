@@ -7,7 +7,7 @@ use core::mem;
 use prost::Message;
 use prost::length_delimiter_len;
 use quorate_proto::etcdserverpb::{ResponseHeader, WatchResponse};
-use quorate_proto::mvccpb::Event;
+use quorate_proto::mvccpb::{Event, KeyValue};
 
 use crate::ids::{ClusterId, MemberId, Revision, Term, WatchId};
 
@@ -77,6 +77,16 @@ impl Letterhead {
     }
 }
 
+/// Bytes a frame takes in memory, not counting what it shares with its stream. Whoever passes
+/// frames on counts them so too, to know when to say it.
+pub fn frame_bytes(frame: &WatchResponse) -> usize {
+    let kv_bytes =
+        |kv: &Option<KeyValue>| kv.as_ref().map_or(0, |kv| kv.key.len() + kv.value.len());
+    let events = frame.events.iter();
+    let held = events.map(|event| kv_bytes(&event.kv) + kv_bytes(&event.prev_kv)).sum::<usize>();
+    mem::size_of::<WatchResponse>() + frame.events.len() * mem::size_of::<Event>() + held
+}
+
 /// Cuts a response whose encoding reaches `bytes_max` into parts that stay below it. A part holds
 /// one event at least, however large.
 pub(super) fn split(mut frame: WatchResponse, bytes_max: usize) -> Vec<WatchResponse> {
@@ -112,7 +122,6 @@ fn field_bytes(event: &Event) -> usize {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use quorate_proto::mvccpb::KeyValue;
 
     use super::*;
 

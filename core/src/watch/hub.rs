@@ -15,7 +15,7 @@ use super::watcher::{Place, Slot, Slots, Wants, Watcher};
 use super::window::Windows;
 use crate::event::KeyRange;
 use crate::ids::{ClusterId, MemberId, Revision, StreamId, Term, WatchId};
-use crate::limits::{STREAM_FRAMES_MAX, STREAM_MESSAGES_MAX};
+use crate::limits::STREAM_MESSAGES_MAX;
 use crate::time::{Duration, Time};
 
 const COMPACTED: &str = "etcdserver: mvcc: required revision has been compacted";
@@ -135,7 +135,7 @@ impl Hub {
     /// The shell passed `frames` frames on and can take as many more.
     pub fn handle_ready(&mut self, now: Time, stream: StreamId, frames: usize) {
         let Some(open) = self.streams.get_mut(&stream) else { return };
-        open.credit = open.credit.saturating_add(frames).min(STREAM_FRAMES_MAX);
+        open.on_passed(frames);
         self.list_ready(stream);
         while let Some(message) = self.next_message(stream) {
             self.carry_out(now, stream, message);
@@ -348,7 +348,7 @@ impl Hub {
     /// Puts a frame last in its stream.
     pub(super) fn push(&mut self, stream: StreamId, frame: WatchResponse) {
         let Some(open) = self.streams.get_mut(&stream) else { return };
-        open.frames.push_back(frame);
+        open.push(frame);
         self.list_ready(stream);
     }
 

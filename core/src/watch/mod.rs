@@ -23,7 +23,10 @@
 //! history, not a thousand. A *canceled* one fell behind a compaction and only holds its id.
 //!
 //! Credit: the shell holds at most [`STREAM_FRAMES_MAX`](crate::limits::STREAM_FRAMES_MAX) frames
-//! of a stream and returns credit as it passes them on. Every frame costs credit, answers too.
+//! of a stream and returns credit as it passes them on. Every frame costs credit, answers too. No
+//! further events go into a stream either while
+//! [`STREAM_BYTES_MAX`](crate::limits::STREAM_BYTES_MAX) bytes of it were not passed on: a client
+//! that does not read costs that, and one slice.
 //! Messages that arrive while there is no room wait, in order and in bounded number; a client that
 //! goes on sending without reading loses its stream, and a last frame says so.
 //!
@@ -62,4 +65,5 @@ mod stream;
 mod watcher;
 mod window;
 
+pub use frame::frame_bytes;
 pub use hub::{Counts, Hub, Setup};

@@ -8,7 +8,7 @@ use quorate_proto::mvccpb::Event;
 
 use crate::event::{Changes, KeyRange};
 use crate::ids::Revision;
-use crate::limits::{RECENT_BYTES_MAX, RECENT_REVISIONS_MAX};
+use crate::limits::{CATCH_UP_BYTES_MAX, RECENT_BYTES_MAX, RECENT_REVISIONS_MAX};
 
 /// Revisions without gaps, the newest last.
 #[derive(Debug, Default)]
@@ -53,17 +53,24 @@ impl Recent {
         self.changes.front().is_some_and(|oldest| oldest.revision <= from)
     }
 
-    /// The events from `from` on that touch `keys`; the revision after the newest; how many
-    /// records were looked at.
+    /// The events from `from` on that touch `keys`, of revisions until they have
+    /// [`CATCH_UP_BYTES_MAX`] bytes; the first revision not looked at; how many records were.
     pub(super) fn select(&self, from: Revision, keys: &KeyRange) -> (Vec<Event>, Revision, usize) {
         let first = self.changes.partition_point(|changes| changes.revision < from);
-        let rest = || self.changes.range(first..);
-        let records = rest().map(|changes| changes.events.len()).sum();
-        let events = rest()
-            .flat_map(|changes| changes.events.iter())
-            .filter(|event| touches(event, keys))
-            .cloned();
-        let newest = self.changes.back().map_or(from, |newest| newest.revision.next());
-        (events.collect(), newest, records)
+        let (mut events, mut reached) = (Vec::new(), from);
+        let (mut records, mut bytes) = (0, 0);
+        for changes in self.changes.range(first..) {
+            if bytes >= CATCH_UP_BYTES_MAX {
+                break;
+            }
+            let chosen = changes.events.iter().filter(|event| touches(event, keys));
+            for event in chosen {
+                bytes += event_bytes(event);
+                events.push(event.clone());
+            }
+            records += changes.events.len();
+            reached = changes.revision.next();
+        }
+        (events, reached, records)
     }
 }

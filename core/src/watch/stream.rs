@@ -5,9 +5,10 @@ use alloc::string::String;
 
 use quorate_proto::etcdserverpb::{WatchRequest, WatchResponse};
 
+use super::frame::frame_bytes;
 use super::watcher::Slot;
 use crate::ids::{Revision, WatchId};
-use crate::limits::STREAM_FRAMES_MAX;
+use crate::limits::{STREAM_BYTES_MAX, STREAM_FRAMES_MAX};
 use crate::time::Time;
 
 /// See the module.
@@ -19,6 +20,9 @@ pub(super) struct Stream {
     pub(super) credit: usize,
     /// Frames made and not taken yet.
     pub(super) frames: VecDeque<WatchResponse>,
+    /// Bytes of all frames made and not passed on, the oldest first.
+    held: VecDeque<usize>,
+    held_bytes: usize,
     /// What arrived while there was no room for answers; none is left when there is room.
     pub(super) messages: VecDeque<Message>,
     /// Every watch whose id is in use.
@@ -61,6 +65,8 @@ impl Stream {
             frame_bytes_max,
             credit: STREAM_FRAMES_MAX,
             frames: VecDeque::new(),
+            held: VecDeque::new(),
+            held_bytes: 0,
             messages: VecDeque::new(),
             ids: BTreeMap::new(),
             synced: 0,
@@ -79,7 +85,22 @@ impl Stream {
 
     /// Whether another frame may be made.
     pub(super) fn has_room(&self) -> bool {
-        self.credit > self.frames.len() && !self.is_ended
+        self.credit > self.frames.len() && self.held_bytes < STREAM_BYTES_MAX && !self.is_ended
+    }
+
+    /// Puts a frame last.
+    pub(super) fn push(&mut self, frame: WatchResponse) {
+        let bytes = frame_bytes(&frame);
+        self.held.push_back(bytes);
+        self.held_bytes += bytes;
+        self.frames.push_back(frame);
+    }
+
+    /// That many frames that were taken out were passed on.
+    pub(super) fn on_passed(&mut self, frames: usize) {
+        self.credit = self.credit.saturating_add(frames).min(STREAM_FRAMES_MAX);
+        let taken = self.held.len() - self.frames.len();
+        self.held_bytes -= self.held.drain(..frames.min(taken)).sum::<usize>();
     }
 
     /// Whether a watcher can be caught up now.

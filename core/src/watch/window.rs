@@ -94,7 +94,8 @@ impl Windows {
         until: Revision,
         history: &dyn History,
     ) -> Result<Window, ReadError> {
-        let span = Span { from, until, records_max: self.pace };
+        let (records_max, bytes_max) = (self.pace, CATCH_UP_BYTES_MAX);
+        let span = Span { from, until, records_max, bytes_max };
         let everything = KeyRange::From(Bytes::new());
         let mut events = Vec::new();
         let mut keep = |revision, event| events.push((revision, event));

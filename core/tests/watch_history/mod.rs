@@ -118,16 +118,18 @@ impl History for Memory {
     ) -> Result<Revision, ReadError> {
         self.check_readable(span.from.get())?;
         self.reads.set(self.reads.get() + 1);
-        let (mut seen, mut last) = (0, 0);
+        let (mut seen, mut bytes, mut last) = (0, 0, 0);
         for record in &self.records {
             let kv = record.kv.as_ref().unwrap();
             if !(span.from.get()..=span.until.get()).contains(&kv.mod_revision) {
                 continue;
             }
-            if seen >= span.records_max && kv.mod_revision != last {
+            let is_enough = seen >= span.records_max || bytes >= span.bytes_max;
+            if is_enough && kv.mod_revision != last {
                 return Ok(Revision(kv.mod_revision));
             }
             (seen, last) = (seen + 1, kv.mod_revision);
+            bytes += kv.key.len() + kv.value.len();
             if keys.contains(&kv.key) {
                 visit(Revision(kv.mod_revision), record.clone());
             }

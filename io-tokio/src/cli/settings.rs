@@ -16,6 +16,13 @@ const ELECTION_TIMEOUT_MS_MAX: u64 = 50_000;
 const PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// That time when nobody says.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(600);
+/// What a server of Go's takes for zeros: time between a client's pings, between the server's, and
+/// to answer those.
+const KEEPALIVE_MIN_TIME: Duration = Duration::from_secs(300);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(7_200);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// The shortest time between the server's pings.
+const KEEPALIVE_INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// The store's quota when nobody says.
 const QUOTA_BACKEND_BYTES: u64 = 2 << 30;
 /// What a request's message may be larger than the request itself.
@@ -64,6 +71,12 @@ pub struct Settings {
     pub streams_max: u32,
     /// Whether clients may speak JSON.
     pub has_gateway: bool,
+    /// Time a client must leave between two pings.
+    pub keepalive_min_time: Duration,
+    /// How often an idle client is asked whether it is there.
+    pub keepalive_interval: Duration,
+    /// How long it may take to answer.
+    pub keepalive_timeout: Duration,
     /// Time between progress notifications.
     pub watch_progress_interval: Duration,
     /// Most learners in the cluster.
@@ -138,6 +151,7 @@ pub fn understand(flags: &Flags, called: Called) -> Result<Settings, CliError> {
         "" => called.data_dir(&flags.name),
         given => given.to_owned(),
     };
+    let (keepalive_interval, keepalive_timeout) = keepalive(flags);
     Ok(Settings {
         name: flags.name.clone(),
         data_dir: PathBuf::from(data_dir),
@@ -162,6 +176,9 @@ pub fn understand(flags: &Flags, called: Called) -> Result<Settings, CliError> {
         txn_ops_max: usize::try_from(flags.max_txn_ops).unwrap_or(usize::MAX),
         streams_max: flags.max_concurrent_streams,
         has_gateway: flags.enable_grpc_gateway,
+        keepalive_min_time: or_default(flags.grpc_keepalive_min_time, KEEPALIVE_MIN_TIME),
+        keepalive_interval,
+        keepalive_timeout,
         watch_progress_interval: progress_interval(flags.watch_progress_notify_interval)?,
         learners_max: usize::try_from(flags.max_learners).unwrap_or(usize::MAX),
         is_reconfig_strict: flags.strict_reconfig_check,
@@ -293,6 +310,20 @@ fn auto_compaction(flags: &Flags) -> Result<AutoCompaction, CliError> {
         Some(Duration::ZERO) => Ok(AutoCompaction::Off),
         Some(kept) => Ok(AutoCompaction::Periodic(kept)),
     }
+}
+
+/// Zero is not "never": Go's servers then take values of their own, both of them if one is zero,
+/// and none asks more than once a second.
+fn keepalive(flags: &Flags) -> (Duration, Duration) {
+    let given = (flags.grpc_keepalive_interval, flags.grpc_keepalive_timeout);
+    match given.0.is_zero() || given.1.is_zero() {
+        true => (KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT),
+        false => (given.0.max(KEEPALIVE_INTERVAL_MIN), given.1),
+    }
+}
+
+fn or_default(given: Duration, default: Duration) -> Duration {
+    if given.is_zero() { default } else { given }
 }
 
 fn progress_interval(given: Duration) -> Result<Duration, CliError> {

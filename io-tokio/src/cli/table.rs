@@ -168,6 +168,12 @@ flags! {
             "Most streams a client may have open on one connection.";
         "enable-grpc-gateway" => enable_grpc_gateway: bool = "true",
             "Serve the client API as JSON over HTTP as well, below /v3/.";
+        "grpc-keepalive-min-time" => grpc_keepalive_min_time: std::time::Duration = "5s",
+            "Time a client must leave between two pings; 0s for 5 minutes.";
+        "grpc-keepalive-interval" => grpc_keepalive_interval: std::time::Duration = "2h0m0s",
+            "How often an idle client is asked whether it is there; 0s for 2 hours.";
+        "grpc-keepalive-timeout" => grpc_keepalive_timeout: std::time::Duration = "20s",
+            "How long it may take to answer before its connection is closed; 0s for 20 seconds.";
     }
     Clustering {
         "initial-advertise-peer-urls" => initial_advertise_peer_urls: String

@@ -44,6 +44,21 @@ fn every_spelling_of_a_value_is_read() {
 }
 
 #[test]
+fn keep_alive_times_of_zero_are_gos() {
+    let seconds = |words: &[&str]| {
+        let found = settings(words);
+        [found.keepalive_min_time, found.keepalive_interval, found.keepalive_timeout]
+            .map(|time| time.as_secs())
+    };
+    assert_eq!(seconds(&[]), [5, 7_200, 20]);
+    let all = ["--grpc-keepalive-min-time=9s", "--grpc-keepalive-interval=10ms"];
+    assert_eq!(seconds(&[all[0], all[1], "--grpc-keepalive-timeout=3s"]), [9, 1, 3]);
+    assert_eq!(seconds(&[all[1], "--grpc-keepalive-timeout=0s"]), [5, 7_200, 20]);
+    let none = ["--grpc-keepalive-min-time=0s", "--grpc-keepalive-interval=0s"];
+    assert_eq!(seconds(&none), [300, 7_200, 20]);
+}
+
+#[test]
 fn a_boolean_takes_its_value_after_an_equals_sign_only() {
     for words in [&["--version"][..], &["-version=true"], &["--version=1"], &["--version=t"]] {
         assert_eq!(outcome(words, &[]), Ok(Outcome::Version), "{words:?}");

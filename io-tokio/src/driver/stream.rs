@@ -3,25 +3,27 @@
 use quorate_core::StateInput;
 use quorate_core::error::Refusal;
 use quorate_core::ids::StreamId;
+use quorate_core::watch::frame_bytes;
 use quorate_proto::etcdserverpb::{WatchRequest, WatchResponse};
 use tokio::sync::mpsc;
 
 use super::entry::Core;
 use super::post::ToState;
-use crate::channels::STREAM_CREDIT_FRAMES;
+use crate::channels::{STREAM_CREDIT_BYTES, STREAM_CREDIT_FRAMES};
 
 /// A watch stream. Dropping it closes it.
 pub struct WatchStream {
     stream: StreamId,
     frames: mpsc::Receiver<WatchResponse>,
-    /// Frames received of which the machine was not yet told.
+    /// Frames received of which the machine was not yet told, and their bytes.
     passed_on: usize,
+    passed_bytes: usize,
     core: Core,
 }
 
 impl WatchStream {
     pub(super) fn new(stream: StreamId, frames: mpsc::Receiver<WatchResponse>, core: Core) -> Self {
-        Self { stream, frames, passed_on: 0, core }
+        Self { stream, frames, passed_on: 0, passed_bytes: 0, core }
     }
 
     /// Passes a client's message in.
@@ -34,7 +36,9 @@ impl WatchStream {
     pub async fn recv(&mut self) -> Option<WatchResponse> {
         let frame = self.frames.recv().await?;
         self.passed_on += 1;
-        if self.passed_on >= STREAM_CREDIT_FRAMES {
+        self.passed_bytes += frame_bytes(&frame);
+        if self.passed_on >= STREAM_CREDIT_FRAMES || self.passed_bytes >= STREAM_CREDIT_BYTES {
+            self.passed_bytes = 0;
             let frames = std::mem::take(&mut self.passed_on);
             self.core.after(StateInput::StreamReady { stream: self.stream, frames });
         }

@@ -1,10 +1,14 @@
 //! `etcdserverpb.KV`.
 
+use futures_core::Stream;
+use futures_util::stream;
+use quorate_core::mvcc::Chunks;
 use quorate_proto::etcdserverpb as pb;
 use quorate_proto::etcdserverpb::kv_server::Kv;
 use tonic::{Request, Response, Status};
 
 use super::{Answers, Front, ask, reads, service};
+use crate::metrics::Calls;
 
 service! {
     impl Kv for Front {
@@ -20,6 +24,18 @@ service! {
                 let view = self.view(request.serializable).await?;
                 self.metrics.ranges.add(1);
                 reads::range(&view, &request).map(Response::new)
+            }
+
+            async fn range_stream(
+                &self,
+                request: Request<pb::RangeRequest>,
+            ) -> Result<Response<Self::RangeStreamStream>, Status> {
+                let request = request.into_inner();
+                reads::check_range_stream(&request)?;
+                let view = self.view(request.serializable).await?;
+                self.metrics.ranges.add(1);
+                let chunks = reads::chunks(&view, &request, self.limits.request_bytes_max)?;
+                Ok(Response::new(Box::pin(answers(self.clone(), chunks))))
             }
 
             async fn put(
@@ -63,6 +79,20 @@ service! {
                 ask!(self, Compact, request.into_inner())
             }
         }
-        absent range_stream(pb::RangeRequest) -> Self::RangeStreamStream;
     }
+}
+
+/// A message for each chunk, read when there is room for it.
+fn answers(
+    front: Front,
+    chunks: Chunks,
+) -> impl Stream<Item = Result<pb::RangeStreamResponse, Status>> {
+    let method = Calls::find("/etcdserverpb.KV/RangeStream");
+    stream::try_unfold((front, Some(chunks)), move |(front, chunks)| async move {
+        let Some(mut chunks) = chunks else { return Ok(None) };
+        let (response, is_last) = reads::next_chunk(&mut chunks, &front.core).await?;
+        method.inspect(|method| front.metrics.calls.sent(*method));
+        let message = pb::RangeStreamResponse { range_response: Some(response) };
+        Ok(Some((message, (front, (!is_last).then_some(chunks)))))
+    })
 }

@@ -1,13 +1,10 @@
 //! `etcdserverpb.Lease`.
 
 use futures_util::stream;
-use quorate_core::error::Refusal;
 use quorate_proto::etcdserverpb as pb;
 use quorate_proto::etcdserverpb::lease_server::Lease;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::gate::{leader_lost, requires_leader};
-use super::status::status;
 use super::{Answers, Front, ask};
 use crate::metrics::Calls;
 
@@ -33,11 +30,7 @@ impl Lease for Front {
         &self,
         request: Request<Streaming<pb::LeaseKeepAliveRequest>>,
     ) -> Result<Response<Self::LeaseKeepAliveStream>, Status> {
-        let beats = Beats {
-            front: self.clone(),
-            must_have_leader: requires_leader(request.metadata()),
-            messages: request.into_inner(),
-        };
+        let beats = Beats { front: self.clone(), messages: request.into_inner() };
         Ok(Response::new(Box::pin(stream::unfold(Some(beats), |beats| async {
             let mut beats = beats?;
             match beats.next().await {
@@ -66,7 +59,6 @@ impl Lease for Front {
 /// One keep-alive stream: an answer for each message, in order.
 struct Beats {
     front: Front,
-    must_have_leader: bool,
     messages: Streaming<pb::LeaseKeepAliveRequest>,
 }
 
@@ -74,14 +66,7 @@ impl Beats {
     /// The next answer; `None` when the client has no more to ask.
     async fn next(&mut self) -> Result<Option<pb::LeaseKeepAliveResponse>, Status> {
         let method = Calls::find("/etcdserverpb.Lease/LeaseKeepAlive");
-        let message = tokio::select! {
-            biased;
-            message = self.messages.message() => message?,
-            () = leader_lost(&self.front, self.must_have_leader) => {
-                return Err(status(Refusal::NoLeader));
-            }
-        };
-        let Some(message) = message else { return Ok(None) };
+        let Some(message) = self.messages.message().await? else { return Ok(None) };
         method.inspect(|method| self.front.metrics.calls.received(*method));
         let answer = ask!(self.front, LeaseKeepAlive, message)?.into_inner();
         method.inspect(|method| self.front.metrics.calls.sent(*method));

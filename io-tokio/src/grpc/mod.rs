@@ -59,6 +59,8 @@ pub struct Front {
 pub struct Limits {
     /// Largest message a client may send, and the size from which watch responses are cut.
     pub message_bytes_max: usize,
+    /// Largest request: what a chunk of a range aims at.
+    pub request_bytes_max: usize,
     /// The pace at which a leader is missed.
     pub election_timeout: Duration,
     /// The quota, as told by `Status`; 0 for none.
@@ -119,10 +121,14 @@ impl Front {
         })
     }
 
-    /// A view that is current, or the newest one if stale data will do.
+    /// A view that is current, or the newest one if stale data will do. Learners have no other.
     async fn view(&self, is_serializable: bool) -> Result<View, Status> {
+        let view = self.core.view();
         if is_serializable {
-            return Ok(self.core.view());
+            return Ok(view);
+        }
+        if gate::is_learner(&view.facts) {
+            return Err(status::status(Refusal::NotSupportedForLearner));
         }
         self.core.read().await.map_err(status::status)
     }

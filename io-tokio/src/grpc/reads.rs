@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quorate_core::event::ReadError;
 use quorate_core::ids::Revision;
-use quorate_core::mvcc::Mvcc;
+use quorate_core::mvcc::{Chunks, Mvcc, Step};
 use quorate_core::storage::NoRows;
 use quorate_core::view::Facts;
 use quorate_core::{View, txn};
@@ -13,6 +13,7 @@ use quorate_proto::etcdserverpb as pb;
 use tonic::Status;
 
 use super::status::{read_status, status};
+use crate::driver::Core;
 
 pub(super) use txn::{is_read_only, is_serializable};
 
@@ -35,6 +36,40 @@ pub fn probe(view: &View) -> Result<(), ReadError> {
 /// Judges a range before anything is asked of the cluster.
 pub(super) fn check_range(request: &pb::RangeRequest) -> Result<(), Status> {
     txn::check_range(request).map_err(status)
+}
+
+/// Judges a range that is to be answered in chunks.
+pub(super) fn check_range_stream(request: &pb::RangeRequest) -> Result<(), Status> {
+    txn::check_range_stream(request).map_err(status)
+}
+
+/// Begins to answer a range in chunks.
+pub(super) fn chunks(
+    view: &View,
+    request: &pb::RangeRequest,
+    bytes_aim: usize,
+) -> Result<Chunks, Status> {
+    Chunks::begin(&view.kv, request, bytes_aim).map_err(status)
+}
+
+/// The next chunk, and whether it is the last. Gives way to others on this thread while it reads.
+pub(super) async fn next_chunk(
+    chunks: &mut Chunks,
+    core: &Core,
+) -> Result<(pb::RangeResponse, bool), Status> {
+    loop {
+        let view = core.view();
+        match chunks.step(&view.kv).map_err(read_status)? {
+            Step::Reading => drop(view),
+            Step::Chunk(response) => return Ok((response, false)),
+            Step::Last(mut response) => {
+                let pinned = response.header.take().unwrap_or_default().revision;
+                response.header = Some(view.header(Revision(pinned)));
+                return Ok((response, true));
+            }
+        }
+        tokio::task::yield_now().await;
+    }
 }
 
 /// A range against a view.

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::Frame;
 use hyper::body::Incoming;
+use quorate_core::error::Refusal;
 use quorate_proto::etcdserverpb::auth_server::AuthServer;
 use quorate_proto::etcdserverpb::cluster_server::ClusterServer;
 use quorate_proto::etcdserverpb::kv_server::KvServer;
@@ -26,7 +27,7 @@ use tonic::{Code, Status};
 use tower_service::Service;
 
 use super::Front;
-use super::gate::Gate;
+use super::gate::{Gate, leader_lost, requires_leader};
 use super::status::status;
 use crate::metrics::{Calls, Kind, METHODS};
 
@@ -48,6 +49,8 @@ struct Inner {
     health: HealthServer<Front>,
 }
 
+/// Largest message that is sent.
+const SENT_BYTES_MAX: usize = (1 << 31) - 1;
 /// How the transport begins to say that a message is too large.
 const TOO_LARGE: &str = "Error, decoded message length too large: ";
 
@@ -62,7 +65,7 @@ impl Services {
                 $server::from_arc(shared.clone())
                     .accept_compressed(CompressionEncoding::Gzip)
                     .max_decoding_message_size(front.limits.message_bytes_max)
-                    .max_encoding_message_size(usize::MAX)
+                    .max_encoding_message_size(SENT_BYTES_MAX)
             };
         }
         Self(Arc::new(Inner {
@@ -118,13 +121,15 @@ impl Services {
         if let Some(method) = method {
             calls.start(method);
         }
+        let kind = method.map_or(Kind::Unary, |method| METHODS[method].kind);
+        let wants_leader = kind != Kind::Unary && requires_leader(request.headers());
+        let lost = wants_leader.then(|| Box::pin(leader_lost(inner.front.clone())) as Losing);
         let refused = |status: Status| Step::Refused(Some(Box::new(status)));
-        let gate = inner.gate.check(&inner.front, request.uri().path(), request.headers());
-        let step = match gate {
+        let step = match inner.gate.check(&inner.front, kind, &request) {
             Err(refusal) => refused(status(refusal)),
             Ok(()) => inner.dispatch(request).map_or_else(refused, Step::Answering),
         };
-        Counted { step, tally: method.map(|method| Tally { calls, method }) }
+        Counted { step, tally: method.map(|method| Tally { calls, method, lost }) }
     }
 }
 
@@ -188,7 +193,11 @@ impl Future for Counted {
 struct Tally {
     calls: Calls,
     method: usize,
+    /// Ends with the leader, if the call is a stream that wants one.
+    lost: Option<Losing>,
 }
+
+type Losing = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Tally {
     /// An answer that is only trailers has its code in the head; a unary one without is good; a
@@ -238,6 +247,19 @@ struct Streaming {
     body: Body,
 }
 
+impl Streaming {
+    /// Ends the stream before it ends by itself.
+    fn end(&mut self, status: &Status) -> Frame<Bytes> {
+        self.tally.lost = None;
+        self.code = status.code();
+        self.body = Body::empty();
+        let mut trailers = HeaderMap::new();
+        // Refusals are plain words, which are a header's value in any case.
+        let _ = status.add_header(&mut trailers);
+        Frame::trailers(trailers)
+    }
+}
+
 impl http_body::Body for Streaming {
     type Data = Bytes;
     type Error = Status;
@@ -246,6 +268,11 @@ impl http_body::Body for Streaming {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if let Some(lost) = &mut self.tally.lost
+            && lost.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Some(Ok(self.end(&status(Refusal::NoLeader)))));
+        }
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         if let Some(Ok(frame)) = &frame
             && let Some(code) = frame.trailers_ref().and_then(code_of)

@@ -11,11 +11,15 @@ use quorate_core::recipe::Failure;
 use tonic::{Code, Status};
 
 macro_rules! table {
-    ($($refusal:ident: $code:ident $text:literal;)*) => {
+    (
+        $($refusal:ident: $code:ident $text:literal;)*
+        "" { $($bare:ident: $bare_code:ident $whole_text:literal;)* }
+    ) => {
         /// A refusal's code and text on the wire.
         pub const fn code_and_text(refusal: Refusal) -> (Code, &'static str) {
             match refusal {
                 $(Refusal::$refusal => (Code::$code, concat!("etcdserver: ", $text)),)*
+                $(Refusal::$bare => (Code::$bare_code, $whole_text),)*
             }
         }
     };
@@ -87,6 +91,10 @@ table! {
     ClusterVersionUnavailable: FailedPrecondition "cluster version not found during downgrade";
     DowngradeInProcess: FailedPrecondition "cluster has a downgrade job in progress";
     NoInflightDowngrade: FailedPrecondition "no inflight downgrade job";
+    "" {
+        RangeStreamSorted: Unimplemented "RangeStream does not support custom sort orders";
+        RangeStreamFiltered: Unimplemented "RangeStream does not support revision filters";
+    }
 }
 
 /// A refusal as tonic sends it.

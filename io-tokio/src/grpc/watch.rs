@@ -10,7 +10,6 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::gate::{leader_lost, requires_leader};
 use super::status::status;
 use super::{Answers, Front};
 use crate::driver::WatchStream;
@@ -18,7 +17,7 @@ use crate::metrics::Calls;
 
 /// Frames between the pump and the connection. The core holds the others, and knows what to do
 /// with a client that does not read.
-const FRAMES_AHEAD_MAX: usize = 4;
+const FRAMES_AHEAD_MAX: usize = 1;
 
 type Frames = mpsc::Sender<Result<pb::WatchResponse, Status>>;
 
@@ -30,18 +29,12 @@ impl Watch for Front {
         &self,
         request: Request<Streaming<pb::WatchRequest>>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let must_have_leader = requires_leader(request.metadata());
         let stream = self.core.open_stream(self.limits.message_bytes_max).map_err(status)?;
         let (frames, sent) = mpsc::channel(FRAMES_AHEAD_MAX);
         let front = self.clone();
         let messages = request.into_inner();
         tokio::spawn(async move {
-            let end = tokio::select! {
-                biased;
-                end = pump(&front, messages, stream, &frames) => end,
-                () = leader_lost(&front, must_have_leader) => Some(Refusal::NoLeader),
-            };
-            if let Some(refusal) = end {
+            if let Some(refusal) = pump(&front, messages, stream, &frames).await {
                 // The client may have gone meanwhile.
                 let _ = frames.send(Err(status(refusal))).await;
             }

@@ -17,6 +17,7 @@
 //! Answers to: etcd v3.7.1 `server/etcdserver/metrics.go`, `server/storage/metrics.go`,
 //! `server/etcdserver/api/rafthttp/metrics.go`
 
+mod clients;
 mod count;
 mod grpc;
 mod process;
@@ -32,6 +33,7 @@ use quorate_core::View;
 use quorate_core::ids::MemberId;
 use quorate_core::input::Role;
 
+pub use clients::Clients;
 pub use count::Count;
 pub use grpc::{Calls, Kind, METHODS, Method};
 
@@ -52,6 +54,8 @@ pub struct Metrics {
     peer_send_failures: Family<Labels, Count>,
     /// Calls by method and outcome.
     pub calls: Calls,
+    /// Calls by what their clients say they speak.
+    pub clients: Clients,
     /// Leaders that came and went.
     pub leader_changes: Count,
     /// Writes that wait for their entries.
@@ -128,12 +132,15 @@ impl Metrics {
     pub fn new(quota_backend_bytes: u64) -> Self {
         let mut shelf = Shelf(Registry::default());
         let calls = Calls::default();
+        let clients = Clients::default();
         shelf.0.register_collector(Box::new(calls.clone()));
+        shelf.0.register_collector(Box::new(clients.clone()));
         shelf.0.register_collector(Box::new(process::Process::default()));
         put_constants(&mut shelf, quota_backend_bytes);
         let on = &mut shelf;
         Self {
             calls,
+            clients,
             leader_changes: on
                 .count("etcd_server_leader_changes_seen_total", "Leader changes seen"),
             proposals_pending: on

@@ -18,22 +18,14 @@
 //!
 //! Deliberately absent: decoding of headers; blocks in several frames beyond the first.
 
-use std::io;
 use std::ops::Range;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::BytesMut;
+
+use super::pings::{FRAME_HEAD_BYTES, HEADERS, PREFACE_BYTES};
 
 /// The largest frame a client may send before it is allowed more.
 const BLOCK_BYTES_MAX: usize = 16 << 10;
-/// What a connection begins with.
-const PREFACE_BYTES: usize = 24;
-/// What a frame begins with: length, type, flags, stream.
-const FRAME_HEAD_BYTES: usize = 9;
-/// The type of frames that begin a block of headers.
-const HEADERS: u8 = 1;
 /// Flags of such frames: padding and priority come before the block.
 const PADDED: u8 = 0x08;
 const PRIORITY: u8 = 0x20;
@@ -54,15 +46,12 @@ const SCHEMES: [Scheme; 2] = [
     Scheme { bits: 46, from: 0x9d29_ad17_1860_0000, to: 0x9d29_ad17_5658_0000 },
 ];
 
-/// A connection whose authorities are mended as they are read.
+/// Mends authorities in what is read.
 #[derive(Debug)]
-pub(super) struct Mended<T> {
-    io: T,
+pub(super) struct Mender {
     stage: Stage,
     /// Read, and not yet decided about.
     held: BytesMut,
-    /// To be handed on.
-    ready: BytesMut,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,30 +64,45 @@ enum Stage {
     Over,
 }
 
-impl<T> Mended<T> {
-    /// Reads from the very beginning of a connection.
-    pub(super) fn new(io: T) -> Self {
-        let stage = Stage::Passing(PREFACE_BYTES);
-        Self { io, stage, held: BytesMut::new(), ready: BytesMut::new() }
+impl Default for Mender {
+    /// Mends from the very beginning of a connection.
+    fn default() -> Self {
+        Self { stage: Stage::Passing(PREFACE_BYTES), held: BytesMut::new() }
+    }
+}
+
+impl Mender {
+    /// Whether what is read from now on may be handed on as it is.
+    pub(super) fn is_over(&self) -> bool {
+        self.stage == Stage::Over
     }
 
-    /// Decides about what is held, as far as that is possible.
-    fn sort(&mut self) {
+    /// Takes what was read; returns what is to be handed on, as far as that can be decided.
+    pub(super) fn mend(&mut self, read: &[u8]) -> BytesMut {
+        self.held.extend_from_slice(read);
+        let mut ready = BytesMut::new();
         while !self.held.is_empty() {
             match self.stage {
                 Stage::Passing(left) => {
                     let passed = left.min(self.held.len());
-                    self.ready.unsplit(self.held.split_to(passed));
+                    ready.unsplit(self.held.split_to(passed));
                     let left = left - passed;
                     self.stage = if left == 0 { Stage::AtFrame } else { Stage::Passing(left) };
                 }
                 Stage::AtFrame => {
-                    let Some(stage) = look(&mut self.held) else { return };
+                    let Some(stage) = look(&mut self.held) else { break };
                     self.stage = stage;
                 }
-                Stage::Over => self.ready.unsplit(self.held.split()),
+                Stage::Over => ready.unsplit(self.held.split()),
             }
         }
+        ready
+    }
+
+    /// There is no more to read: what is held is handed on.
+    pub(super) fn finish(&mut self) -> BytesMut {
+        self.stage = Stage::Over;
+        self.held.split()
     }
 }
 
@@ -194,71 +198,15 @@ impl Block<'_> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Mended<T> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        while this.ready.is_empty() {
-            if this.stage == Stage::Over {
-                return Pin::new(&mut this.io).poll_read(cx, buffer);
-            }
-            let mut block = [0; 4 << 10];
-            let mut read = ReadBuf::new(&mut block);
-            ready!(Pin::new(&mut this.io).poll_read(cx, &mut read))?;
-            if read.filled().is_empty() {
-                // The end: what is incomplete is for others to judge.
-                this.stage = Stage::Over;
-            }
-            this.held.extend_from_slice(read.filled());
-            this.sort();
-        }
-        let taken = this.ready.len().min(buffer.remaining());
-        buffer.put_slice(&this.ready[..taken]);
-        this.ready.advance(taken);
-        if this.ready.is_empty() {
-            this.ready = BytesMut::new();
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for Mended<T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncReadExt as _;
+    use std::io;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
 
+    use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
+
+    use super::super::intake::Intake;
     use super::*;
 
     const DATA: u8 = 0;
@@ -302,7 +250,9 @@ mod tests {
         let mut seen = Vec::new();
         for size in [1, 7, sent.len()] {
             let before = std::mem::take(&mut seen);
-            let mut mended = Mended::new(Pieces(sent.clone(), size));
+            let (head, rest) = sent.split_at(size.min(3));
+            let pieces = Pieces(rest.to_vec(), size);
+            let mut mended = Intake::new(pieces, head.into()).for_http2(None);
             mended.read_to_end(&mut seen).await.unwrap();
             assert!(before.is_empty() || before == seen);
         }

@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
 /// Most bytes that wait to be sent on one connection.
 pub const BUFFER_BYTES_MAX: usize = 64 << 10;
@@ -42,6 +42,12 @@ pub struct Port<T>(Shared<T>);
 /// The task's side: ends the turns.
 #[derive(Debug)]
 pub struct Turns<T>(Shared<T>);
+
+impl<T> Clone for Turns<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
 
 type Shared<T> = Arc<Mutex<Outbox<T>>>;
 
@@ -86,6 +92,28 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Turns<T> {
             polled
         })
         .await
+    }
+
+    /// Sends what is left, then `words`, then reads until the other side closes as well: a socket
+    /// closed before takes back what was sent last. For a connection that is not driven any more.
+    pub async fn say_last(self, words: &[u8]) -> io::Result<()> {
+        let mut words = Some(words);
+        poll_fn(|cx| {
+            let mut outbox = lock(&self.0);
+            // A full buffer may end within a frame: then there is nothing more to say.
+            if let Some(words) = words.take()
+                && outbox.out.len() < BUFFER_BYTES_MAX
+            {
+                outbox.out.extend_from_slice(words);
+            }
+            ready!(outbox.poll_drain(cx))?;
+            Pin::new(&mut outbox.io).poll_shutdown(cx)
+        })
+        .await?;
+        let mut port = Port(self.0);
+        let mut ignored = [0; 1 << 10];
+        while port.read(&mut ignored).await? > 0 {}
+        Ok(())
     }
 }
 

@@ -7,12 +7,11 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use futures_util::future::Either;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Request, Response};
@@ -20,16 +19,17 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tonic::body::Body;
 
 use super::IoThreads;
-use super::authority::Mended;
 use super::capacity::CONNECTIONS_MAX;
 use super::exit::{Ending, Exit};
 use super::flush::deferred;
+use super::intake::Intake;
+use super::pings::{Pings, Presence};
 use crate::cli::Url;
 use crate::gateway::Gateway;
 use crate::http::Pages;
@@ -38,6 +38,8 @@ use crate::http::Pages;
 const PREFACE_START: &[u8] = b"PRI";
 /// How long a client may take to say something.
 const SILENCE_MAX: Duration = Duration::from_secs(300);
+/// How long a client may take to hear that its connection is closed.
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
 /// How long an accept loop rests when the system has no descriptor left.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
 
@@ -50,15 +52,18 @@ pub struct Http2 {
     pub keepalive_interval: Duration,
     /// How long it may take to answer.
     pub keepalive_timeout: Duration,
+    /// How often it may ask us; nothing to let it ask as often as it likes.
+    pub keepalive_min_time: Option<Duration>,
 }
 
 impl Http2 {
-    /// etcd's pace, and as many streams as said.
+    /// etcd's pace, as many streams as said, and any number of pings.
     pub const fn with_streams(streams_max: u32) -> Self {
         Self {
             streams_max,
             keepalive_interval: Duration::from_secs(7_200),
             keepalive_timeout: Duration::from_secs(20),
+            keepalive_min_time: None,
         }
     }
 }
@@ -211,7 +216,7 @@ where
         _ = stopped.wait_for(|is_over| *is_over) => return Ok(()),
         found = tokio::time::timeout(SILENCE_MAX, sniff(&mut io, &mut head)) => found??,
     };
-    let io = Reread { head, io };
+    let io = Intake::new(io, head);
     if is_http2 { serve_http2(io, port, stop).await } else { serve_http1(io, port, stop).await }
 }
 
@@ -228,7 +233,7 @@ async fn sniff<T: AsyncRead + Unpin>(io: &mut T, head: &mut BytesMut) -> io::Res
 }
 
 async fn serve_http2<T, G>(
-    io: Reread<T>,
+    io: Intake<T>,
     port: Arc<Port<G>>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
@@ -237,7 +242,10 @@ where
     G: Grpc,
 {
     let Some(grpc) = &port.grpc else { return Ok(()) };
-    let (io, turns) = deferred(Mended::new(io));
+    let presence = Arc::new(Presence::default());
+    let pings = port.http2.keepalive_min_time.map(|min| Pings::new(min, presence.clone()));
+    let (io, turns) = deferred(io.for_http2(pings));
+    let closing = turns.clone();
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
@@ -246,25 +254,36 @@ where
         .keep_alive_timeout(port.http2.keepalive_timeout)
         .auto_date_header(false);
     let until = stop.clone();
-    let answer = service_fn(|request| match is_grpc(&request) {
-        true => Either::Left(grpc.call(request)),
-        false => Either::Right(Box::pin(port.clone().answer(request, until.clone()))),
+    let answer = service_fn(|request| {
+        let call = presence.enter();
+        let answering = match is_grpc(&request) {
+            true => Either::Left(grpc.call(request)),
+            false => Either::Right(Box::pin(port.clone().answer(request, until.clone()))),
+        };
+        async move { answering.await.map(|answer| call.follow(answer)) }
     });
     let connection = builder.serve_connection(TokioIo::new(io), answer);
-    let serving = async move {
+    let serving = async {
         let mut connection = pin!(connection);
         tokio::select! {
             biased;
             _ = stop.wait_for(|is_over| *is_over) => connection.as_mut().graceful_shutdown(),
-            ended = connection.as_mut() => return ended,
+            () = presence.enough() => return None,
+            ended = connection.as_mut() => return Some(ended),
         }
-        connection.await
+        Some(connection.await)
     };
-    Ok(turns.drive(serving).await?)
+    match turns.drive(serving).await {
+        Some(ended) => Ok(ended?),
+        None => {
+            let goodbye = presence.goodbye();
+            Ok(tokio::time::timeout(GOODBYE_MAX, closing.say_last(&goodbye)).await??)
+        }
+    }
 }
 
 async fn serve_http1<T, G>(
-    io: Reread<T>,
+    io: Intake<T>,
     port: Arc<Port<G>>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
@@ -301,59 +320,6 @@ where
         }
     }
     Ok(())
-}
-
-/// A connection whose first bytes were read already.
-#[derive(Debug)]
-struct Reread<T> {
-    head: BytesMut,
-    io: T,
-}
-
-impl<T: AsyncRead + Unpin> AsyncRead for Reread<T> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.head.is_empty() {
-            return Pin::new(&mut self.io).poll_read(cx, buffer);
-        }
-        let taken = self.head.len().min(buffer.remaining());
-        buffer.put_slice(&self.head[..taken]);
-        self.head.advance(taken);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for Reread<T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
 }
 
 /// A service that answers nothing, for ports without gRPC.

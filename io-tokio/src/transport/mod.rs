@@ -18,8 +18,10 @@
 mod authority;
 mod exit;
 pub mod flush;
+mod intake;
 pub mod listen;
 pub mod peers;
+mod pings;
 mod threads;
 
 pub use exit::Exit;

@@ -312,6 +312,16 @@ impl Member {
         all[all.len().saturating_sub(lines)..].join("\n")
     }
 
+    /// Resident memory of its process, in bytes.
+    pub(crate) fn rss_bytes(&self) -> u64 {
+        let child = self.child.as_ref().expect("a running member");
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id()));
+        let status = status.expect("a process of ours");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+        let kib: String = line.chars().filter(char::is_ascii_digit).collect();
+        kib.parse::<u64>().expect("a number") << 10
+    }
+
     /// Sends a signal to its process.
     pub(crate) fn signal(&self, signal: Signal) {
         let child = self.child.as_ref().expect("a running member");

@@ -244,6 +244,7 @@ impl Fake {
     pub fn front(&self) -> Front {
         let limits = Limits {
             message_bytes_max: 4_096,
+            request_bytes_max: 2_048,
             election_timeout: Duration::from_millis(20),
             quota_backend_bytes: 1 << 31,
             txn_ops_max: 128,

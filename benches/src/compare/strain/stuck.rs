@@ -1,0 +1,73 @@
+//! Watchers that begin far behind and never read.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::behind::{Watching, watch_all};
+use super::puts::{Turns, fill, paced};
+use super::{beside, mib, peak_rss};
+use crate::Outcome;
+use crate::cli::StrainArgs;
+use crate::dial::Connection;
+use crate::servers::Group;
+
+/// How long streams have to fill before puts are measured.
+const SETTLING: Duration = Duration::from_secs(2);
+/// Streams on one connection.
+const STREAMS: usize = 10;
+
+pub(super) fn run(group: &Group, args: &StrainArgs) -> Outcome<Vec<String>> {
+    let addrs = &group.client_addrs;
+    fill(addrs, args.revisions)?;
+    let are_stuck = AtomicBool::new(false);
+    let stay = async |is_over: &AtomicBool| {
+        let opened = open_all(addrs[0], args.watchers).await;
+        // What is held for each of them is read and sent by then.
+        tokio::time::sleep(SETTLING).await;
+        are_stuck.store(true, Ordering::Relaxed);
+        let _held = opened?;
+        while !is_over.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(())
+    };
+    let (mut least, mut most) = (u64::MAX, 0);
+    let turns = Turns::take(
+        args.rounds,
+        || {
+            let (waits, peak) = peak_rss(group, || paced(addrs, args.window()))?;
+            least = least.min(peak);
+            Ok(waits)
+        },
+        || {
+            are_stuck.store(false, Ordering::Relaxed);
+            let measure = || {
+                while !are_stuck.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                paced(addrs, args.window())
+            };
+            let (waits, peak) = peak_rss(group, || beside(stay, measure))?;
+            most = most.max(peak);
+            Ok(waits)
+        },
+    )?;
+    let (before, more) = (mib(least), mib(most.saturating_sub(least)));
+    let each = more * 1024.0 / args.watchers as f64;
+    let what = format!("{} stuck watchers", args.watchers);
+    let memory = format!("memory {before:.0} MiB and {more:.0} more, {each:.0} KiB each");
+    Ok(vec![format!("{}   {memory}", turns.tell(&what))])
+}
+
+async fn open_all(addr: SocketAddr, watchers: usize) -> Outcome<Vec<Watching>> {
+    let mut opened = Vec::new();
+    let mut connection = Connection::open(addr).await?;
+    for number in 0..watchers {
+        if number % STREAMS == STREAMS - 1 {
+            connection = Connection::open(addr).await?;
+        }
+        opened.push(watch_all(connection.clone()).await?);
+    }
+    Ok(opened)
+}
