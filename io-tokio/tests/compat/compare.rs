@@ -1,0 +1,181 @@
+//! What legitimately differs between two servers is levelled here; the rest must be equal.
+
+use std::collections::BTreeMap;
+
+use prost::Message;
+use quorate_proto::etcdserverpb as pb;
+use quorate_proto::etcdserverpb::range_request::{SortOrder, SortTarget};
+use quorate_proto::etcdserverpb::request_op::Request;
+use quorate_proto::etcdserverpb::response_op::Response;
+use quorate_proto::mvccpb::{Event, KeyValue};
+
+use super::call::{Answer, Call, Method, Reply};
+use super::streams::{Heard, WatchName, at};
+
+/// Where etcd itself has no order, or no fixed answer, and why. Everything else is compared as it
+/// came.
+pub(crate) const LEVELLED: &[(&str, &str)] = &[
+    ("cluster and member ids, raft terms, log positions", "each cluster has its own"),
+    ("ids of leases the server picks", "they count up from the time of its start"),
+    ("order of LeaseLeases", "etcd sorts by what remains, which runs down while we ask"),
+    ("order of keys in LeaseTimeToLive", "etcd walks a hash map"),
+    ("seconds that remain of a lease", "time passes; a minute's worth is forgiven"),
+    ("keys that sort equal among more than 12", "etcd's sort is unstable from there on"),
+    ("order between the watches of a stream", "etcd walks a hash map; each has its own order"),
+    ("how a watch from the past is cut into responses", "etcd looks for such watches 10 times/s"),
+    ("sizes of the store, addresses of members", "not the same file, not the same port"),
+];
+
+/// From this many keys on, Go's sort does not keep the order of equals.
+const STABLE_MAX: i64 = 12;
+/// Seconds a script may have taken since a lease was granted.
+const RUN_DOWN_MAX: i64 = 60;
+
+/// Levels ids and terms; that there is one stays visible.
+pub(crate) fn level_header(header: &mut pb::ResponseHeader) {
+    header.cluster_id = header.cluster_id.min(1);
+    header.member_id = header.member_id.min(1);
+    header.raft_term = header.raft_term.min(1);
+}
+
+/// Levels an answer to `call`.
+pub(crate) fn level(call: &Call, answer: &mut Answer) {
+    let Ok(reply) = answer else { return };
+    if let Reply::Status(reply) = reply {
+        level_status(reply);
+    }
+    reply.header_mut().into_iter().for_each(level_header);
+    match reply {
+        Reply::Range(reply) => {
+            if let Ok(request) = pb::RangeRequest::decode(call.body.clone()) {
+                level_ties(&request, reply);
+            }
+        }
+        Reply::Txn(reply) => {
+            if let Ok(request) = pb::TxnRequest::decode(call.body.clone()) {
+                level_txn(&request, reply);
+            }
+        }
+        Reply::TimeToLive(reply) => {
+            if (0..=RUN_DOWN_MAX).contains(&reply.granted_ttl.saturating_sub(reply.ttl)) {
+                reply.ttl = reply.granted_ttl;
+            }
+            reply.keys.sort();
+        }
+        Reply::Leases(reply) => reply.leases.sort_by_key(|lease| lease.id),
+        Reply::Members(reply) => reply.members.iter_mut().for_each(level_member),
+        _ => {}
+    }
+}
+
+fn level_status(reply: &mut pb::StatusResponse) {
+    let header = reply.header.clone().unwrap_or_default();
+    reply.leader = u64::from(reply.leader == header.member_id);
+    reply.raft_term = u64::from(reply.raft_term == header.raft_term);
+    reply.raft_applied_index = u64::from(reply.raft_applied_index <= reply.raft_index);
+    reply.raft_index = reply.raft_index.min(1);
+    reply.db_size = reply.db_size.min(1);
+    reply.db_size_in_use = reply.db_size_in_use.min(1);
+}
+
+fn level_member(member: &mut pb::Member) {
+    member.id = member.id.min(1);
+    member.peer_ur_ls.iter_mut().chain(&mut member.client_ur_ls).for_each(|url| {
+        url.truncate("http://127.0.0.1:".len());
+    });
+}
+
+fn level_txn(request: &pb::TxnRequest, reply: &mut pb::TxnResponse) {
+    let branch = if reply.succeeded { &request.success } else { &request.failure };
+    for (op, response) in branch.iter().zip(&mut reply.responses) {
+        match (&op.request, &mut response.response) {
+            (Some(Request::RequestRange(request)), Some(Response::ResponseRange(reply))) => {
+                level_ties(request, reply);
+            }
+            (Some(Request::RequestTxn(request)), Some(Response::ResponseTxn(reply))) => {
+                level_txn(request, reply);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Keys that sort equal are put in the order of keys. The last of them, where a limit may have cut
+/// through equals, count by what they were sorted by.
+fn level_ties(request: &pb::RangeRequest, reply: &mut pb::RangeResponse) {
+    let target = SortTarget::try_from(request.sort_target).unwrap_or(SortTarget::Key);
+    if target == SortTarget::Key || reply.count <= STABLE_MAX {
+        return;
+    }
+    if target == SortTarget::Value && request.keys_only {
+        let kept = if reply.more { Vec::new() } else { core::mem::take(&mut reply.kvs) };
+        reply.kvs = kept;
+        reply.kvs.sort_by(|one, other| one.key.cmp(&other.key));
+        return;
+    }
+    let by = |kv: &KeyValue| match target {
+        SortTarget::Version => kv.version.to_be_bytes().to_vec(),
+        SortTarget::Create => kv.create_revision.to_be_bytes().to_vec(),
+        SortTarget::Mod => kv.mod_revision.to_be_bytes().to_vec(),
+        _ => kv.value.to_vec(),
+    };
+    let is_descending = request.sort_order == SortOrder::Descend as i32;
+    reply.kvs.sort_by(|one, other| {
+        let order = by(one).cmp(&by(other));
+        let order = if is_descending { order.reverse() } else { order };
+        order.then_with(|| one.key.cmp(&other.key))
+    });
+    let last = reply.kvs.last().map(by);
+    if reply.more {
+        reply.kvs.iter_mut().filter(|kv| Some(by(kv)) == last).for_each(|kv| {
+            *kv = KeyValue { value: by(kv).into(), ..KeyValue::default() };
+        });
+    }
+}
+
+/// What a watch was told: whole responses, or, if they could be cut anywhere, events by revision.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Told {
+    Whole(Vec<pb::WatchResponse>),
+    Joined { events: BTreeMap<i64, Vec<Event>>, canceled: Option<i64> },
+}
+
+/// All that was heard on a stream, levelled. `from_the_past` says of a watch whether it began
+/// before the revision it was created at.
+pub(crate) fn level_heard(
+    heard: Heard,
+    from_the_past: impl Fn(WatchName) -> bool,
+) -> (Heard, BTreeMap<WatchName, Told>) {
+    let mut heard = heard;
+    let told = core::mem::take(&mut heard.watches).into_iter().map(|(name, told)| {
+        let told = if from_the_past(name) { join(told) } else { Told::Whole(told) };
+        (name, told)
+    });
+    let told = told.collect();
+    (heard, told)
+}
+
+/// Events by revision; panics if a revision was split without saying so.
+fn join(told: Vec<pb::WatchResponse>) -> Told {
+    let mut events: BTreeMap<i64, Vec<Event>> = BTreeMap::new();
+    let mut canceled = None;
+    let mut is_part = false;
+    for response in told {
+        if response.canceled {
+            canceled = Some(response.compact_revision);
+        }
+        let first = response.events.first().map(at);
+        let is_split = first.is_some_and(|first| events.contains_key(&first)) && !is_part;
+        assert!(!is_split, "a revision was split: {first:?}");
+        is_part = response.fragment;
+        for event in response.events {
+            events.entry(at(&event)).or_default().push(event);
+        }
+    }
+    Told::Joined { events, canceled }
+}
+
+/// Whether a call is answered differently for a moment: asked again until both agree.
+pub(crate) fn may_settle(call: &Call) -> bool {
+    matches!(call.method, Method::Status | Method::HashKv)
+}

@@ -1,0 +1,431 @@
+//! One script from its beginning to its end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use prost::Message;
+use quorate_proto::etcdserverpb as pb;
+use quorate_proto::etcdserverpb::watch_request::RequestUnion;
+
+use super::call::{Answer, Call, Method, Reply};
+use super::compare::{self, Told, level, level_header};
+use super::differences::explain;
+use super::judge;
+use super::script::{Known, SENTINEL, Script, Step, WatchStep};
+use super::side::Side;
+use super::streams::{Heard, WatchName};
+
+/// Reads sent together at most.
+const TOGETHER_MAX: usize = 8;
+/// How long both may take to agree on what comes by itself.
+const SETTLE_MAX: Duration = Duration::from_secs(10);
+/// How long a lease that is ended at once lives for certain.
+const SHORT_LEASE: Duration = Duration::from_millis(1_500);
+/// The watch every stream has on the sentinel.
+const GUARD: i64 = 1 << 40;
+/// A watch that comes and goes.
+const VISITOR: i64 = GUARD + 1;
+
+/// A difference nobody knew of.
+pub(crate) struct Mismatch {
+    pub(crate) after: usize,
+    pub(crate) what: String,
+}
+
+/// What a run came to.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) operations: usize,
+    pub(crate) refusals: usize,
+    pub(crate) hashes: usize,
+    pub(crate) events: usize,
+    /// How often each known difference showed.
+    pub(crate) known: BTreeMap<&'static str, usize>,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.operations += other.operations;
+        self.refusals += other.refusals;
+        self.hashes += other.hashes;
+        self.events += other.events;
+        for (name, times) in other.known {
+            *self.known.entry(name).or_default() += times;
+        }
+    }
+}
+
+type Outcome<T> = Result<T, String>;
+
+struct Run {
+    /// The judge, then Quorate.
+    sides: [Side; 2],
+    known: Known,
+    tally: Tally,
+    guarded: i64,
+    /// Answers that both must have given, by stream.
+    answers: BTreeMap<u64, usize>,
+    /// Watches that began in the past: by stream.
+    past: BTreeSet<(u64, WatchName)>,
+    /// Whether one of them may still be catching up.
+    is_catching_up: bool,
+}
+
+/// Runs the script of `seed`.
+pub(crate) async fn run(judge: &Path, seed: u64, operations: usize) -> Result<Tally, Mismatch> {
+    let mut script = Script::new(seed);
+    let clusters = judge::start_both(judge, &script.flags());
+    let mut run = Run {
+        sides: [Side::new(&clusters[0]), Side::new(&clusters[1])],
+        known: Known { revision: 1, compacted: -1, streams: Vec::new() },
+        tally: Tally::default(),
+        guarded: 0,
+        answers: BTreeMap::new(),
+        past: BTreeSet::new(),
+        is_catching_up: false,
+    };
+    match run.carry_out(&mut script, operations).await {
+        Ok(()) => Ok(run.tally),
+        Err(what) => Err(Mismatch { after: run.tally.operations, what }),
+    }
+}
+
+impl Run {
+    async fn carry_out(&mut self, script: &mut Script, operations: usize) -> Outcome<()> {
+        let mut reads = Vec::new();
+        while self.tally.operations < operations {
+            self.known.streams = self.live_streams();
+            let step = script.next(&self.known);
+            self.tally.operations += 1;
+            match step {
+                Step::Call(call) if call.is_read() => {
+                    reads.push(call);
+                    if reads.len() >= TOGETHER_MAX {
+                        self.ask_together(&mut reads).await?;
+                    }
+                    continue;
+                }
+                step => {
+                    self.ask_together(&mut reads).await?;
+                    let told: String = format!("{step:?}").chars().take(4_000).collect();
+                    self.take(step).await.map_err(|what| format!("{told}\n{what}"))?;
+                }
+            }
+        }
+        self.ask_together(&mut reads).await?;
+        self.settle().await?;
+        self.sides[0].streams.numbers().into_iter().for_each(|stream| self.close(stream));
+        self.compare_all_hashes().await
+    }
+
+    fn live_streams(&self) -> Vec<(u64, Vec<i64>)> {
+        let streams = &self.sides[0].streams;
+        let live = |number| {
+            let ids = streams.look(number, Heard::live).unwrap_or_default();
+            (number, ids.into_iter().filter(|id| *id != GUARD).collect())
+        };
+        streams.numbers().into_iter().map(live).collect()
+    }
+
+    async fn take(&mut self, step: Step) -> Outcome<()> {
+        match step {
+            Step::Call(call) if call.method == Method::Compact => self.compact(call).await,
+            Step::Call(call) => self.ask(&call).await.map(|_| ()),
+            Step::ShortLease(grant) => self.lease_shortly(&grant).await,
+            Step::PickedLease(grant) => self.pick_lease(&grant).await,
+            Step::KeepAlive(ids) => self.keep_alive(&ids).await,
+            Step::Watch(step) => self.watch(step).await,
+        }
+    }
+
+    /// Asks both; the judge's answer, if they agree.
+    async fn ask(&mut self, call: &Call) -> Outcome<Answer> {
+        let answers = self.both(call).await;
+        self.judge(call, answers)
+    }
+
+    async fn ask_together(&mut self, reads: &mut Vec<Call>) -> Outcome<()> {
+        let reads = core::mem::take(reads);
+        let answers = join_all(reads.iter().map(|call| self.both(call))).await;
+        for (call, answers) in reads.iter().zip(answers) {
+            self.judge(call, answers).map_err(|what| format!("{call:?}\n{what}"))?;
+        }
+        Ok(())
+    }
+
+    async fn both(&self, call: &Call) -> [Answer; 2] {
+        let deadline = Instant::now() + SETTLE_MAX;
+        loop {
+            let [judge, ours] = &self.sides;
+            let (mut judge, mut ours) = tokio::join!(judge.call(call), ours.call(call));
+            level(call, &mut judge);
+            level(call, &mut ours);
+            let may_agree = compare::may_settle(call) && Instant::now() < deadline;
+            if judge == ours || !may_agree {
+                return [judge, ours];
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn judge(&mut self, call: &Call, [mut judge, ours]: [Answer; 2]) -> Outcome<Answer> {
+        if judge != ours {
+            let known = explain(call, &judge, &ours);
+            let name = known.ok_or_else(|| difference(&judge, &ours))?;
+            *self.tally.known.entry(name).or_default() += 1;
+        }
+        match &mut judge {
+            Ok(reply) => {
+                self.tally.hashes += usize::from(matches!(reply, Reply::HashKv(_)));
+                let revision = reply.header_mut().map_or(0, |header| header.revision);
+                self.known.revision = self.known.revision.max(revision);
+            }
+            Err(_) => self.tally.refusals += 1,
+        }
+        Ok(judge)
+    }
+
+    /// Compacts, and waits for the end of it: what `HashKV` tells depends on that.
+    async fn compact(&mut self, call: Call) -> Outcome<()> {
+        self.settle().await?;
+        if self.ask(&call).await?.is_ok() {
+            let request = pb::CompactionRequest::decode(call.body).map_err(|e| e.to_string())?;
+            self.known.compacted = request.revision;
+            if request.revision > 0 {
+                self.await_compaction(request.revision).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn await_compaction(&mut self, revision: i64) -> Outcome<()> {
+        let call = Call::new(Method::HashKv, &pb::HashKvRequest { revision });
+        let deadline = Instant::now() + SETTLE_MAX;
+        loop {
+            let is_over = |answer: &Answer| match answer {
+                Ok(Reply::HashKv(reply)) => reply.compact_revision != revision,
+                _ => true,
+            };
+            let [judge, ours] = self.both(&call).await;
+            if is_over(&judge) && is_over(&ours) || Instant::now() > deadline {
+                return self.judge(&call, [judge, ours]).map(|_| ());
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    async fn compare_all_hashes(&mut self) -> Outcome<()> {
+        let (compacted, now) = (self.known.compacted, self.known.revision);
+        for revision in [0, now, now - 1, compacted, compacted + 1, compacted - 1, now / 2] {
+            let call = Call::new(Method::HashKv, &pb::HashKvRequest { revision });
+            self.ask(&call).await.map_err(|what| format!("{call:?}\n{what}"))?;
+        }
+        Ok(())
+    }
+
+    async fn lease_shortly(&mut self, grant: &pb::LeaseGrantRequest) -> Outcome<()> {
+        let begin = Instant::now();
+        let answer = self.ask(&Call::new(Method::Grant, grant)).await?;
+        if answer.is_ok() {
+            let call = Call::new(Method::Revoke, &pb::LeaseRevokeRequest { id: grant.id });
+            let answers = self.both(&call).await;
+            // Later than this it may have run out on either side, or on both.
+            if begin.elapsed() < SHORT_LEASE {
+                self.judge(&call, answers)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn pick_lease(&mut self, grant: &pb::LeaseGrantRequest) -> Outcome<()> {
+        let call = Call::new(Method::Grant, grant);
+        let mut answers = self.both(&call).await;
+        for (side, answer) in self.sides.iter_mut().zip(&mut answers) {
+            if let Ok(Reply::Grant(reply)) = answer {
+                side.note_picked(reply);
+            }
+        }
+        self.judge(&call, answers).map(|_| ())
+    }
+
+    async fn keep_alive(&mut self, ids: &[i64]) -> Outcome<()> {
+        let [judge, ours] = &self.sides;
+        let (mut judge, mut ours) = tokio::join!(judge.keep_alive(ids), ours.keep_alive(ids));
+        for answers in judge.iter_mut().chain(&mut ours) {
+            answers.iter_mut().filter_map(|it| it.header.as_mut()).for_each(level_header);
+        }
+        if judge == ours { Ok(()) } else { Err(difference(&judge, &ours)) }
+    }
+}
+
+/// The place where two things begin to differ, in words.
+pub(crate) fn difference(judge: &impl Debug, ours: &impl Debug) -> String {
+    const BEFORE: usize = 300;
+    const AFTER: usize = 1_500;
+    let [judge, ours] = [format!("{judge:?}"), format!("{ours:?}")];
+    let same = judge.chars().zip(ours.chars()).take_while(|(one, other)| one == other).count();
+    let from = same.saturating_sub(BEFORE);
+    let part = |text: &str| text.chars().skip(from).take(BEFORE + AFTER).collect::<String>();
+    format!("etcd:    {}\nquorate: {}", part(&judge), part(&ours))
+}
+
+/// How watches are followed.
+impl Run {
+    async fn watch(&mut self, step: WatchStep) -> Outcome<()> {
+        match step {
+            WatchStep::Open(stream) => self.open(stream).await,
+            WatchStep::Create(stream, request) => self.create(stream, request).await,
+            WatchStep::Cancel(stream, id) => {
+                self.settle().await?;
+                let is_live =
+                    self.sides[0].streams.look(stream, |heard| heard.live().contains(&id));
+                let request = pb::WatchCancelRequest { watch_id: id };
+                self.send(stream, Some(RequestUnion::CancelRequest(request))).await;
+                self.answered(stream, usize::from(is_live == Some(true))).await
+            }
+            WatchStep::Progress(stream) => {
+                self.settle().await?;
+                let request = pb::WatchProgressRequest {};
+                self.send(stream, Some(RequestUnion::ProgressRequest(request))).await;
+                self.visit(stream, 0).await?;
+                self.settle().await
+            }
+            WatchStep::Nothing(stream) => {
+                self.send(stream, None).await;
+                self.visit(stream, 0).await
+            }
+            WatchStep::Close(stream) => {
+                self.settle().await?;
+                self.close(stream);
+                Ok(())
+            }
+            WatchStep::Lonely(request) => self.ask_too_early(request).await,
+        }
+    }
+
+    async fn open(&mut self, stream: u64) -> Outcome<()> {
+        self.sides.iter_mut().for_each(|side| side.open(stream));
+        self.create(stream, on_sentinel(GUARD, 0)).await
+    }
+
+    fn close(&mut self, stream: u64) {
+        let heard = self.sides[0].streams.look(stream, Heard::events);
+        self.tally.events += heard.unwrap_or_default();
+        self.sides.iter_mut().for_each(|side| side.streams.close(stream));
+        self.past.retain(|(of, _)| *of != stream);
+        self.answers.remove(&stream);
+    }
+
+    async fn create(&mut self, stream: u64, request: pb::WatchCreateRequest) -> Outcome<()> {
+        let is_past = (1..=self.known.revision).contains(&request.start_revision);
+        self.send(stream, Some(RequestUnion::CreateRequest(request))).await;
+        self.answered(stream, 1).await?;
+        let name = self.sides[0].streams.look(stream, Heard::newest).flatten();
+        if let (Some(name), true) = (name, is_past) {
+            self.past.insert((stream, name));
+            self.is_catching_up = true;
+        }
+        Ok(())
+    }
+
+    async fn send(&self, stream: u64, request: Option<RequestUnion>) {
+        for side in &self.sides {
+            side.streams.send(stream, request.clone()).await;
+        }
+    }
+
+    /// Waits for so many more answers than were there when the step began, and compares them.
+    async fn answered(&mut self, stream: u64, more: usize) -> Outcome<()> {
+        let wanted = self.answers.entry(stream).or_default();
+        *wanted += more;
+        let wanted = *wanted;
+        let enough = |side: &Side| {
+            side.streams.look(stream, |heard| heard.answers.len() >= wanted).unwrap_or_default()
+        };
+        self.wait(enough).await;
+        let [judge, ours] = [0, 1].map(|n| self.sides[n].streams.heard(stream));
+        let (judge, ours) = ((judge.answers, judge.end), (ours.answers, ours.end));
+        if judge == ours { Ok(()) } else { Err(difference(&judge, &ours)) }
+    }
+
+    /// A watch that comes and goes: what was sent before it has been looked at.
+    async fn visit(&mut self, stream: u64, from: i64) -> Outcome<()> {
+        self.create(stream, on_sentinel(VISITOR, from)).await?;
+        if from > 0 {
+            self.wait(|side| side.heard_of(stream, VISITOR, from)).await;
+        }
+        let request = pb::WatchCancelRequest { watch_id: VISITOR };
+        self.send(stream, Some(RequestUnion::CancelRequest(request))).await;
+        self.answered(stream, 1).await
+    }
+
+    /// Waits until all watches have been told everything, and compares what they were told.
+    async fn settle(&mut self) -> Outcome<()> {
+        let streams = self.sides[0].streams.numbers();
+        if streams.is_empty() {
+            return Ok(());
+        }
+        self.guarded += 1;
+        let (key, value) = (SENTINEL.into(), self.guarded.to_string().into());
+        let put = pb::PutRequest { key, value, ..Default::default() };
+        let put = self.ask(&Call::new(Method::Put, &put)).await?;
+        put.map_err(|refused| format!("the sentinel cannot be put: {refused:?}"))?;
+        let revision = self.known.revision;
+        if core::mem::take(&mut self.is_catching_up) {
+            for stream in &streams {
+                self.visit(*stream, revision).await?;
+            }
+            self.is_catching_up = false;
+        }
+        for stream in streams {
+            self.wait(|side| side.heard_of(stream, GUARD, revision)).await;
+            self.compare_heard(stream).await?;
+        }
+        Ok(())
+    }
+
+    async fn compare_heard(&mut self, stream: u64) -> Outcome<()> {
+        let deadline = Instant::now() + SETTLE_MAX;
+        loop {
+            let [judge, ours] = [0, 1].map(|n| self.heard(n, stream));
+            if judge == ours {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(difference(&judge, &ours));
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    fn heard(&self, side: usize, stream: u64) -> (Heard, BTreeMap<WatchName, Told>) {
+        let heard = self.sides[side].streams.heard(stream);
+        compare::level_heard(heard, |name| self.past.contains(&(stream, name)))
+    }
+
+    async fn ask_too_early(&mut self, request: pb::WatchCreateRequest) -> Outcome<()> {
+        const STREAM: u64 = 0;
+        self.sides.iter_mut().for_each(|side| side.open(STREAM));
+        let wish = RequestUnion::ProgressRequest(pb::WatchProgressRequest {});
+        self.send(STREAM, Some(wish)).await;
+        self.create(STREAM, request).await?;
+        self.create(STREAM, on_sentinel(GUARD, 0)).await?;
+        self.settle().await?;
+        self.close(STREAM);
+        Ok(())
+    }
+
+    async fn wait(&self, is_enough: impl Fn(&Side) -> bool) {
+        let deadline = Instant::now() + SETTLE_MAX;
+        while !self.sides.iter().all(&is_enough) && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+fn on_sentinel(watch_id: i64, start_revision: i64) -> pb::WatchCreateRequest {
+    pb::WatchCreateRequest { key: SENTINEL.into(), watch_id, start_revision, ..Default::default() }
+}
