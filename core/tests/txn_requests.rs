@@ -383,7 +383,7 @@ fn a_refused_transaction_leaves_no_trace() {
         (vec![at(-1)], Refusal::Compacted),
         (vec![ignoring("x")], Refusal::KeyNotFound),
         (vec![leased(8)], Refusal::LeaseNotFound),
-        (vec![both], Refusal::KeyNotFound),
+        (vec![both], Refusal::LeaseNotFound),
         (vec![op(hidden)], Refusal::FutureRev),
         // `b` is there when the transaction is checked, and gone when the put comes to it.
         (vec![op(delete("B", "\0")), ignoring("b")], Refusal::KeyNotFound),

@@ -23,6 +23,7 @@ pub(crate) const LEVELLED: &[(&str, &str)] = &[
     ("keys that sort equal among more than 12", "etcd's sort is unstable from there on"),
     ("order between the watches of a stream", "etcd walks a hash map; each has its own order"),
     ("how a watch from the past is cut into responses", "etcd looks for such watches 10 times/s"),
+    ("spaces in the words of an alarm", "Go's protobuf doubles them in some of its builds"),
     ("sizes of the store, addresses of members", "not the same file, not the same port"),
 ];
 
@@ -76,6 +77,9 @@ fn level_status(reply: &mut pb::StatusResponse) {
     reply.raft_index = reply.raft_index.min(1);
     reply.db_size = reply.db_size.min(1);
     reply.db_size_in_use = reply.db_size_in_use.min(1);
+    for error in &mut reply.errors {
+        *error = error.replace("  ", " ");
+    }
 }
 
 fn level_member(member: &mut pb::Member) {

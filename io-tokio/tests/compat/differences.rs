@@ -12,8 +12,14 @@ pub(crate) struct Difference {
 }
 
 /// All of them.
-pub(crate) const DIFFERENCES: &[Difference] =
-    &[Difference { name: "Words about a body that is no message", explains: is_no_message }];
+pub(crate) const DIFFERENCES: &[Difference] = &[
+    Difference { name: "Words about a body that is no message", explains: is_no_message },
+    Difference { name: "A known field of another wire type", explains: is_of_another_type },
+    Difference { name: LATE_PROGRESS, explains: |_, _, _| false },
+];
+
+/// Shows on streams, not in answers.
+pub(crate) const LATE_PROGRESS: &str = "Progress that cannot be told at once";
 
 /// The difference these answers show, if it is a known one.
 pub(crate) fn explain(call: &Call, judge: &Answer, ours: &Answer) -> Option<&'static str> {
@@ -28,4 +34,9 @@ fn is_no_message(_: &Call, judge: &Answer, ours: &Answer) -> bool {
         }
         _ => false,
     }
+}
+
+fn is_of_another_type(call: &Call, judge: &Answer, ours: &Answer) -> bool {
+    let is_seen = matches!(ours, Err((Code::Internal, text)) if text.contains("invalid wire type"));
+    call.is_read() && is_seen && judge != ours
 }

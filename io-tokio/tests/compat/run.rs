@@ -12,7 +12,7 @@ use quorate_proto::etcdserverpb::watch_request::RequestUnion;
 
 use super::call::{Answer, Call, Method, Reply};
 use super::compare::{self, Told, level, level_header};
-use super::differences::explain;
+use super::differences::{LATE_PROGRESS, explain};
 use super::judge;
 use super::script::{Known, SENTINEL, Script, Step, WatchStep};
 use super::side::Side;
@@ -68,6 +68,8 @@ struct Run {
     guarded: i64,
     /// Answers that both must have given, by stream.
     answers: BTreeMap<u64, usize>,
+    /// Progress requests the judge did not answer, by stream.
+    unanswered: BTreeMap<u64, usize>,
     /// Watches that began in the past: by stream.
     past: BTreeSet<(u64, WatchName)>,
     /// Whether one of them may still be catching up.
@@ -84,6 +86,7 @@ pub(crate) async fn run(judge: &Path, seed: u64, operations: usize) -> Result<Ta
         tally: Tally::default(),
         guarded: 0,
         answers: BTreeMap::new(),
+        unanswered: BTreeMap::new(),
         past: BTreeSet::new(),
         is_catching_up: false,
     };
@@ -141,8 +144,8 @@ impl Run {
         }
     }
 
-    /// Asks both; the judge's answer, if they agree.
-    async fn ask(&mut self, call: &Call) -> Outcome<Answer> {
+    /// Asks both; if they agree, whether they did as they were asked.
+    async fn ask(&mut self, call: &Call) -> Outcome<bool> {
         let answers = self.both(call).await;
         self.judge(call, answers)
     }
@@ -171,7 +174,7 @@ impl Run {
         }
     }
 
-    fn judge(&mut self, call: &Call, [mut judge, ours]: [Answer; 2]) -> Outcome<Answer> {
+    fn judge(&mut self, call: &Call, [mut judge, ours]: [Answer; 2]) -> Outcome<bool> {
         if judge != ours {
             let known = explain(call, &judge, &ours);
             let name = known.ok_or_else(|| difference(&judge, &ours))?;
@@ -185,13 +188,13 @@ impl Run {
             }
             Err(_) => self.tally.refusals += 1,
         }
-        Ok(judge)
+        Ok(judge.is_ok())
     }
 
     /// Compacts, and waits for the end of it: what `HashKV` tells depends on that.
     async fn compact(&mut self, call: Call) -> Outcome<()> {
         self.settle().await?;
-        if self.ask(&call).await?.is_ok() {
+        if self.ask(&call).await? {
             let request = pb::CompactionRequest::decode(call.body).map_err(|e| e.to_string())?;
             self.known.compacted = request.revision;
             if request.revision > 0 {
@@ -228,8 +231,7 @@ impl Run {
 
     async fn lease_shortly(&mut self, grant: &pb::LeaseGrantRequest) -> Outcome<()> {
         let begin = Instant::now();
-        let answer = self.ask(&Call::new(Method::Grant, grant)).await?;
-        if answer.is_ok() {
+        if self.ask(&Call::new(Method::Grant, grant)).await? {
             let call = Call::new(Method::Revoke, &pb::LeaseRevokeRequest { id: grant.id });
             let answers = self.both(&call).await;
             // Later than this it may have run out on either side, or on both.
@@ -286,13 +288,7 @@ impl Run {
                 self.send(stream, Some(RequestUnion::CancelRequest(request))).await;
                 self.answered(stream, usize::from(is_live == Some(true))).await
             }
-            WatchStep::Progress(stream) => {
-                self.settle().await?;
-                let request = pb::WatchProgressRequest {};
-                self.send(stream, Some(RequestUnion::ProgressRequest(request))).await;
-                self.visit(stream, 0).await?;
-                self.settle().await
-            }
+            WatchStep::Progress(stream) => self.ask_for_progress(stream).await,
             WatchStep::Nothing(stream) => {
                 self.send(stream, None).await;
                 self.visit(stream, 0).await
@@ -312,8 +308,11 @@ impl Run {
     }
 
     fn close(&mut self, stream: u64) {
-        let heard = self.sides[0].streams.look(stream, Heard::events);
-        self.tally.events += heard.unwrap_or_default();
+        let [judge, ours] = [0, 1].map(|n| self.sides[n].streams.heard(stream));
+        self.tally.events += judge.events();
+        let late = ours.progress.len().saturating_sub(judge.progress.len());
+        *self.tally.known.entry(LATE_PROGRESS).or_default() += late;
+        self.unanswered.remove(&stream);
         self.sides.iter_mut().for_each(|side| side.streams.close(stream));
         self.past.retain(|(of, _)| *of != stream);
         self.answers.remove(&stream);
@@ -371,8 +370,7 @@ impl Run {
         self.guarded += 1;
         let (key, value) = (SENTINEL.into(), self.guarded.to_string().into());
         let put = pb::PutRequest { key, value, ..Default::default() };
-        let put = self.ask(&Call::new(Method::Put, &put)).await?;
-        put.map_err(|refused| format!("the sentinel cannot be put: {refused:?}"))?;
+        self.ask(&Call::new(Method::Put, &put)).await?;
         let revision = self.known.revision;
         if core::mem::take(&mut self.is_catching_up) {
             for stream in &streams {
@@ -390,7 +388,9 @@ impl Run {
     async fn compare_heard(&mut self, stream: u64) -> Outcome<()> {
         let deadline = Instant::now() + SETTLE_MAX;
         loop {
-            let [judge, ours] = [0, 1].map(|n| self.heard(n, stream));
+            let [judge, mut ours] = [0, 1].map(|n| self.heard(n, stream));
+            let late_max = self.unanswered.get(&stream).copied().unwrap_or_default();
+            ours.0.forgive_late_progress(&judge.0, late_max);
             if judge == ours {
                 return Ok(());
             }
@@ -404,6 +404,21 @@ impl Run {
     fn heard(&self, side: usize, stream: u64) -> (Heard, BTreeMap<WatchName, Told>) {
         let heard = self.sides[side].streams.heard(stream);
         compare::level_heard(heard, |name| self.past.contains(&(stream, name)))
+    }
+
+    async fn ask_for_progress(&mut self, stream: u64) -> Outcome<()> {
+        self.settle().await?;
+        let told = |run: &Self| run.sides[0].streams.look(stream, |heard| heard.progress.len());
+        let before = told(self);
+        *self.unanswered.entry(stream).or_default() += 1;
+        let request = pb::WatchProgressRequest {};
+        self.send(stream, Some(RequestUnion::ProgressRequest(request))).await;
+        self.visit(stream, 0).await?;
+        self.settle().await?;
+        if told(self) > before {
+            *self.unanswered.entry(stream).or_default() -= 1;
+        }
+        Ok(())
     }
 
     async fn ask_too_early(&mut self, request: pb::WatchCreateRequest) -> Outcome<()> {

@@ -39,14 +39,13 @@ impl Heard {
     fn take_in(&mut self, mut response: pb::WatchResponse) {
         response.header.iter_mut().for_each(level_header);
         let id = response.watch_id;
-        let is_answer =
-            response.created || (response.canceled && response.compact_revision == 0);
+        let is_answer = response.created || (response.canceled && response.compact_revision == 0);
         if is_answer {
             if response.created && !response.canceled {
                 *self.created.entry(id).or_default() += 1;
             }
             self.answers.push(response);
-        } else if id == -1 {
+        } else if id == -1 && response.events.is_empty() && !response.canceled {
             self.progress.push(response);
         } else {
             let before = self.created.get(&id).copied().unwrap_or_default();
@@ -72,6 +71,18 @@ impl Heard {
         let answer = self.answers.last().filter(|answer| answer.created && !answer.canceled)?;
         let id = answer.watch_id;
         Some((id, self.created.get(&id).copied().unwrap_or_default()))
+    }
+
+    /// Takes out progress that `judge` was never told, so many times at most.
+    pub(crate) fn forgive_late_progress(&mut self, judge: &Self, times_max: usize) {
+        let mut expected = judge.progress.iter().peekable();
+        let mut left = times_max;
+        self.progress.retain(|told| {
+            let is_expected = expected.next_if(|next| *next == told).is_some();
+            let is_kept = is_expected || left == 0;
+            left -= usize::from(!is_kept);
+            is_kept
+        });
     }
 
     /// How many events there were.

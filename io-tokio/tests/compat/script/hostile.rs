@@ -19,24 +19,25 @@ impl Script {
             }
             _ => Call::new(Method::Txn, &self.any_txn(known)),
         };
-        Call { body: self.deform(&call.body), ..call }
+        Call { body: self.deform(&call.body, call.is_read()), ..call }
     }
 
-    fn deform(&mut self, body: &Bytes) -> Bytes {
+    /// What only one of the two may take for a message is not done to requests that write.
+    fn deform(&mut self, body: &Bytes, is_read: bool) -> Bytes {
         let mut deformed = BytesMut::from(body.as_ref());
-        match self.luck.below(12) {
+        match self.luck.below(if is_read { 12 } else { 9 }) {
             0..=2 => self.append_unknown(&mut deformed),
             3 => deformed.truncate(self.luck.below(body.len() + 1)),
             4 => self.append_group(&mut deformed),
-            // A field that every one of these requests has as bytes or a number, as 8 bytes.
-            5 => deformed.put_slice(&[0x09, 1, 2, 3, 4, 5, 6, 7, 8]),
+            5 => deformed.put_slice(body),
+            // Field number 0; a number without an end; types that are none; an end of no group.
+            6 => deformed.put_slice(&[0x00, 0x01]),
+            7 => deformed.put_slice(&[0xf8, 0x07, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
+            8 => deformed.put_u8(*self.luck.pick(&[0x0e, 0x0f, 0x0c])),
+            // The first field, which all of these have as bytes or a number, as 8 bytes.
+            9 => deformed.put_slice(&[0x09, 1, 2, 3, 4, 5, 6, 7, 8]),
             // As a number.
-            6 => deformed.put_slice(&[0x08, 0x61]),
-            7 => deformed.put_slice(body),
-            // Field number 0; a number of 11 bytes; a type that is none; an end without a group.
-            8 => deformed.put_slice(&[0x00, 0x01]),
-            9 => deformed.put_slice(&[0xf8, 0x07, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
-            10 => deformed.put_u8(*self.luck.pick(&[0x0e, 0x0f, 0x0c])),
+            10 => deformed.put_slice(&[0x08, 0x61]),
             _ => self.flip(&mut deformed),
         }
         deformed.freeze()

@@ -167,8 +167,22 @@ impl Script {
     /// A key: nearly always one of few, so that requests meet.
     fn key(&mut self) -> Bytes {
         const KEYS: [&[u8]; 16] = [
-            b"a", b"a", b"b", b"c", b"d", b"a/1", b"a/2", b"a\x00", b"b\xff", b"\x00", b"\xff",
-            b"\xff\xff", b"\x00\x00", b"\x80", b"z", b"\xc3\xa9",
+            b"a",
+            b"a",
+            b"b",
+            b"c",
+            b"d",
+            b"a/1",
+            b"a/2",
+            b"a\x00",
+            b"b\xff",
+            b"\x00",
+            b"\xff",
+            b"\xff\xff",
+            b"\x00\x00",
+            b"\x80",
+            b"z",
+            b"\xc3\xa9",
         ];
         match self.luck.below(100) {
             0 => Bytes::new(),

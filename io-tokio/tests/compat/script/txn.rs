@@ -23,7 +23,11 @@ impl Script {
             return self.deep_txn();
         }
         let taste = if self.luck.one_in(4) { Taste::Reads } else { Taste::Mixed };
-        self.txn(known, taste, 3)
+        let mut txn = self.txn(known, taste, 3);
+        if deletes(&txn) {
+            keep_nothing(&mut txn);
+        }
+        txn
     }
 
     fn txn(&mut self, known: &Known, taste: Taste, depth: usize) -> pb::TxnRequest {
@@ -68,11 +72,8 @@ impl Script {
     }
 
     fn compare(&mut self, known: &Known) -> pb::Compare {
-        let (key, range_end) = if self.luck.one_in(4) {
-            self.span()
-        } else {
-            (self.key(), Bytes::new())
-        };
+        let (key, range_end) =
+            if self.luck.one_in(4) { self.span() } else { (self.key(), Bytes::new()) };
         let target = self.luck.below(5);
         // Now and then a union of another kind, or none.
         let kind = if self.luck.one_in(12) { self.luck.below(6) } else { target };
@@ -144,5 +145,31 @@ impl Script {
             txn = pb::TxnRequest { success: vec![op], ..Default::default() };
         }
         txn
+    }
+}
+
+fn ops(txn: &pb::TxnRequest) -> impl Iterator<Item = &pb::RequestOp> {
+    txn.success.iter().chain(&txn.failure)
+}
+
+fn deletes(txn: &pb::TxnRequest) -> bool {
+    ops(txn).any(|op| match &op.request {
+        Some(Request::RequestDeleteRange(_)) => true,
+        Some(Request::RequestTxn(nested)) => deletes(nested),
+        _ => false,
+    })
+}
+
+/// etcd ends with a panic when a put is to keep the value of a key that is deleted before it in
+/// the same transaction: nothing is asked that could come to that.
+fn keep_nothing(txn: &mut pb::TxnRequest) {
+    for op in txn.success.iter_mut().chain(&mut txn.failure) {
+        match &mut op.request {
+            Some(Request::RequestPut(put)) => {
+                (put.ignore_value, put.ignore_lease) = (false, false);
+            }
+            Some(Request::RequestTxn(nested)) => keep_nothing(nested),
+            _ => {}
+        }
     }
 }
