@@ -161,6 +161,30 @@ async fn a_watch_outlives_its_clients_half_close() {
     assert!(matches!(closed, Ok(Some(Call::Close(on))) if on == stream));
 }
 
+/// How a watch stream ends on which this is sent.
+async fn end_of_watch(served: &Served, message: impl prost::Message + 'static) -> (Code, String) {
+    let mut grpc = tonic::client::Grpc::new(dial(served).await);
+    grpc.ready().await.unwrap();
+    let path = http::uri::PathAndQuery::from_static("/etcdserverpb.Watch/Watch");
+    let codec = tonic_prost::ProstCodec::<_, pb::WatchResponse>::default();
+    let sent = tonic::Request::new(tokio_stream::once(message));
+    let mut answers = grpc.streaming(sent, path, codec).await.unwrap().into_inner();
+    let end = answers.message().await.unwrap_err();
+    (end.code(), end.message().to_owned())
+}
+
+#[tokio::test]
+async fn a_watch_ends_at_what_is_no_message_and_says_so() {
+    let fake = Fake::new(leading());
+    let served = served(&fake);
+    assert_eq!(end_of_watch(&served, put("x")).await.0, Code::Internal);
+    let large = (
+        Code::ResourceExhausted,
+        "grpc: received message larger than max (5003 vs. 4096)".to_owned(),
+    );
+    assert_eq!(end_of_watch(&served, put(vec![b'x'; 5_000])).await, large);
+}
+
 #[tokio::test]
 async fn a_watch_that_needs_a_leader_ends_without_one() {
     let mut fake = Fake::new(leading());

@@ -7,7 +7,7 @@ use quorate_proto::etcdserverpb::lease_server::Lease;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::gate::{leader_lost, requires_leader};
-use super::status::status;
+use super::status::{message_status, status};
 use super::{Answers, Front, ask};
 use crate::metrics::Calls;
 
@@ -76,7 +76,7 @@ impl Beats {
         let method = Calls::find("/etcdserverpb.Lease/LeaseKeepAlive");
         let message = tokio::select! {
             biased;
-            message = self.messages.message() => message?,
+            message = self.messages.message() => message.map_err(message_status)?,
             () = leader_lost(&self.front, self.must_have_leader) => {
                 return Err(status(Refusal::NoLeader));
             }

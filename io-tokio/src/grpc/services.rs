@@ -26,7 +26,7 @@ use tower_service::Service;
 
 use super::Front;
 use super::gate::Gate;
-use super::status::status;
+use super::status::{message_status, status};
 use crate::metrics::{Calls, Kind, METHODS};
 
 /// All services of the client port; cloning is cheap.
@@ -46,9 +46,6 @@ struct Inner {
     election: ElectionServer<Front>,
     health: HealthServer<Front>,
 }
-
-/// How the transport begins to say that a message is too large.
-const TOO_LARGE: &str = "Error, decoded message length too large: ";
 
 type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
@@ -177,22 +174,14 @@ impl Tally {
     }
 }
 
-/// The transport's own refusal of a large message, in the code and words of etcd's transport.
+/// The transport's own refusal of a message, as etcd's transport would have it.
 fn with_gos_words(mut answer: Response<Body>) -> Response<Body> {
-    if code_of(answer.headers()) != Some(Code::OutOfRange) {
-        return answer;
+    if code_of(answer.headers()) == Some(Code::OutOfRange)
+        && let Some(status) = Status::from_header_map(answer.headers())
+    {
+        // Where this one was, another is.
+        let _ = message_status(status).add_header(answer.headers_mut());
     }
-    let Some(status) = Status::from_header_map(answer.headers()) else { return answer };
-    let Some(numbers) = status.message().strip_prefix(TOO_LARGE) else { return answer };
-    let mut numbers = numbers
-        .split(|c: char| !c.is_ascii_digit())
-        .filter(|word| !word.is_empty())
-        .map(str::to_owned);
-    let (found, limit) = (numbers.next(), numbers.next());
-    let (Some(found), Some(limit)) = (found, limit) else { return answer };
-    let text = format!("grpc: received message larger than max ({found} vs. {limit})");
-    // Digits and plain words are a header's value in any case.
-    let _ = Status::resource_exhausted(text).add_header(answer.headers_mut());
     answer
 }
 

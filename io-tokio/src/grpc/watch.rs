@@ -8,10 +8,10 @@ use quorate_proto::etcdserverpb as pb;
 use quorate_proto::etcdserverpb::watch_server::Watch;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::gate::{leader_lost, requires_leader};
-use super::status::status;
+use super::status::{message_status, status};
 use super::{Answers, Front};
 use crate::driver::WatchStream;
 use crate::metrics::Calls;
@@ -39,11 +39,11 @@ impl Watch for Front {
             let end = tokio::select! {
                 biased;
                 end = pump(&front, messages, stream, &frames) => end,
-                () = leader_lost(&front, must_have_leader) => Some(Refusal::NoLeader),
+                () = leader_lost(&front, must_have_leader) => Some(status(Refusal::NoLeader)),
             };
-            if let Some(refusal) = end {
+            if let Some(end) = end {
                 // The client may have gone meanwhile.
-                let _ = frames.send(Err(status(refusal))).await;
+                let _ = frames.send(Err(end)).await;
             }
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(sent))))
@@ -56,7 +56,7 @@ async fn pump(
     mut messages: Streaming<pb::WatchRequest>,
     mut stream: WatchStream,
     frames: &Frames,
-) -> Option<Refusal> {
+) -> Option<Status> {
     let method = Calls::find("/etcdserverpb.Watch/Watch");
     let mut is_receiving = true;
     loop {
@@ -66,11 +66,14 @@ async fn pump(
                 Ok(Some(message)) => {
                     method.inspect(|method| front.metrics.calls.received(*method));
                     if let Err(refusal) = stream.send(message) {
-                        return Some(refusal);
+                        return Some(status(refusal));
                     }
                 }
                 Ok(None) => is_receiving = false,
-                Err(_) => return Some(Refusal::WatchCanceled),
+                Err(end) if end.code() == Code::Cancelled => {
+                    return Some(status(Refusal::WatchCanceled));
+                }
+                Err(end) => return Some(message_status(end)),
             },
             frame = next_frame(&mut stream, frames) => match frame {
                 Next::Frame(permit, frame) => {
@@ -78,7 +81,7 @@ async fn pump(
                     permit.send(Ok(frame));
                 }
                 Next::ClientGone => return None,
-                Next::CoreGone => return Some(Refusal::Stopped),
+                Next::CoreGone => return Some(status(Refusal::Stopped)),
             },
         }
     }

@@ -35,13 +35,20 @@ fn is_new_enough(program: &Path) -> bool {
     }
 }
 
-/// Judge and Quorate, in this order, started with the same flags and serving.
+/// Judge and Quorate, in this order, started with the same flags and serving. As for all tests of
+/// processes, `QUORATE_ACCEPT_SERVER` names another server in Quorate's place.
 pub(crate) fn start_both(judge: &Path, flags: &[String]) -> [Cluster; 2] {
     let options = Options { flags: flags.to_vec() };
     let mut both = [Cluster::prepare(1, &options), Cluster::prepare(1, &options)];
     both[0].members[0].program = judge.to_owned();
-    both[1].members[0].program = env!("CARGO_BIN_EXE_quorate").into();
     both.iter_mut().for_each(|cluster| cluster.members[0].spawn());
     both.iter_mut().for_each(|cluster| cluster.members[0].wait_until_ready());
     both
+}
+
+/// Ends both as a power cut would and starts them again.
+pub(crate) fn restart_both(both: &mut [Cluster; 2]) {
+    both.iter_mut().for_each(|cluster| cluster.members[0].kill());
+    both.iter_mut().for_each(|cluster| cluster.members[0].spawn());
+    both.iter_mut().for_each(|cluster| cluster.members[0].wait_until_ready());
 }

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_util::future::join_all;
 use prost::Message;
 use quorate_proto::etcdserverpb as pb;
@@ -17,6 +18,7 @@ use super::judge;
 use super::script::{Known, SENTINEL, Script, Step, WatchStep};
 use super::side::Side;
 use super::streams::{Heard, WatchName};
+use crate::accept::Cluster;
 
 /// Reads sent together at most.
 const TOGETHER_MAX: usize = 8;
@@ -39,9 +41,10 @@ pub(crate) struct Mismatch {
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) operations: usize,
-    pub(crate) refusals: usize,
     pub(crate) hashes: usize,
     pub(crate) events: usize,
+    /// How often each kind of call came to what.
+    pub(crate) answers: BTreeMap<String, usize>,
     /// How often each known difference showed.
     pub(crate) known: BTreeMap<&'static str, usize>,
 }
@@ -49,9 +52,11 @@ pub(crate) struct Tally {
 impl Tally {
     pub(crate) fn add(&mut self, other: Self) {
         self.operations += other.operations;
-        self.refusals += other.refusals;
         self.hashes += other.hashes;
         self.events += other.events;
+        for (answer, times) in other.answers {
+            *self.answers.entry(answer).or_default() += times;
+        }
         for (name, times) in other.known {
             *self.known.entry(name).or_default() += times;
         }
@@ -61,6 +66,7 @@ impl Tally {
 type Outcome<T> = Result<T, String>;
 
 struct Run {
+    clusters: [Cluster; 2],
     /// The judge, then Quorate.
     sides: [Side; 2],
     known: Known,
@@ -82,6 +88,7 @@ pub(crate) async fn run(judge: &Path, seed: u64, operations: usize) -> Result<Ta
     let clusters = judge::start_both(judge, &script.flags());
     let mut run = Run {
         sides: [Side::new(&clusters[0]), Side::new(&clusters[1])],
+        clusters,
         known: Known { revision: 1, compacted: -1, streams: Vec::new() },
         tally: Tally::default(),
         guarded: 0,
@@ -120,7 +127,7 @@ impl Run {
         }
         self.ask_together(&mut reads).await?;
         self.settle().await?;
-        self.sides[0].streams.numbers().into_iter().for_each(|stream| self.close(stream));
+        self.close_all();
         self.compare_all_hashes().await
     }
 
@@ -141,7 +148,23 @@ impl Run {
             Step::PickedLease(grant) => self.pick_lease(&grant).await,
             Step::KeepAlive(ids) => self.keep_alive(&ids).await,
             Step::Watch(step) => self.watch(step).await,
+            Step::Restart => self.restart().await,
         }
+    }
+
+    /// Power is cut on both sides: streams end, and what was remembered only in memory is gone.
+    async fn restart(&mut self) -> Outcome<()> {
+        self.settle().await?;
+        self.close_all();
+        judge::restart_both(&mut self.clusters);
+        for (side, cluster) in self.sides.iter_mut().zip(&self.clusters) {
+            side.reconnect(cluster);
+        }
+        self.compare_all_hashes().await
+    }
+
+    fn close_all(&mut self) {
+        self.sides[0].streams.numbers().into_iter().for_each(|stream| self.close(stream));
     }
 
     /// Asks both; if they agree, whether they did as they were asked.
@@ -186,8 +209,13 @@ impl Run {
                 let revision = reply.header_mut().map_or(0, |header| header.revision);
                 self.known.revision = self.known.revision.max(revision);
             }
-            Err(_) => self.tally.refusals += 1,
+            Err(_) => {}
         }
+        let words = match &judge {
+            Ok(_) => "ok",
+            Err((_, words)) => words.split(['(', '\u{a0}']).next().unwrap_or_default(),
+        };
+        *self.tally.answers.entry(format!("{:?}: {words}", call.method)).or_default() += 1;
         Ok(judge.is_ok())
     }
 
@@ -298,6 +326,7 @@ impl Run {
                 self.close(stream);
                 Ok(())
             }
+            WatchStep::Garbled(method, bodies) => self.garble(method, &bodies).await,
             WatchStep::Lonely(request) => self.ask_too_early(request).await,
         }
     }
@@ -404,6 +433,13 @@ impl Run {
     fn heard(&self, side: usize, stream: u64) -> (Heard, BTreeMap<WatchName, Told>) {
         let heard = self.sides[side].streams.heard(stream);
         compare::level_heard(heard, |name| self.past.contains(&(stream, name)))
+    }
+
+    /// A stream of its own, of bytes that are no messages.
+    async fn garble(&mut self, path: &'static str, bodies: &[Bytes]) -> Outcome<()> {
+        let [judge, ours] = &self.sides;
+        let (judge, ours) = tokio::join!(judge.garble(path, bodies), ours.garble(path, bodies));
+        if judge == ours { Ok(()) } else { Err(difference(&judge, &ours)) }
     }
 
     async fn ask_for_progress(&mut self, stream: u64) -> Outcome<()> {

@@ -6,10 +6,10 @@ use bytes::{Bytes, BytesMut};
 use prost::Message;
 use quorate_proto::etcdserverpb as pb;
 use quorate_proto::etcdserverpb::lease_client::LeaseClient;
-use tonic::Request;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::Channel;
+use tonic::{Code, Request};
 
 use super::call::{Answer, Call, Method, Raw, Reply};
 use super::streams::Streams;
@@ -35,6 +35,32 @@ impl Side {
         Self { channel, streams: Streams::default(), picked: Vec::new() }
     }
 
+    /// The server was started again.
+    pub(crate) fn reconnect(&mut self, cluster: &Cluster) {
+        self.channel = api::channel(cluster.members[0].client);
+    }
+
+    /// Sends bytes on a stream that ends when they do; how many answers came, and the code of the
+    /// end.
+    pub(crate) async fn garble(&self, path: &'static str, bodies: &[Bytes]) -> (usize, Code) {
+        let grpc = &mut Grpc::new(self.channel.clone());
+        let bodies = tokio_stream::iter(bodies.to_vec());
+        let mut count = 0;
+        let mut listen = async || {
+            grpc.ready().await.map_err(|error| tonic::Status::unknown(error.to_string()))?;
+            let path = PathAndQuery::from_static(path);
+            let mut answers = grpc.streaming(Request::new(bodies), path, Raw).await?.into_inner();
+            while answers.message().await?.is_some() {
+                count += 1;
+            }
+            Ok::<_, tonic::Status>(())
+        };
+        let end = tokio::time::timeout(CALL_MAX, listen()).await;
+        let code = end
+            .map_or(Code::DeadlineExceeded, |end| end.map_or_else(|it| it.code(), |()| Code::Ok));
+        (count, code)
+    }
+
     pub(crate) fn open(&mut self, stream: u64) {
         self.streams.open(stream, self.channel.clone());
     }
@@ -51,7 +77,7 @@ impl Side {
         let late = |_| Err(tonic::Status::deadline_exceeded("no answer at all"));
         let body = tokio::time::timeout(CALL_MAX, asked).await.unwrap_or_else(late);
         let body = body.map_err(|status| (status.code(), status.message().to_string()))?;
-        let unreadable = |error| (tonic::Code::DataLoss, format!("a reply that is none: {error}"));
+        let unreadable = |error| (Code::DataLoss, format!("a reply that is none: {error}"));
         let mut reply = call.method.read(body).map_err(unreadable)?;
         self.translate(&mut reply);
         Ok(reply)
@@ -77,7 +103,7 @@ impl Side {
     pub(crate) async fn keep_alive(
         &self,
         ids: &[i64],
-    ) -> Result<Vec<pb::LeaseKeepAliveResponse>, (tonic::Code, String)> {
+    ) -> Result<Vec<pb::LeaseKeepAliveResponse>, (Code, String)> {
         let requests: Vec<_> =
             ids.iter().map(|id| pb::LeaseKeepAliveRequest { id: self.real(*id) }).collect();
         let mut client = LeaseClient::new(self.channel.clone());

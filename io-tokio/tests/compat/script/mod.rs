@@ -33,6 +33,8 @@ pub(crate) enum Step {
     PickedLease(pb::LeaseGrantRequest),
     KeepAlive(Vec<i64>),
     Watch(WatchStep),
+    /// Both servers die and come back.
+    Restart,
 }
 
 /// What the answers so far tell.
@@ -75,9 +77,11 @@ enum Family {
     Members,
     Alarm,
     Hostile,
+    Flood,
+    Restart,
 }
 
-const WEIGHTS: [(usize, Family); 11] = [
+const WEIGHTS: [(usize, Family); 13] = [
     (200, Family::Range),
     (200, Family::Put),
     (60, Family::Delete),
@@ -89,6 +93,8 @@ const WEIGHTS: [(usize, Family); 11] = [
     (12, Family::Members),
     (4, Family::Alarm),
     (60, Family::Hostile),
+    (2, Family::Flood),
+    (1, Family::Restart),
 ];
 
 impl Script {
@@ -126,6 +132,8 @@ impl Script {
             Family::Members => Step::Call(self.member_call()),
             Family::Alarm => self.alarm_steps(known),
             Family::Hostile => Step::Call(self.hostile_call(known)),
+            Family::Flood => self.flood_steps(known),
+            Family::Restart => Step::Restart,
         }
     }
 

@@ -1,11 +1,15 @@
 //! Watches: created, cancelled, many on a stream, from everywhere in history.
 
+use bytes::Bytes;
 use quorate_proto::etcdserverpb as pb;
 
-use super::{Known, Script};
+use super::super::call::{Call, Method};
+use super::{Known, Script, Step};
 
 /// Most streams open at a time.
 const STREAMS_MAX: usize = 3;
+/// Larger requests make no floods: they would take too long.
+const FLOOD_BYTES_MAX: usize = 65_536;
 
 /// One step on a watch stream.
 #[derive(Clone, Debug)]
@@ -17,6 +21,8 @@ pub(crate) enum WatchStep {
     /// A request that asks for nothing.
     Nothing(u64),
     Close(u64),
+    /// A stream of its own at this path, of bytes that are no messages.
+    Garbled(&'static str, Vec<Bytes>),
     /// A stream of its own that asks for progress before it has a watch.
     Lonely(pb::WatchCreateRequest),
 }
@@ -24,8 +30,7 @@ pub(crate) enum WatchStep {
 impl Script {
     pub(super) fn watch_step(&mut self, known: &Known) -> WatchStep {
         if known.streams.is_empty() || known.streams.len() < STREAMS_MAX && self.luck.one_in(12) {
-            self.streams += 1;
-            return WatchStep::Open(self.streams);
+            return self.open();
         }
         let (stream, ids) = self.luck.pick(&known.streams).clone();
         match self.luck.below(24) {
@@ -36,9 +41,62 @@ impl Script {
             }
             18..=20 => WatchStep::Progress(stream),
             21 => WatchStep::Nothing(stream),
+            22 if self.luck.one_in(3) => self.garbled(),
             22 => WatchStep::Lonely(self.create(known, &[])),
             _ => WatchStep::Close(stream),
         }
+    }
+
+    fn open(&mut self) -> WatchStep {
+        self.streams += 1;
+        WatchStep::Open(self.streams)
+    }
+
+    fn garbled(&mut self) -> WatchStep {
+        const PATHS: [&str; 2] =
+            ["/etcdserverpb.Watch/Watch", "/etcdserverpb.Lease/LeaseKeepAlive"];
+        let torn: [&'static [u8]; 3] = [&[0x0a], &[0x0a, 0x05, 0x01], &[0x0b, 0x01]];
+        let torn = torn[self.luck.below(torn.len())];
+        WatchStep::Garbled(PATHS[self.luck.below(2)], vec![Bytes::from_static(torn)])
+    }
+
+    /// Values so large that the events of one revision are cut for watches that want that.
+    pub(super) fn flood_steps(&mut self, known: &Known) -> Step {
+        const VALUES: usize = 12;
+        let Some((stream, _)) = known.streams.first() else { return Step::Watch(self.open()) };
+        if self.world.request_bytes_max > FLOOD_BYTES_MAX {
+            return Step::Watch(WatchStep::Nothing(*stream));
+        }
+        let create = |start_revision, fragment, prev_kv| {
+            let (key, range_end) = (Bytes::from_static(b"f/"), Bytes::from_static(b"f0"));
+            let request = pb::WatchCreateRequest {
+                key,
+                range_end,
+                start_revision,
+                fragment,
+                prev_kv,
+                ..Default::default()
+            };
+            Step::Watch(WatchStep::Create(*stream, request))
+        };
+        let (value, start) = (vec![b'f'; self.world.request_bytes_max - 500], known.revision + 1);
+        for number in 0..VALUES {
+            let key = format!("f/{number:02}").into();
+            let put = pb::PutRequest { key, value: value.clone().into(), ..Default::default() };
+            self.queue.push_back(Step::Call(Call::new(Method::Put, &put)));
+        }
+        self.queue.extend([
+            create(start, true, false),
+            create(0, false, true),
+            create(0, true, true),
+        ]);
+        let delete = pb::DeleteRangeRequest {
+            key: Bytes::from_static(b"f/"),
+            range_end: Bytes::from_static(b"f0"),
+            prev_kv: false,
+        };
+        self.queue.push_back(Step::Call(Call::new(Method::Delete, &delete)));
+        create(0, true, false)
     }
 
     fn one_of(&mut self, ids: &[i64]) -> i64 {
