@@ -79,11 +79,8 @@ impl Services {
 
 impl Inner {
     fn dispatch(&self, request: Request<Incoming>) -> Result<Answering, Status> {
-        let path = request.uri().path().strip_prefix('/').unwrap_or_default();
-        let Some((service, _)) = path.split_once('/') else {
-            return Err(Status::unimplemented("malformed method name"));
-        };
-        Ok(match service {
+        let path = request.uri().path();
+        Ok(match path.split('/').nth(1).unwrap_or_default() {
             "etcdserverpb.KV" => self.kv.clone().call(request),
             "etcdserverpb.Watch" => self.watch.clone().call(request),
             "etcdserverpb.Lease" => self.lease.clone().call(request),
@@ -93,7 +90,7 @@ impl Inner {
             "v3lockpb.Lock" => self.lock.clone().call(request),
             "v3electionpb.Election" => self.election.clone().call(request),
             "grpc.health.v1.Health" => self.health.clone().call(request),
-            _ => return Err(Status::unimplemented(format!("unknown service {service}"))),
+            _ => return Err(nowhere(path)),
         })
     }
 }
@@ -111,13 +108,26 @@ impl hyper::service::Service<Request<Incoming>> for Services {
             calls.start(method);
         }
         let refused = |status: Status| Step::Refused(Some(Box::new(status)));
-        let gate = inner.gate.check(&inner.front, request.uri().path(), request.headers());
-        let step = match gate {
+        let path = request.uri().path();
+        let step = match inner.gate.check(&inner.front, path, request.headers()) {
+            _ if method.is_none() => refused(nowhere(path)),
             Err(refusal) => refused(status(refusal)),
             Ok(()) => inner.dispatch(request).map_or_else(refused, Step::Answering),
         };
         Counted { step, tally: method.map(|method| Tally { calls, method }) }
     }
+}
+
+/// What etcd's transport says to a call of what does not exist.
+fn nowhere(path: &str) -> Status {
+    let name = path.strip_prefix('/').unwrap_or(path);
+    let Some((service, name)) = name.rsplit_once('/') else {
+        return Status::unimplemented(format!("malformed method name: {path:?}"));
+    };
+    if METHODS.iter().any(|method| method.service == service) {
+        return Status::unimplemented(format!("unknown method {name} for service {service}"));
+    }
+    Status::unimplemented(format!("unknown service {service}"))
 }
 
 /// A call under way; counts its end.

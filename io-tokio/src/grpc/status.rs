@@ -108,8 +108,7 @@ const TOO_LARGE: &str = "Error, decoded message length too large: ";
 /// etcd's transport.
 pub fn message_status(status: Status) -> Status {
     let Some(numbers) = status.message().strip_prefix(TOO_LARGE) else { return status };
-    let mut numbers =
-        numbers.split(|c: char| !c.is_ascii_digit()).filter(|word| !word.is_empty());
+    let mut numbers = numbers.split(|c: char| !c.is_ascii_digit()).filter(|word| !word.is_empty());
     let (Some(found), Some(limit)) = (numbers.next(), numbers.next()) else { return status };
     let text = format!("grpc: received message larger than max ({found} vs. {limit})");
     Status::resource_exhausted(text)

@@ -106,8 +106,11 @@ pub(crate) struct Call {
     pub(crate) body: Bytes,
 }
 
-/// What came of it: a reply, or a code and a text.
-pub(crate) type Answer = Result<Reply, (tonic::Code, String)>;
+/// A code and a text.
+pub(crate) type Refused = (tonic::Code, String);
+
+/// What came of a call.
+pub(crate) type Answer = Result<Reply, Refused>;
 
 impl Call {
     pub(crate) fn new(method: Method, request: &impl Message) -> Self {

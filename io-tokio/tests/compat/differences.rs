@@ -2,7 +2,7 @@
 
 use tonic::Code;
 
-use super::call::{Answer, Call};
+use super::call::{Answer, Call, Method, Refused};
 
 /// One difference: its heading in the list, and how it shows.
 pub(crate) struct Difference {
@@ -13,11 +13,13 @@ pub(crate) struct Difference {
 
 /// All of them.
 pub(crate) const DIFFERENCES: &[Difference] = &[
-    Difference { name: "Words about a body that is no message", explains: is_no_message },
+    Difference { name: NO_MESSAGE, explains: is_no_message },
     Difference { name: "A known field of another wire type", explains: is_of_another_type },
+    Difference { name: "Transactions nested more than 48 deep", explains: is_too_deep },
     Difference { name: LATE_PROGRESS, explains: |_, _, _| false },
 ];
 
+const NO_MESSAGE: &str = "Words about a body that is no message";
 /// Shows on streams, not in answers.
 pub(crate) const LATE_PROGRESS: &str = "Progress that cannot be told at once";
 
@@ -27,16 +29,31 @@ pub(crate) fn explain(call: &Call, judge: &Answer, ours: &Answer) -> Option<&'st
     known.map(|known| known.name)
 }
 
+/// The difference these ends of streams show, answers counted, if it is a known one.
+pub(crate) fn explain_end(
+    judge: &(usize, Refused),
+    ours: &(usize, Refused),
+) -> Option<&'static str> {
+    (judge.0 == ours.0 && is_no_message_to(&judge.1, &ours.1)).then_some(NO_MESSAGE)
+}
+
 fn is_no_message(_: &Call, judge: &Answer, ours: &Answer) -> bool {
-    match (judge, ours) {
-        (Err((Code::Internal, judge)), Err((Code::Internal, _))) => {
-            judge.starts_with("grpc: error unmarshalling request: ")
-        }
-        _ => false,
-    }
+    matches!((judge, ours), (Err(judge), Err(ours)) if is_no_message_to(judge, ours))
+}
+
+fn is_no_message_to(judge: &Refused, ours: &Refused) -> bool {
+    const WORDS: [&str; 2] =
+        ["grpc: error unmarshalling request: ", "grpc: failed to unmarshal the received message: "];
+    let is_told = WORDS.iter().any(|words| judge.1.starts_with(words));
+    is_told && judge.0 == Code::Internal && ours.0 == Code::Internal
 }
 
 fn is_of_another_type(call: &Call, judge: &Answer, ours: &Answer) -> bool {
     let is_seen = matches!(ours, Err((Code::Internal, text)) if text.contains("invalid wire type"));
     call.is_read() && is_seen && judge != ours
+}
+
+fn is_too_deep(call: &Call, _: &Answer, ours: &Answer) -> bool {
+    let is_told = matches!(ours, Err((Code::Internal, it)) if it.contains("recursion limit"));
+    call.method == Method::Txn && is_told
 }

@@ -13,7 +13,7 @@ use quorate_proto::etcdserverpb::watch_request::RequestUnion;
 
 use super::call::{Answer, Call, Method, Reply};
 use super::compare::{self, Told, level, level_header};
-use super::differences::{LATE_PROGRESS, explain};
+use super::differences::{LATE_PROGRESS, explain, explain_end};
 use super::judge;
 use super::script::{Known, SENTINEL, Script, Step, WatchStep};
 use super::side::Side;
@@ -78,6 +78,9 @@ struct Run {
     unanswered: BTreeMap<u64, usize>,
     /// Watches that began in the past: by stream.
     past: BTreeSet<(u64, WatchName)>,
+    /// Revisions compacted to, and those of them from before a restart.
+    compacted: BTreeSet<i64>,
+    forgotten: BTreeSet<i64>,
     /// Whether one of them may still be catching up.
     is_catching_up: bool,
 }
@@ -95,6 +98,8 @@ pub(crate) async fn run(judge: &Path, seed: u64, operations: usize) -> Result<Ta
         answers: BTreeMap::new(),
         unanswered: BTreeMap::new(),
         past: BTreeSet::new(),
+        compacted: BTreeSet::new(),
+        forgotten: BTreeSet::new(),
         is_catching_up: false,
     };
     match run.carry_out(&mut script, operations).await {
@@ -120,7 +125,7 @@ impl Run {
                 }
                 step => {
                     self.ask_together(&mut reads).await?;
-                    let told: String = format!("{step:?}").chars().take(4_000).collect();
+                    let told: String = format!("{step:?}").chars().take(3_000).collect();
                     self.take(step).await.map_err(|what| format!("{told}\n{what}"))?;
                 }
             }
@@ -145,17 +150,31 @@ impl Run {
             Step::Call(call) if call.method == Method::Compact => self.compact(call).await,
             Step::Call(call) => self.ask(&call).await.map(|_| ()),
             Step::ShortLease(grant) => self.lease_shortly(&grant).await,
+            Step::LostLease(grant) => self.lose_lease(&grant).await,
             Step::PickedLease(grant) => self.pick_lease(&grant).await,
             Step::KeepAlive(ids) => self.keep_alive(&ids).await,
             Step::Watch(step) => self.watch(step).await,
+            Step::Stray(path, bodies) => self.stray(path, &bodies).await,
             Step::Restart => self.restart().await,
         }
+    }
+
+    async fn stray(&mut self, path: &'static str, bodies: &[Bytes]) -> Outcome<()> {
+        let [judge, ours] = &self.sides;
+        let (judge, ours) = tokio::join!(judge.stray(path, bodies), ours.stray(path, bodies));
+        if judge == ours {
+            return Ok(());
+        }
+        let name = explain_end(&judge, &ours).ok_or_else(|| difference(&judge, &ours))?;
+        *self.tally.known.entry(name).or_default() += 1;
+        Ok(())
     }
 
     /// Power is cut on both sides: streams end, and what was remembered only in memory is gone.
     async fn restart(&mut self) -> Outcome<()> {
         self.settle().await?;
         self.close_all();
+        self.forgotten.clone_from(&self.compacted);
         judge::restart_both(&mut self.clusters);
         for (side, cluster) in self.sides.iter_mut().zip(&self.clusters) {
             side.reconnect(cluster);
@@ -198,7 +217,7 @@ impl Run {
     }
 
     fn judge(&mut self, call: &Call, [mut judge, ours]: [Answer; 2]) -> Outcome<bool> {
-        if judge != ours {
+        if judge != ours && !self.is_open(call) {
             let known = explain(call, &judge, &ours);
             let name = known.ok_or_else(|| difference(&judge, &ours))?;
             *self.tally.known.entry(name).or_default() += 1;
@@ -219,12 +238,20 @@ impl Run {
         Ok(judge.is_ok())
     }
 
+    /// Whether there are two right answers.
+    fn is_open(&self, call: &Call) -> bool {
+        let request = pb::HashKvRequest::decode(call.body.clone());
+        call.method == Method::HashKv
+            && request.is_ok_and(|request| self.forgotten.contains(&request.revision))
+    }
+
     /// Compacts, and waits for the end of it: what `HashKV` tells depends on that.
     async fn compact(&mut self, call: Call) -> Outcome<()> {
         self.settle().await?;
         if self.ask(&call).await? {
             let request = pb::CompactionRequest::decode(call.body).map_err(|e| e.to_string())?;
             self.known.compacted = request.revision;
+            self.compacted.insert(request.revision);
             if request.revision > 0 {
                 self.await_compaction(request.revision).await?;
             }
@@ -234,15 +261,20 @@ impl Run {
 
     async fn await_compaction(&mut self, revision: i64) -> Outcome<()> {
         let call = Call::new(Method::HashKv, &pb::HashKvRequest { revision });
+        let is_over = |answer: &Answer| match answer {
+            Ok(Reply::HashKv(reply)) => reply.compact_revision != revision,
+            _ => true,
+        };
+        self.ask_until(&call, is_over).await
+    }
+
+    /// Asks both until both answers are of this kind, and compares those.
+    async fn ask_until(&mut self, call: &Call, is_it: impl Fn(&Answer) -> bool) -> Outcome<()> {
         let deadline = Instant::now() + SETTLE_MAX;
         loop {
-            let is_over = |answer: &Answer| match answer {
-                Ok(Reply::HashKv(reply)) => reply.compact_revision != revision,
-                _ => true,
-            };
-            let [judge, ours] = self.both(&call).await;
-            if is_over(&judge) && is_over(&ours) || Instant::now() > deadline {
-                return self.judge(&call, [judge, ours]).map(|_| ());
+            let answers = self.both(call).await;
+            if answers.iter().all(&is_it) || Instant::now() > deadline {
+                return self.judge(call, answers).map(|_| ());
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
@@ -268,6 +300,20 @@ impl Run {
             }
         }
         Ok(())
+    }
+
+    /// Attaches a key to a lease and waits until both are gone.
+    async fn lose_lease(&mut self, grant: &pb::LeaseGrantRequest) -> Outcome<()> {
+        self.ask(&Call::new(Method::Grant, grant)).await?;
+        let key = Bytes::from_static(b"s/lost");
+        let put = pb::PutRequest { key: key.clone(), lease: grant.id, ..Default::default() };
+        self.ask(&Call::new(Method::Put, &put)).await?;
+        let call = Call::new(Method::Range, &pb::RangeRequest { key, ..Default::default() });
+        let is_gone = |answer: &Answer| match answer {
+            Ok(Reply::Range(reply)) => reply.count == 0,
+            _ => true,
+        };
+        self.ask_until(&call, is_gone).await
     }
 
     async fn pick_lease(&mut self, grant: &pb::LeaseGrantRequest) -> Outcome<()> {
@@ -326,7 +372,6 @@ impl Run {
                 self.close(stream);
                 Ok(())
             }
-            WatchStep::Garbled(method, bodies) => self.garble(method, &bodies).await,
             WatchStep::Lonely(request) => self.ask_too_early(request).await,
         }
     }
@@ -433,13 +478,6 @@ impl Run {
     fn heard(&self, side: usize, stream: u64) -> (Heard, BTreeMap<WatchName, Told>) {
         let heard = self.sides[side].streams.heard(stream);
         compare::level_heard(heard, |name| self.past.contains(&(stream, name)))
-    }
-
-    /// A stream of its own, of bytes that are no messages.
-    async fn garble(&mut self, path: &'static str, bodies: &[Bytes]) -> Outcome<()> {
-        let [judge, ours] = &self.sides;
-        let (judge, ours) = tokio::join!(judge.garble(path, bodies), ours.garble(path, bodies));
-        if judge == ours { Ok(()) } else { Err(difference(&judge, &ours)) }
     }
 
     async fn ask_for_progress(&mut self, stream: u64) -> Outcome<()> {

@@ -6,12 +6,12 @@ use bytes::{Bytes, BytesMut};
 use prost::Message;
 use quorate_proto::etcdserverpb as pb;
 use quorate_proto::etcdserverpb::lease_client::LeaseClient;
+use tonic::Request;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::Channel;
-use tonic::{Code, Request};
 
-use super::call::{Answer, Call, Method, Raw, Reply};
+use super::call::{Answer, Call, Method, Raw, Refused, Reply};
 use super::streams::Streams;
 use crate::accept::{Cluster, api};
 
@@ -40,13 +40,13 @@ impl Side {
         self.channel = api::channel(cluster.members[0].client);
     }
 
-    /// Sends bytes on a stream that ends when they do; how many answers came, and the code of the
-    /// end.
-    pub(crate) async fn garble(&self, path: &'static str, bodies: &[Bytes]) -> (usize, Code) {
-        let grpc = &mut Grpc::new(self.channel.clone());
+    /// Sends bytes to a path on a stream that ends when they do; how many answers came, and the
+    /// code and the text of the end.
+    pub(crate) async fn stray(&self, path: &'static str, bodies: &[Bytes]) -> (usize, Refused) {
+        let mut grpc = Grpc::new(self.channel.clone());
         let bodies = tokio_stream::iter(bodies.to_vec());
         let mut count = 0;
-        let mut listen = async || {
+        let listen = async {
             grpc.ready().await.map_err(|error| tonic::Status::unknown(error.to_string()))?;
             let path = PathAndQuery::from_static(path);
             let mut answers = grpc.streaming(Request::new(bodies), path, Raw).await?.into_inner();
@@ -55,10 +55,10 @@ impl Side {
             }
             Ok::<_, tonic::Status>(())
         };
-        let end = tokio::time::timeout(CALL_MAX, listen()).await;
-        let code = end
-            .map_or(Code::DeadlineExceeded, |end| end.map_or_else(|it| it.code(), |()| Code::Ok));
-        (count, code)
+        let late = |_| Err(tonic::Status::deadline_exceeded("no answer at all"));
+        let end = tokio::time::timeout(CALL_MAX, listen).await.unwrap_or_else(late);
+        let end = end.err().unwrap_or_else(|| tonic::Status::ok("an end"));
+        (count, (end.code(), end.message().to_string()))
     }
 
     pub(crate) fn open(&mut self, stream: u64) {
@@ -77,7 +77,7 @@ impl Side {
         let late = |_| Err(tonic::Status::deadline_exceeded("no answer at all"));
         let body = tokio::time::timeout(CALL_MAX, asked).await.unwrap_or_else(late);
         let body = body.map_err(|status| (status.code(), status.message().to_string()))?;
-        let unreadable = |error| (Code::DataLoss, format!("a reply that is none: {error}"));
+        let unreadable = |error| (tonic::Code::DataLoss, format!("a reply that is none: {error}"));
         let mut reply = call.method.read(body).map_err(unreadable)?;
         self.translate(&mut reply);
         Ok(reply)
@@ -103,7 +103,7 @@ impl Side {
     pub(crate) async fn keep_alive(
         &self,
         ids: &[i64],
-    ) -> Result<Vec<pb::LeaseKeepAliveResponse>, (Code, String)> {
+    ) -> Result<Vec<pb::LeaseKeepAliveResponse>, Refused> {
         let requests: Vec<_> =
             ids.iter().map(|id| pb::LeaseKeepAliveRequest { id: self.real(*id) }).collect();
         let mut client = LeaseClient::new(self.channel.clone());

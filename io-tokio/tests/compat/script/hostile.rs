@@ -4,7 +4,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 use quorate_proto::etcdserverpb as pb;
 
 use super::super::call::{Call, Method};
-use super::{Known, Script};
+use super::{Known, Script, Step};
+
+const WATCH: &str = "/etcdserverpb.Watch/Watch";
+const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
 
 impl Script {
     pub(super) fn hostile_call(&mut self, known: &Known) -> Call {
@@ -20,6 +23,29 @@ impl Script {
             _ => Call::new(Method::Txn, &self.any_txn(known)),
         };
         Call { body: self.deform(&call.body, call.is_read()), ..call }
+    }
+
+    /// A call of what does not exist, or a stream of bytes that are no messages.
+    pub(super) fn stray_step(&mut self) -> Step {
+        const PATHS: [&str; 6] = [
+            WATCH,
+            KEEP_ALIVE,
+            "/etcdserverpb.KV/Nothing",
+            "/nobody.Nothing/Nothing",
+            "/etcdserverpb.KV",
+            "/",
+        ];
+        const TORN: [&[u8]; 3] = [&[0x0a], &[0x0a, 0x05, 0x01], &[0x0b, 0x01]];
+        let path = PATHS[self.luck.below(PATHS.len())];
+        let last = if self.luck.one_in(4) {
+            Bytes::from(vec![0; self.world.request_bytes_max + (1 << 20)])
+        } else {
+            Bytes::from_static(TORN[self.luck.below(TORN.len())])
+        };
+        // A renewal that is one is answered before the stream ends; a watch need not be.
+        let renewal = Bytes::from_static(&[0x08, 0x05]);
+        let bodies = if path == KEEP_ALIVE { vec![renewal, last] } else { vec![last] };
+        Step::Stray(path, bodies)
     }
 
     /// What only one of the two may take for a message is not done to requests that write.

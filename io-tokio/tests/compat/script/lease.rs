@@ -9,6 +9,9 @@ use super::{Script, Step};
 /// Ids that scripts choose.
 const IDS: [i64; 9] = [1, 2, 3, 4, 5, 777, -1, i64::MAX, i64::MIN];
 
+/// The id of leases that are left to run out.
+const RUNNING_OUT: i64 = 424_242;
+
 impl Script {
     /// An id that may be attached to keys: never one the server picked, whose number would go into
     /// the hash of the keys.
@@ -51,6 +54,9 @@ impl Script {
         let short = [0, 1, -1, i64::MIN, 3];
         let id = self.lease_id();
         match self.luck.below(10) {
+            0 if self.luck.one_in(12) => {
+                Step::LostLease(pb::LeaseGrantRequest { ttl: 1, id: RUNNING_OUT })
+            }
             0 => Step::ShortLease(pb::LeaseGrantRequest { ttl: *self.luck.pick(&short), id }),
             1 | 2 => {
                 self.picked += 1;

@@ -29,10 +29,14 @@ pub(crate) enum Step {
     Call(Call),
     /// A lease for so short a time that it is ended at once.
     ShortLease(pb::LeaseGrantRequest),
+    /// A lease, and a key of it, that are left to run out.
+    LostLease(pb::LeaseGrantRequest),
     /// A lease whose id the server picks.
     PickedLease(pb::LeaseGrantRequest),
     KeepAlive(Vec<i64>),
     Watch(WatchStep),
+    /// Bytes on a stream to a path.
+    Stray(&'static str, Vec<Bytes>),
     /// Both servers die and come back.
     Restart,
 }
@@ -77,11 +81,12 @@ enum Family {
     Members,
     Alarm,
     Hostile,
+    Stray,
     Flood,
     Restart,
 }
 
-const WEIGHTS: [(usize, Family); 13] = [
+const WEIGHTS: [(usize, Family); 14] = [
     (200, Family::Range),
     (200, Family::Put),
     (60, Family::Delete),
@@ -93,6 +98,7 @@ const WEIGHTS: [(usize, Family); 13] = [
     (12, Family::Members),
     (4, Family::Alarm),
     (60, Family::Hostile),
+    (4, Family::Stray),
     (2, Family::Flood),
     (1, Family::Restart),
 ];
@@ -132,6 +138,7 @@ impl Script {
             Family::Members => Step::Call(self.member_call()),
             Family::Alarm => self.alarm_steps(known),
             Family::Hostile => Step::Call(self.hostile_call(known)),
+            Family::Stray => self.stray_step(),
             Family::Flood => self.flood_steps(known),
             Family::Restart => Step::Restart,
         }

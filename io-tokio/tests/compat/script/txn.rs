@@ -7,6 +7,10 @@ use quorate_proto::etcdserverpb::request_op::Request;
 
 use super::{Known, Script};
 
+/// The deepest nesting that is asked for, and the deepest that both serve for certain.
+const DEPTH_MAX: usize = 80;
+const WRITING_DEPTH_MAX: usize = 40;
+
 /// What the operations of a transaction are.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Taste {
@@ -135,10 +139,16 @@ impl Script {
         }
     }
 
-    /// Transactions within transactions.
+    /// Transactions within transactions. Very deep ones change nothing.
     fn deep_txn(&mut self) -> pb::TxnRequest {
-        let depth = self.luck.below(self.world.txn_ops_max.min(30)) + 1;
-        let innermost = pb::RequestOp { request: Some(Request::RequestPut(self.put())) };
+        let depth = self.luck.below(self.world.txn_ops_max.min(DEPTH_MAX)) + 1;
+        let innermost = match depth > WRITING_DEPTH_MAX {
+            true => {
+                Request::RequestRange(pb::RangeRequest { key: self.key(), ..Default::default() })
+            }
+            false => Request::RequestPut(self.put()),
+        };
+        let innermost = pb::RequestOp { request: Some(innermost) };
         let mut txn = pb::TxnRequest { success: vec![innermost], ..Default::default() };
         for _ in 0..depth {
             let op = pb::RequestOp { request: Some(Request::RequestTxn(txn)) };

@@ -21,8 +21,6 @@ pub(crate) enum WatchStep {
     /// A request that asks for nothing.
     Nothing(u64),
     Close(u64),
-    /// A stream of its own at this path, of bytes that are no messages.
-    Garbled(&'static str, Vec<Bytes>),
     /// A stream of its own that asks for progress before it has a watch.
     Lonely(pb::WatchCreateRequest),
 }
@@ -41,7 +39,6 @@ impl Script {
             }
             18..=20 => WatchStep::Progress(stream),
             21 => WatchStep::Nothing(stream),
-            22 if self.luck.one_in(3) => self.garbled(),
             22 => WatchStep::Lonely(self.create(known, &[])),
             _ => WatchStep::Close(stream),
         }
@@ -50,14 +47,6 @@ impl Script {
     fn open(&mut self) -> WatchStep {
         self.streams += 1;
         WatchStep::Open(self.streams)
-    }
-
-    fn garbled(&mut self) -> WatchStep {
-        const PATHS: [&str; 2] =
-            ["/etcdserverpb.Watch/Watch", "/etcdserverpb.Lease/LeaseKeepAlive"];
-        let torn: [&'static [u8]; 3] = [&[0x0a], &[0x0a, 0x05, 0x01], &[0x0b, 0x01]];
-        let torn = torn[self.luck.below(torn.len())];
-        WatchStep::Garbled(PATHS[self.luck.below(2)], vec![Bytes::from_static(torn)])
     }
 
     /// Values so large that the events of one revision are cut for watches that want that.
