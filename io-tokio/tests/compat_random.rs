@@ -64,8 +64,8 @@ fn random_scripts_are_answered_as_etcd_answers_them() {
             });
         }
     });
-    println!("{seeds} scripts against {}: {:?}", judge.display(), begin.elapsed());
-    println!("{:#?}", total.into_inner().unwrap());
+    eprintln!("{seeds} scripts against {}: {:?}", judge.display(), begin.elapsed());
+    eprintln!("{:#?}", total.into_inner().unwrap());
     let failed = failed.into_inner().unwrap();
     assert!(failed.is_empty(), "answers differ in the scripts of seeds {failed:?}");
 }
@@ -77,9 +77,9 @@ fn run_one(judge: &Path, seed: u64, operations: u64) -> Result<Tally, Mismatch> 
 }
 
 fn report(seed: u64, operations: u64, mismatch: &Mismatch) {
-    println!("--- seed {seed}: the answers differ after {} operations", mismatch.after);
-    println!("{}", mismatch.what);
-    println!(
+    eprintln!("--- seed {seed}: the answers differ after {} operations", mismatch.after);
+    eprintln!("{}", mismatch.what);
+    eprintln!(
         "repeat: QUORATE_COMPAT_SEED={seed} QUORATE_COMPAT_OPERATIONS={operations} \
          cargo test -p quorate-io-tokio --test compat_random -- --nocapture"
     );

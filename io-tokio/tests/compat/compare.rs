@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use prost::Message;
 use quorate_proto::etcdserverpb as pb;
-use quorate_proto::etcdserverpb::range_request::{SortOrder, SortTarget};
+use quorate_proto::etcdserverpb::range_request::SortTarget;
 use quorate_proto::etcdserverpb::request_op::Request;
 use quorate_proto::etcdserverpb::response_op::Response;
 use quorate_proto::mvccpb::{Event, KeyValue};
@@ -71,7 +71,7 @@ pub(crate) fn level(call: &Call, answer: &mut Answer) {
 }
 
 fn level_status(reply: &mut pb::StatusResponse) {
-    let header = reply.header.clone().unwrap_or_default();
+    let header = reply.header.unwrap_or_default();
     reply.leader = u64::from(reply.leader == header.member_id);
     reply.raft_term = u64::from(reply.raft_term == header.raft_term);
     reply.raft_applied_index = u64::from(reply.raft_applied_index <= reply.raft_index);
@@ -105,17 +105,17 @@ fn level_txn(request: &pb::TxnRequest, reply: &mut pb::TxnResponse) {
     }
 }
 
-/// Keys that sort equal are put in the order of keys. The last of them, where a limit may have cut
-/// through equals, count by what they were sorted by.
+/// Keys that sort equal, which stand in a row, are put in the order of keys; the order of rows
+/// stays. The last row, which a limit may have cut through, counts by what it was sorted by.
 fn level_ties(request: &pb::RangeRequest, reply: &mut pb::RangeResponse) {
     let target = SortTarget::try_from(request.sort_target).unwrap_or(SortTarget::Key);
     if target == SortTarget::Key || reply.count <= STABLE_MAX {
         return;
     }
     if target == SortTarget::Value && request.keys_only {
-        let kept = if reply.more { Vec::new() } else { core::mem::take(&mut reply.kvs) };
-        reply.kvs = kept;
+        // What they were sorted by was not sent.
         reply.kvs.sort_by(|one, other| one.key.cmp(&other.key));
+        reply.kvs.retain(|_| !reply.more);
         return;
     }
     let by = |kv: &KeyValue| match target {
@@ -124,17 +124,13 @@ fn level_ties(request: &pb::RangeRequest, reply: &mut pb::RangeResponse) {
         SortTarget::Mod => kv.mod_revision.to_be_bytes().to_vec(),
         _ => kv.value.to_vec(),
     };
-    let is_descending = request.sort_order == SortOrder::Descend as i32;
-    reply.kvs.sort_by(|one, other| {
-        let order = by(one).cmp(&by(other));
-        let order = if is_descending { order.reverse() } else { order };
-        order.then_with(|| one.key.cmp(&other.key))
-    });
-    let last = reply.kvs.last().map(by);
-    if reply.more {
-        reply.kvs.iter_mut().filter(|kv| Some(by(kv)) == last).for_each(|kv| {
-            *kv = KeyValue { value: by(kv).into(), ..KeyValue::default() };
-        });
+    for row in reply.kvs.chunk_by_mut(|one, other| by(one) == by(other)) {
+        row.sort_by(|one, other| one.key.cmp(&other.key));
+    }
+    if let Some(last) = reply.kvs.last().map(by).filter(|_| reply.more) {
+        for kv in reply.kvs.iter_mut().filter(|kv| by(kv) == last) {
+            *kv = KeyValue { value: last.clone().into(), ..KeyValue::default() };
+        }
     }
 }
 
@@ -148,10 +144,9 @@ pub(crate) enum Told {
 /// All that was heard on a stream, levelled. `from_the_past` says of a watch whether it began
 /// before the revision it was created at.
 pub(crate) fn level_heard(
-    heard: Heard,
+    mut heard: Heard,
     from_the_past: impl Fn(WatchName) -> bool,
 ) -> (Heard, BTreeMap<WatchName, Told>) {
-    let mut heard = heard;
     let told = core::mem::take(&mut heard.watches).into_iter().map(|(name, told)| {
         let told = if from_the_past(name) { join(told) } else { Told::Whole(told) };
         (name, told)
@@ -180,7 +175,7 @@ fn join(told: Vec<pb::WatchResponse>) -> Told {
     Told::Joined { events, canceled }
 }
 
-/// Whether a call is answered differently for a moment: asked again until both agree.
-pub(crate) fn may_settle(call: &Call) -> bool {
+/// Whether an answer may be another for a moment: it is asked for until both agree.
+pub(crate) fn is_momentary(call: &Call) -> bool {
     matches!(call.method, Method::Status | Method::HashKv)
 }

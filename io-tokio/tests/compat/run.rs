@@ -1,5 +1,7 @@
 //! One script from its beginning to its end.
 
+mod watching;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::path::Path;
@@ -9,27 +11,24 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use prost::Message;
 use quorate_proto::etcdserverpb as pb;
-use quorate_proto::etcdserverpb::watch_request::RequestUnion;
 
 use super::call::{Answer, Call, Method, Reply};
-use super::compare::{self, Told, level, level_header};
-use super::differences::{LATE_PROGRESS, explain, explain_end};
+use super::compare::{is_momentary, level, level_header};
+use super::differences::{explain, explain_end};
 use super::judge;
-use super::script::{Known, SENTINEL, Script, Step, WatchStep};
+use super::script::{Known, Script, Step};
 use super::side::Side;
-use super::streams::{Heard, WatchName};
+use super::streams::WatchName;
 use crate::accept::Cluster;
 
 /// Reads sent together at most.
 const TOGETHER_MAX: usize = 8;
+/// Characters of a step that a report shows.
+const TOLD_MAX: usize = 3_000;
 /// How long both may take to agree on what comes by itself.
 const SETTLE_MAX: Duration = Duration::from_secs(10);
 /// How long a lease that is ended at once lives for certain.
 const SHORT_LEASE: Duration = Duration::from_millis(1_500);
-/// The watch every stream has on the sentinel.
-const GUARD: i64 = 1 << 40;
-/// A watch that comes and goes.
-const VISITOR: i64 = GUARD + 1;
 
 /// A difference nobody knew of.
 pub(crate) struct Mismatch {
@@ -50,6 +49,15 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    fn note(&mut self, call: &Call, answer: &Answer) {
+        self.hashes += usize::from(matches!(answer, Ok(Reply::HashKv(_))));
+        let words = match answer {
+            Ok(_) => "ok",
+            Err((_, words)) => words.split(['(', '\u{a0}']).next().unwrap_or_default(),
+        };
+        *self.answers.entry(format!("{:?}: {words}", call.method)).or_default() += 1;
+    }
+
     pub(crate) fn add(&mut self, other: Self) {
         self.operations += other.operations;
         self.hashes += other.hashes;
@@ -71,16 +79,17 @@ struct Run {
     sides: [Side; 2],
     known: Known,
     tally: Tally,
-    guarded: i64,
+    /// Revisions compacted to, and those of them from before a restart.
+    compacted: BTreeSet<i64>,
+    forgotten: BTreeSet<i64>,
+    /// How often the sentinel was put.
+    guarded: u64,
     /// Answers that both must have given, by stream.
     answers: BTreeMap<u64, usize>,
     /// Progress requests the judge did not answer, by stream.
     unanswered: BTreeMap<u64, usize>,
-    /// Watches that began in the past: by stream.
+    /// Watches that began in the past, by stream.
     past: BTreeSet<(u64, WatchName)>,
-    /// Revisions compacted to, and those of them from before a restart.
-    compacted: BTreeSet<i64>,
-    forgotten: BTreeSet<i64>,
     /// Whether one of them may still be catching up.
     is_catching_up: bool,
 }
@@ -94,12 +103,12 @@ pub(crate) async fn run(judge: &Path, seed: u64, operations: usize) -> Result<Ta
         clusters,
         known: Known { revision: 1, compacted: -1, streams: Vec::new() },
         tally: Tally::default(),
+        compacted: BTreeSet::new(),
+        forgotten: BTreeSet::new(),
         guarded: 0,
         answers: BTreeMap::new(),
         unanswered: BTreeMap::new(),
         past: BTreeSet::new(),
-        compacted: BTreeSet::new(),
-        forgotten: BTreeSet::new(),
         is_catching_up: false,
     };
     match run.carry_out(&mut script, operations).await {
@@ -116,33 +125,21 @@ impl Run {
             let step = script.next(&self.known);
             self.tally.operations += 1;
             match step {
-                Step::Call(call) if call.is_read() => {
-                    reads.push(call);
-                    if reads.len() >= TOGETHER_MAX {
-                        self.ask_together(&mut reads).await?;
-                    }
-                    continue;
-                }
+                Step::Call(call) if call.is_read() => reads.push(call),
                 step => {
                     self.ask_together(&mut reads).await?;
-                    let told: String = format!("{step:?}").chars().take(3_000).collect();
+                    let told: String = format!("{step:?}").chars().take(TOLD_MAX).collect();
                     self.take(step).await.map_err(|what| format!("{told}\n{what}"))?;
                 }
+            }
+            if reads.len() >= TOGETHER_MAX {
+                self.ask_together(&mut reads).await?;
             }
         }
         self.ask_together(&mut reads).await?;
         self.settle().await?;
         self.close_all();
         self.compare_all_hashes().await
-    }
-
-    fn live_streams(&self) -> Vec<(u64, Vec<i64>)> {
-        let streams = &self.sides[0].streams;
-        let live = |number| {
-            let ids = streams.look(number, Heard::live).unwrap_or_default();
-            (number, ids.into_iter().filter(|id| *id != GUARD).collect())
-        };
-        streams.numbers().into_iter().map(live).collect()
     }
 
     async fn take(&mut self, step: Step) -> Outcome<()> {
@@ -182,10 +179,6 @@ impl Run {
         self.compare_all_hashes().await
     }
 
-    fn close_all(&mut self) {
-        self.sides[0].streams.numbers().into_iter().for_each(|stream| self.close(stream));
-    }
-
     /// Asks both; if they agree, whether they did as they were asked.
     async fn ask(&mut self, call: &Call) -> Outcome<bool> {
         let answers = self.both(call).await;
@@ -208,7 +201,7 @@ impl Run {
             let (mut judge, mut ours) = tokio::join!(judge.call(call), ours.call(call));
             level(call, &mut judge);
             level(call, &mut ours);
-            let may_agree = compare::may_settle(call) && Instant::now() < deadline;
+            let may_agree = is_momentary(call) && Instant::now() < deadline;
             if judge == ours || !may_agree {
                 return [judge, ours];
             }
@@ -222,19 +215,11 @@ impl Run {
             let name = known.ok_or_else(|| difference(&judge, &ours))?;
             *self.tally.known.entry(name).or_default() += 1;
         }
-        match &mut judge {
-            Ok(reply) => {
-                self.tally.hashes += usize::from(matches!(reply, Reply::HashKv(_)));
-                let revision = reply.header_mut().map_or(0, |header| header.revision);
-                self.known.revision = self.known.revision.max(revision);
-            }
-            Err(_) => {}
+        self.tally.note(call, &judge);
+        if let Ok(reply) = &mut judge {
+            let revision = reply.header_mut().map_or(0, |header| header.revision);
+            self.known.revision = self.known.revision.max(revision);
         }
-        let words = match &judge {
-            Ok(_) => "ok",
-            Err((_, words)) => words.split(['(', '\u{a0}']).next().unwrap_or_default(),
-        };
-        *self.tally.answers.entry(format!("{:?}: {words}", call.method)).or_default() += 1;
         Ok(judge.is_ok())
     }
 
@@ -346,175 +331,4 @@ pub(crate) fn difference(judge: &impl Debug, ours: &impl Debug) -> String {
     let from = same.saturating_sub(BEFORE);
     let part = |text: &str| text.chars().skip(from).take(BEFORE + AFTER).collect::<String>();
     format!("etcd:    {}\nquorate: {}", part(&judge), part(&ours))
-}
-
-/// How watches are followed.
-impl Run {
-    async fn watch(&mut self, step: WatchStep) -> Outcome<()> {
-        match step {
-            WatchStep::Open(stream) => self.open(stream).await,
-            WatchStep::Create(stream, request) => self.create(stream, request).await,
-            WatchStep::Cancel(stream, id) => {
-                self.settle().await?;
-                let is_live =
-                    self.sides[0].streams.look(stream, |heard| heard.live().contains(&id));
-                let request = pb::WatchCancelRequest { watch_id: id };
-                self.send(stream, Some(RequestUnion::CancelRequest(request))).await;
-                self.answered(stream, usize::from(is_live == Some(true))).await
-            }
-            WatchStep::Progress(stream) => self.ask_for_progress(stream).await,
-            WatchStep::Nothing(stream) => {
-                self.send(stream, None).await;
-                self.visit(stream, 0).await
-            }
-            WatchStep::Close(stream) => {
-                self.settle().await?;
-                self.close(stream);
-                Ok(())
-            }
-            WatchStep::Lonely(request) => self.ask_too_early(request).await,
-        }
-    }
-
-    async fn open(&mut self, stream: u64) -> Outcome<()> {
-        self.sides.iter_mut().for_each(|side| side.open(stream));
-        self.create(stream, on_sentinel(GUARD, 0)).await
-    }
-
-    fn close(&mut self, stream: u64) {
-        let [judge, ours] = [0, 1].map(|n| self.sides[n].streams.heard(stream));
-        self.tally.events += judge.events();
-        let late = ours.progress.len().saturating_sub(judge.progress.len());
-        *self.tally.known.entry(LATE_PROGRESS).or_default() += late;
-        self.unanswered.remove(&stream);
-        self.sides.iter_mut().for_each(|side| side.streams.close(stream));
-        self.past.retain(|(of, _)| *of != stream);
-        self.answers.remove(&stream);
-    }
-
-    async fn create(&mut self, stream: u64, request: pb::WatchCreateRequest) -> Outcome<()> {
-        let is_past = (1..=self.known.revision).contains(&request.start_revision);
-        self.send(stream, Some(RequestUnion::CreateRequest(request))).await;
-        self.answered(stream, 1).await?;
-        let name = self.sides[0].streams.look(stream, Heard::newest).flatten();
-        if let (Some(name), true) = (name, is_past) {
-            self.past.insert((stream, name));
-            self.is_catching_up = true;
-        }
-        Ok(())
-    }
-
-    async fn send(&self, stream: u64, request: Option<RequestUnion>) {
-        for side in &self.sides {
-            side.streams.send(stream, request.clone()).await;
-        }
-    }
-
-    /// Waits for so many more answers than were there when the step began, and compares them.
-    async fn answered(&mut self, stream: u64, more: usize) -> Outcome<()> {
-        let wanted = self.answers.entry(stream).or_default();
-        *wanted += more;
-        let wanted = *wanted;
-        let enough = |side: &Side| {
-            side.streams.look(stream, |heard| heard.answers.len() >= wanted).unwrap_or_default()
-        };
-        self.wait(enough).await;
-        let [judge, ours] = [0, 1].map(|n| self.sides[n].streams.heard(stream));
-        let (judge, ours) = ((judge.answers, judge.end), (ours.answers, ours.end));
-        if judge == ours { Ok(()) } else { Err(difference(&judge, &ours)) }
-    }
-
-    /// A watch that comes and goes: what was sent before it has been looked at.
-    async fn visit(&mut self, stream: u64, from: i64) -> Outcome<()> {
-        self.create(stream, on_sentinel(VISITOR, from)).await?;
-        if from > 0 {
-            self.wait(|side| side.heard_of(stream, VISITOR, from)).await;
-        }
-        let request = pb::WatchCancelRequest { watch_id: VISITOR };
-        self.send(stream, Some(RequestUnion::CancelRequest(request))).await;
-        self.answered(stream, 1).await
-    }
-
-    /// Waits until all watches have been told everything, and compares what they were told.
-    async fn settle(&mut self) -> Outcome<()> {
-        let streams = self.sides[0].streams.numbers();
-        if streams.is_empty() {
-            return Ok(());
-        }
-        self.guarded += 1;
-        let (key, value) = (SENTINEL.into(), self.guarded.to_string().into());
-        let put = pb::PutRequest { key, value, ..Default::default() };
-        self.ask(&Call::new(Method::Put, &put)).await?;
-        let revision = self.known.revision;
-        if core::mem::take(&mut self.is_catching_up) {
-            for stream in &streams {
-                self.visit(*stream, revision).await?;
-            }
-            self.is_catching_up = false;
-        }
-        for stream in streams {
-            self.wait(|side| side.heard_of(stream, GUARD, revision)).await;
-            self.compare_heard(stream).await?;
-        }
-        Ok(())
-    }
-
-    async fn compare_heard(&mut self, stream: u64) -> Outcome<()> {
-        let deadline = Instant::now() + SETTLE_MAX;
-        loop {
-            let [judge, mut ours] = [0, 1].map(|n| self.heard(n, stream));
-            let late_max = self.unanswered.get(&stream).copied().unwrap_or_default();
-            ours.0.forgive_late_progress(&judge.0, late_max);
-            if judge == ours {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                return Err(difference(&judge, &ours));
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
-    fn heard(&self, side: usize, stream: u64) -> (Heard, BTreeMap<WatchName, Told>) {
-        let heard = self.sides[side].streams.heard(stream);
-        compare::level_heard(heard, |name| self.past.contains(&(stream, name)))
-    }
-
-    async fn ask_for_progress(&mut self, stream: u64) -> Outcome<()> {
-        self.settle().await?;
-        let told = |run: &Self| run.sides[0].streams.look(stream, |heard| heard.progress.len());
-        let before = told(self);
-        *self.unanswered.entry(stream).or_default() += 1;
-        let request = pb::WatchProgressRequest {};
-        self.send(stream, Some(RequestUnion::ProgressRequest(request))).await;
-        self.visit(stream, 0).await?;
-        self.settle().await?;
-        if told(self) > before {
-            *self.unanswered.entry(stream).or_default() -= 1;
-        }
-        Ok(())
-    }
-
-    async fn ask_too_early(&mut self, request: pb::WatchCreateRequest) -> Outcome<()> {
-        const STREAM: u64 = 0;
-        self.sides.iter_mut().for_each(|side| side.open(STREAM));
-        let wish = RequestUnion::ProgressRequest(pb::WatchProgressRequest {});
-        self.send(STREAM, Some(wish)).await;
-        self.create(STREAM, request).await?;
-        self.create(STREAM, on_sentinel(GUARD, 0)).await?;
-        self.settle().await?;
-        self.close(STREAM);
-        Ok(())
-    }
-
-    async fn wait(&self, is_enough: impl Fn(&Side) -> bool) {
-        let deadline = Instant::now() + SETTLE_MAX;
-        while !self.sides.iter().all(&is_enough) && Instant::now() < deadline {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    }
-}
-
-fn on_sentinel(watch_id: i64, start_revision: i64) -> pb::WatchCreateRequest {
-    pb::WatchCreateRequest { key: SENTINEL.into(), watch_id, start_revision, ..Default::default() }
 }
