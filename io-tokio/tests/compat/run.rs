@@ -120,7 +120,7 @@ pub(crate) async fn run(judge: &Path, seed: u64, operations: usize) -> Result<Ta
 impl Run {
     async fn carry_out(&mut self, script: &mut Script, operations: usize) -> Outcome<()> {
         let mut reads = Vec::new();
-        while self.tally.operations < operations {
+        while self.tally.operations < operations || script.is_amid() {
             self.known.streams = self.live_streams();
             let step = script.next(&self.known);
             self.tally.operations += 1;

@@ -122,6 +122,11 @@ impl Script {
         ]
     }
 
+    /// Whether something was begun that has to be ended.
+    pub(crate) fn is_amid(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
     pub(crate) fn next(&mut self, known: &Known) -> Step {
         if let Some(step) = self.queue.pop_front() {
             return step;
