@@ -279,3 +279,16 @@ fn a_batch_carries_the_applied_index_with_the_rows_it_covers() {
     let applied = batch.writes.iter().find(|w| &w.key[..] == b"consistent_index").unwrap();
     assert_eq!(applied.value.as_deref(), Some(&index[..]));
 }
+
+#[test]
+fn what_is_too_large_is_called_that_even_where_no_space_is_left() {
+    let mut group = Group::led();
+    let alarm = pb::AlarmRequest { action: 1, member_id: 1, alarm: pb::AlarmType::Nospace as i32 };
+    assert!(matches!(group.ask(Request::Alarm(alarm)), Some(Ok(Response::Alarm(_)))));
+    let put = |size| {
+        let (key, value) = (Bytes::from_static(b"k"), Bytes::from(vec![0; size]));
+        Request::Put(pb::PutRequest { key, value, ..Default::default() })
+    };
+    assert_eq!(group.ask(put(1)), Some(Err(Refusal::NoSpace)));
+    assert_eq!(group.ask(put(2 << 20)), Some(Err(Refusal::RequestTooLarge)));
+}
