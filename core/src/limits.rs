@@ -33,6 +33,9 @@ pub const CATCH_UP_WINDOWS_MAX: usize = 8;
 pub const CATCH_UP_REVISIONS_MAX: usize = 1_000;
 /// Records looked at in one step of catching up, before the slice begun is finished.
 pub const CATCH_UP_RECORDS_MAX: usize = 1_000;
+/// Transactions nested within each other; deeper ones could not be read back from the log, whose
+/// messages may be 100 deep.
+pub const TXN_DEPTH_MAX: usize = 48;
 /// Keys visited in one slice of a compaction.
 pub const COMPACT_KEYS_MAX: usize = 1_000;
 /// Leases revoked for expiry in one pass of 500 ms, and revokes of them in flight at any time.

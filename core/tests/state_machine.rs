@@ -7,6 +7,7 @@ use bytes::Bytes;
 use prost::Message;
 use quorate_core::error::Refusal;
 use quorate_core::ids::{LogIndex, MemberId, Term, Token};
+use quorate_core::limits::TXN_DEPTH_MAX;
 use quorate_core::storage::{Entry, EntryKind, NoRows};
 use quorate_core::time::Time;
 use quorate_core::{Config, Machine, Request, Response, Role, State, StateInput, StateOutput};
@@ -291,4 +292,30 @@ fn what_is_too_large_is_called_that_even_where_no_space_is_left() {
     };
     assert_eq!(group.ask(put(1)), Some(Err(Refusal::NoSpace)));
     assert_eq!(group.ask(put(2 << 20)), Some(Err(Refusal::RequestTooLarge)));
+}
+
+#[test]
+fn a_transaction_is_carried_out_or_refused_however_deep_it_is() {
+    let deep = |depth| {
+        let put = pb::PutRequest { key: Bytes::from_static(b"k"), ..Default::default() };
+        let mut request = pb::request_op::Request::RequestPut(put);
+        for _ in 0..=depth {
+            let success = vec![pb::RequestOp { request: Some(request) }];
+            let txn = pb::TxnRequest { success, ..Default::default() };
+            request = pb::request_op::Request::RequestTxn(txn);
+        }
+        let pb::request_op::Request::RequestTxn(txn) = request else { unreachable!("wrapped") };
+        txn
+    };
+    let arrives = |txn: &pb::TxnRequest| pb::TxnRequest::decode(&*txn.encode_to_vec()).is_ok();
+    let mut group = Group::led();
+    for depth in (0..).take_while(|depth| arrives(&deep(*depth))) {
+        let answer = group.ask(Request::Txn(deep(depth))).expect("an answer");
+        match answer {
+            Ok(_) => assert!(depth <= TXN_DEPTH_MAX),
+            Err(refusal) => {
+                assert_eq!((refusal, depth), (Refusal::TooManyOps, TXN_DEPTH_MAX + 1));
+            }
+        }
+    }
 }

@@ -13,9 +13,9 @@ mod accept;
 mod compat;
 
 use std::env;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use compat::compare::LEVELLED;
@@ -39,35 +39,36 @@ fn random_scripts_are_answered_as_etcd_answers_them() {
     let Some(judge) = judge::find() else { return };
     let first = number("QUORATE_COMPAT_SEED");
     let usual = if first.is_some() { 1 } else { SEEDS };
-    let seeds = number("QUORATE_COMPAT_SEEDS").unwrap_or(usual);
+    let count = number("QUORATE_COMPAT_SEEDS").unwrap_or(usual);
     let operations = number("QUORATE_COMPAT_OPERATIONS").unwrap_or(OPERATIONS);
     let first = first.unwrap_or(1);
     let begin = Instant::now();
-    let next = AtomicU64::new(first);
-    let (total, failed) = (Mutex::new(Tally::default()), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..LANES {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= first + seeds {
-                        return;
-                    }
-                    match run_one(&judge, seed, operations) {
-                        Ok(tally) => total.lock().unwrap().add(tally),
-                        Err(mismatch) => {
-                            report(seed, operations, &mismatch);
-                            failed.lock().unwrap().push(seed);
-                        }
-                    }
-                }
-            });
+    let (seeds, results) = (Mutex::new(first..first + count), Mutex::new(Vec::new()));
+    let run_some = || {
+        while let Some(seed) = take(&seeds) {
+            let result = run_one(&judge, seed, operations);
+            if let Err(mismatch) = &result {
+                report(seed, operations, mismatch);
+            }
+            results.lock().unwrap().push((seed, result));
         }
+    };
+    std::thread::scope(|scope| {
+        (0..LANES).for_each(|_| drop(scope.spawn(run_some)));
     });
-    eprintln!("{seeds} scripts against {}: {:?}", judge.display(), begin.elapsed());
-    eprintln!("{:#?}", total.into_inner().unwrap());
-    let failed = failed.into_inner().unwrap();
+    let (mut total, mut failed) = (Tally::default(), Vec::new());
+    for (seed, result) in results.into_inner().unwrap() {
+        match result {
+            Ok(tally) => total.add(tally),
+            Err(_) => failed.push(seed),
+        }
+    }
+    eprintln!("{count} scripts against {}: {:?}\n{total:#?}", judge.display(), begin.elapsed());
     assert!(failed.is_empty(), "answers differ in the scripts of seeds {failed:?}");
+}
+
+fn take(seeds: &Mutex<Range<u64>>) -> Option<u64> {
+    seeds.lock().expect("nobody panics while holding it").next()
 }
 
 fn run_one(judge: &Path, seed: u64, operations: u64) -> Result<Tally, Mismatch> {

@@ -138,7 +138,12 @@ fn level_ties(request: &pb::RangeRequest, reply: &mut pb::RangeResponse) {
 #[derive(Debug, PartialEq)]
 pub(crate) enum Told {
     Whole(Vec<pb::WatchResponse>),
-    Joined { events: BTreeMap<i64, Vec<Event>>, canceled: Option<i64> },
+    Joined {
+        events: BTreeMap<i64, Vec<Event>>,
+        canceled: Option<i64>,
+        /// A revision that was split without saying so.
+        split: Option<i64>,
+    },
 }
 
 /// All that was heard on a stream, levelled. `from_the_past` says of a watch whether it began
@@ -155,24 +160,23 @@ pub(crate) fn level_heard(
     (heard, told)
 }
 
-/// Events by revision; panics if a revision was split without saying so.
+/// Events by revision.
 fn join(told: Vec<pb::WatchResponse>) -> Told {
     let mut events: BTreeMap<i64, Vec<Event>> = BTreeMap::new();
-    let mut canceled = None;
+    let (mut canceled, mut split) = (None, None);
     let mut is_part = false;
     for response in told {
         if response.canceled {
             canceled = Some(response.compact_revision);
         }
         let first = response.events.first().map(at);
-        let is_split = first.is_some_and(|first| events.contains_key(&first)) && !is_part;
-        assert!(!is_split, "a revision was split: {first:?}");
+        split = split.or(first.filter(|first| !is_part && events.contains_key(first)));
         is_part = response.fragment;
         for event in response.events {
             events.entry(at(&event)).or_default().push(event);
         }
     }
-    Told::Joined { events, canceled }
+    Told::Joined { events, canceled, split }
 }
 
 /// Whether an answer may be another for a moment: it is asked for until both agree.

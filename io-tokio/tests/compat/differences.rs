@@ -1,5 +1,7 @@
 //! Where Quorate means to differ: exactly what `docs/differences.md` lists for this test.
 
+use prost::encoding::decode_varint;
+use quorate_core::limits::TXN_DEPTH_MAX;
 use tonic::Code;
 
 use super::call::{Answer, Call, Method, Refused};
@@ -18,6 +20,10 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     Difference { name: "Transactions nested more than 48 deep", explains: is_too_deep },
     Difference { name: LATE_PROGRESS, explains: |_, _, _| false },
 ];
+
+/// Tags of a transaction's first branch, and of an operation that is a transaction.
+const SUCCESS: u8 = 0x12;
+const TXN: u8 = 0x22;
 
 const NO_MESSAGE: &str = "Words about a body that is no message";
 /// Shows on streams, not in answers.
@@ -54,6 +60,27 @@ fn is_of_another_type(call: &Call, judge: &Answer, ours: &Answer) -> bool {
 }
 
 fn is_too_deep(call: &Call, _: &Answer, ours: &Answer) -> bool {
-    let is_told = matches!(ours, Err((Code::Internal, it)) if it.contains("recursion limit"));
-    call.method == Method::Txn && is_told
+    const WORDS: [&str; 2] = ["recursion limit", "too many operations in txn request"];
+    let is_told = |text: &String| WORDS.iter().any(|words| text.contains(words));
+    let is_deep = call.method == Method::Txn && depth(&call.body) > TXN_DEPTH_MAX;
+    is_deep && matches!(ours, Err((_, text)) if is_told(text))
+}
+
+/// How deep transactions are nested that have one operation in one branch each, read by hand.
+fn depth(mut body: &[u8]) -> usize {
+    let mut depth = 0;
+    while let [SUCCESS, rest @ ..] = body {
+        let Some((op, _)) = part(rest) else { break };
+        let [TXN, rest @ ..] = op else { break };
+        let Some((nested, _)) = part(rest) else { break };
+        depth += 1;
+        body = nested;
+    }
+    depth
+}
+
+/// What has its length before it, and what comes behind it.
+fn part(mut bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let length = decode_varint(&mut bytes).ok()?;
+    bytes.split_at_checked(usize::try_from(length).ok()?)
 }
