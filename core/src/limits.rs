@@ -41,6 +41,9 @@ pub const CATCH_UP_REVISIONS_MAX: usize = 1_000;
 pub const CATCH_UP_RECORDS_MAX: usize = 1_000;
 /// Keys read in one step of a range answered in chunks.
 pub const CHUNK_STEP_KEYS_MAX: usize = 128;
+/// Transactions nested within each other; deeper ones could not be read back from the log, whose
+/// messages may be 100 deep.
+pub const TXN_DEPTH_MAX: usize = 48;
 /// Keys visited in one slice of a compaction.
 pub const COMPACT_KEYS_MAX: usize = 1_000;
 /// Leases revoked for expiry in one pass of 500 ms, and revokes of them in flight at any time.

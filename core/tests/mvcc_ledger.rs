@@ -81,6 +81,20 @@ fn a_compaction_leaves_the_hash_of_what_was_there_before_it() {
 }
 
 #[test]
+fn before_all_history_there_is_a_hash_of_nothing() {
+    let mut ledger = Ledger::new();
+    let nothing = hash(&ledger, 0).unwrap().0;
+    ledger.put("k", "v");
+    ledger.compact(2);
+    for revision in [-1, -2, i64::MIN] {
+        let found = ledger.mvcc.view().hash(revision).unwrap();
+        assert_eq!((found.hash, found.compact_revision), (nothing, Revision(2)));
+        assert_eq!(found.hash_revision, Revision(revision));
+    }
+    assert_eq!(hash(&ledger, 1), Err(Refusal::Compacted.into()));
+}
+
+#[test]
 fn an_interrupted_compaction_leaves_no_hash() {
     let mut ledger = Ledger::new();
     for main in 2..12 {

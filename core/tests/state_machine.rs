@@ -7,6 +7,7 @@ use bytes::Bytes;
 use prost::Message;
 use quorate_core::error::Refusal;
 use quorate_core::ids::{LogIndex, MemberId, RequestId, Term, Token};
+use quorate_core::limits::TXN_DEPTH_MAX;
 use quorate_core::storage::{Entry, EntryKind, NoRows};
 use quorate_core::time::Time;
 use quorate_core::{Config, Machine, Request, Response, Role, State, StateInput, StateOutput};
@@ -296,4 +297,43 @@ fn a_batch_carries_the_applied_index_with_the_rows_it_covers() {
     assert!(rows.contains(&("key", b"\0\0\0\0\0\0\0\x02_\0\0\0\0\0\0\0\0")), "{rows:?}");
     let applied = batch.writes.iter().find(|w| &w.key[..] == b"consistent_index").unwrap();
     assert_eq!(applied.value.as_deref(), Some(&index[..]));
+}
+
+#[test]
+fn what_is_too_large_is_called_that_even_where_no_space_is_left() {
+    let mut group = Group::led();
+    let alarm = pb::AlarmRequest { action: 1, member_id: 1, alarm: pb::AlarmType::Nospace as i32 };
+    assert!(matches!(group.ask(Request::Alarm(alarm)), Some(Ok(Response::Alarm(_)))));
+    let put = |size| {
+        let (key, value) = (Bytes::from_static(b"k"), Bytes::from(vec![0; size]));
+        Request::Put(pb::PutRequest { key, value, ..Default::default() })
+    };
+    assert_eq!(group.ask(put(1)), Some(Err(Refusal::NoSpace)));
+    assert_eq!(group.ask(put(2 << 20)), Some(Err(Refusal::RequestTooLarge)));
+}
+
+#[test]
+fn a_transaction_is_carried_out_or_refused_however_deep_it_is() {
+    let deep = |depth| {
+        let put = pb::PutRequest { key: Bytes::from_static(b"k"), ..Default::default() };
+        let mut request = pb::request_op::Request::RequestPut(put);
+        for _ in 0..=depth {
+            let success = vec![pb::RequestOp { request: Some(request) }];
+            let txn = pb::TxnRequest { success, ..Default::default() };
+            request = pb::request_op::Request::RequestTxn(txn);
+        }
+        let pb::request_op::Request::RequestTxn(txn) = request else { unreachable!("wrapped") };
+        txn
+    };
+    let arrives = |txn: &pb::TxnRequest| pb::TxnRequest::decode(&*txn.encode_to_vec()).is_ok();
+    let mut group = Group::led();
+    for depth in (0..).take_while(|depth| arrives(&deep(*depth))) {
+        let answer = group.ask(Request::Txn(deep(depth))).expect("an answer");
+        match answer {
+            Ok(_) => assert!(depth <= TXN_DEPTH_MAX),
+            Err(refusal) => {
+                assert_eq!((refusal, depth), (Refusal::TooManyOps, TXN_DEPTH_MAX + 1));
+            }
+        }
+    }
 }

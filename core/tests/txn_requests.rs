@@ -168,9 +168,11 @@ fn a_branch_touches_a_key_once() {
         (vec![op(delete("A", "z")), op(delete("B", "C")), a()], duplicate),
         (vec![op(delete("B", "C")), op(delete("A", "z")), a()], duplicate),
         (vec![op(delete("a", "c")), op(delete("b", "d"))], Ok(())),
-        // All keys from `A` on, but seen as `A` alone.
+        // All keys from `A` on, but seen as none; as none are below `A` and from `b` on.
         (vec![op(delete("A", "\0")), a()], Ok(())),
-        (vec![op(delete("a", "\0")), a()], duplicate),
+        (vec![op(delete("a", "\0")), a()], Ok(())),
+        (vec![op(delete("a", "A")), a()], Ok(())),
+        (vec![op(delete("a", "a")), a()], Ok(())),
         (vec![op(either.clone())], Ok(())),
         (vec![op(either.clone()), a()], duplicate),
         (vec![op(either.clone()), op(either.clone())], duplicate),
@@ -383,7 +385,7 @@ fn a_refused_transaction_leaves_no_trace() {
         (vec![at(-1)], Refusal::Compacted),
         (vec![ignoring("x")], Refusal::KeyNotFound),
         (vec![leased(8)], Refusal::LeaseNotFound),
-        (vec![both], Refusal::KeyNotFound),
+        (vec![both], Refusal::LeaseNotFound),
         (vec![op(hidden)], Refusal::FutureRev),
         // `b` is there when the transaction is checked, and gone when the put comes to it.
         (vec![op(delete("B", "\0")), ignoring("b")], Refusal::KeyNotFound),

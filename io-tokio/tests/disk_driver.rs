@@ -10,7 +10,7 @@ use quorate_core::error::{Refusal, StorageFault};
 use quorate_core::ids::{LogIndex, MemberId, RequestId, StreamId, Term, Token};
 use quorate_core::output::{Batch, Persist};
 use quorate_core::peer::PeerMessage;
-use quorate_core::storage::{Entry, SnapshotMark, StateRead, Table};
+use quorate_core::storage::{Entry, EntryKind, SnapshotMark, StateRead, Table};
 use quorate_core::time::{Time, Wake};
 use quorate_core::{
     Machine, ReplicaInput, ReplicaOutput, Request, Response, StateInput, StateOutput, View,

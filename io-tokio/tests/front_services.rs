@@ -222,6 +222,52 @@ async fn a_watch_outlives_its_clients_half_close() {
     assert!(matches!(closed, Ok(Some(Call::Close(on))) if on == stream));
 }
 
+/// How a stream to this path ends on which this is sent.
+async fn end_of(
+    served: &Served,
+    path: &'static str,
+    message: impl prost::Message + 'static,
+) -> (Code, String) {
+    let mut grpc = tonic::client::Grpc::new(dial(served).await);
+    grpc.ready().await.unwrap();
+    let path = http::uri::PathAndQuery::from_static(path);
+    let codec = tonic_prost::ProstCodec::<_, pb::WatchResponse>::default();
+    let sent = tonic::Request::new(tokio_stream::once(message));
+    let end = match grpc.streaming(sent, path, codec).await {
+        Ok(answers) => answers.into_inner().message().await.unwrap_err(),
+        Err(end) => end,
+    };
+    (end.code(), end.message().to_owned())
+}
+
+#[tokio::test]
+async fn a_watch_ends_at_what_is_no_message_and_says_so() {
+    let fake = Fake::new(leading());
+    let served = served(&fake);
+    let path = "/etcdserverpb.Watch/Watch";
+    assert_eq!(end_of(&served, path, put("x")).await.0, Code::Internal);
+    let large = (
+        Code::ResourceExhausted,
+        "grpc: received message larger than max (5003 vs. 4096)".to_owned(),
+    );
+    assert_eq!(end_of(&served, path, put(vec![b'x'; 5_000])).await, large);
+}
+
+#[tokio::test]
+async fn what_does_not_exist_is_named_as_etcds_transport_names_it() {
+    let fake = Fake::new(leading());
+    let served = served(&fake);
+    for (path, words) in [
+        ("/etcdserverpb.KV/Nothing", "unknown method Nothing for service etcdserverpb.KV"),
+        ("/nobody.Nothing/Put", "unknown service nobody.Nothing"),
+        ("/a/b/Put", "unknown service a/b"),
+        ("/etcdserverpb.KV", "malformed method name: \"/etcdserverpb.KV\""),
+        ("/", "malformed method name: \"/\""),
+    ] {
+        assert_eq!(end_of(&served, path, put("x")).await, (Code::Unimplemented, words.to_owned()));
+    }
+}
+
 #[tokio::test]
 async fn a_watch_that_needs_a_leader_ends_without_one() {
     let mut fake = Fake::new(leading());

@@ -15,7 +15,6 @@ use crate::txn;
 /// What admission looks at beside the request.
 pub(crate) struct Conditions<'a> {
     pub(crate) config: &'a Config,
-    pub(crate) alarms: &'a Alarms,
     /// Committed entries not yet applied.
     pub(crate) apply_gap: u64,
     /// Bytes the store occupies.
@@ -33,13 +32,17 @@ pub(crate) fn check_shape(request: &Request, config: &Config) -> Result<(), Refu
     }
 }
 
-/// Whether the cluster is in a state to take the request.
-pub(crate) fn check_conditions(request: &Request, on: &Conditions<'_>) -> Result<(), Refusal> {
+/// Whether applying keeps up.
+pub(crate) fn check_backlog(on: &Conditions<'_>) -> Result<(), Refusal> {
     if on.apply_gap > APPLY_GAP_MAX {
         return Err(Refusal::RequestTooManyRequests);
     }
-    let cost = space_needed(request);
-    if cost > 0 && on.alarms.is_raised(AlarmType::Nospace) {
+    Ok(())
+}
+
+/// Whether there is space for the request, as far as alarms tell.
+pub(crate) fn check_space(request: &Request, alarms: &Alarms) -> Result<(), Refusal> {
+    if space_needed(request) > 0 && alarms.is_raised(AlarmType::Nospace) {
         return Err(Refusal::NoSpace);
     }
     Ok(())

@@ -54,15 +54,15 @@ pub(super) struct HashWalk {
 }
 
 impl KvView {
-    /// The hash of history up to `revision` (0: the newest). Reads every record up to there,
-    /// unless a compaction to exactly that revision left its hash.
+    /// The hash of history up to `revision` (0: the newest; below: of none). Reads every record up
+    /// to there, unless a compaction to exactly that revision left its hash.
     pub fn hash(&self, revision: i64) -> Result<KvHash, ReadError> {
         let mut remembered = self.hashes.iter();
         if let Some(hash) = remembered.find(|hash| hash.hash_revision.get() == revision) {
             return Ok(*hash);
         }
         let until = if revision == 0 { self.revision } else { revision };
-        if until < self.compacted {
+        if until > 0 && until < self.compacted {
             return Err(Refusal::Compacted.into());
         }
         if until > self.revision {

@@ -31,11 +31,10 @@ impl State {
         admit::check_shape(&request, &self.config)?;
         let conditions = Conditions {
             config: &self.config,
-            alarms: &self.ledgers.alarms,
             apply_gap: self.committed.get().saturating_sub(self.view.facts.applied.get()),
             db_size: self.db_size.0,
         };
-        admit::check_conditions(&request, &conditions)?;
+        admit::check_backlog(&conditions)?;
         if admit::exceeds_quota(&request, &conditions) {
             self.raise_no_space();
             return Err(Refusal::NoSpace);
@@ -64,13 +63,17 @@ impl State {
             Request::Compact(compaction) if compaction.physical => Waiter::Physical(token),
             _ => Waiter::Client(token),
         };
+        let has_space = admit::check_space(&request, &self.ledgers.alarms);
         let Some(mut envelope) = admit::envelope(request) else { return Ok(()) };
         if let Some(grant) = &mut envelope.lease_grant
             && grant.id == 0
         {
             grant.id = self.pick_lease_id();
         }
-        self.propose(envelope, waiter)
+        let proposal = self.write_down(envelope)?;
+        // etcd says this last of all, when it applies the entry; here it is told before.
+        has_space?;
+        self.submit(proposal, waiter)
     }
 
     /// A lease id nobody has, positive.
@@ -89,8 +92,16 @@ impl State {
         envelope: InternalRaftRequest,
         waiter: Waiter,
     ) -> Result<(), Refusal> {
+        let proposal = self.write_down(envelope)?;
+        self.submit(proposal, waiter)
+    }
+
+    fn write_down(&mut self, envelope: InternalRaftRequest) -> Result<(RequestId, Bytes), Refusal> {
         let id = self.pending.next_id();
-        let data = admit::encode(id, envelope, &self.config)?;
+        Ok((id, admit::encode(id, envelope, &self.config)?))
+    }
+
+    fn submit(&mut self, (id, data): (RequestId, Bytes), waiter: Waiter) -> Result<(), Refusal> {
         self.enter_log(id, data, EntryKind::Normal, waiter)
     }
 

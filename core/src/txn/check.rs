@@ -7,6 +7,7 @@ use quorate_proto::etcdserverpb::request_op::Request;
 
 use super::overlap::check_overlaps;
 use crate::error::Refusal;
+use crate::limits::TXN_DEPTH_MAX;
 use crate::mvcc::range::{has_default_order, has_filters};
 
 /// Checks a range request.
@@ -47,7 +48,7 @@ pub fn check_delete(request: &pb::DeleteRangeRequest) -> Result<(), Refusal> {
 /// Checks a transaction and all in it: sizes and single operations first, then each branch for
 /// keys written twice.
 pub fn check_txn(request: &pb::TxnRequest, ops_max: usize) -> Result<(), Refusal> {
-    check_shape(request, ops_max)?;
+    check_shape(request, ops_max, TXN_DEPTH_MAX)?;
     check_overlaps(&request.success)?;
     check_overlaps(&request.failure)
 }
@@ -76,7 +77,7 @@ fn check_key(key: &Bytes) -> Result<(), Refusal> {
 
 /// Every level takes the size of its largest part from the budget; only what is nested deeper
 /// feels it, not what stands beside it.
-fn check_shape(request: &pb::TxnRequest, ops_max: usize) -> Result<(), Refusal> {
+fn check_shape(request: &pb::TxnRequest, ops_max: usize, depth_max: usize) -> Result<(), Refusal> {
     let size = request.compare.len().max(request.success.len()).max(request.failure.len());
     let ops_left = ops_max.checked_sub(size).ok_or(Refusal::TooManyOps)?;
     request.compare.iter().try_for_each(|compare| check_key(&compare.key))?;
@@ -84,7 +85,10 @@ fn check_shape(request: &pb::TxnRequest, ops_max: usize) -> Result<(), Refusal> 
         Some(Request::RequestRange(range)) => check_range(range),
         Some(Request::RequestPut(put)) => check_put(put),
         Some(Request::RequestDeleteRange(delete)) => check_delete(delete),
-        Some(Request::RequestTxn(nested)) => check_shape(nested, ops_left),
+        Some(Request::RequestTxn(nested)) => {
+            let depth_left = depth_max.checked_sub(1).ok_or(Refusal::TooManyOps)?;
+            check_shape(nested, ops_left, depth_left)
+        }
         None => Err(Refusal::KeyNotFound),
     })
 }

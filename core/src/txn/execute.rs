@@ -173,14 +173,14 @@ impl Foresight<'_> {
         })
     }
 
-    /// A put within a transaction looks for its key first and for its lease second; one that
-    /// stands alone the other way round.
+    /// As a put that stands alone: its lease first, its key second.
     fn check_put(&mut self, request: &pb::PutRequest) -> Result<(), Refusal> {
+        check_lease(request, self.leases)?;
         if keeps_parts(request) {
             self.keeps_parts = true;
             self.view.version_of(&request.key).ok_or(Refusal::KeyNotFound)?;
         }
-        check_lease(request, self.leases)
+        Ok(())
     }
 
     /// A delete may take away the key whose value or lease a later put wants to keep.

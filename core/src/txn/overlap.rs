@@ -2,8 +2,8 @@
 //!
 //! What a branch may do to a key is collected from the inside out. The two branches of a nested
 //! transaction exclude each other and may put the same key; two nested transactions side by side
-//! may not. A delete whose end is not above its start counts as one of its start alone, also when
-//! the end is the zero byte that means "all keys from here on".
+//! may not. A delete whose end is not above its start counts as one of nothing, also when the end
+//! is the zero byte that means "all keys from here on".
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
@@ -74,8 +74,10 @@ impl<'a> Touched<'a> {
 
 impl<'a> Deletes<'a> {
     fn insert(&mut self, start: &'a [u8], end: &'a [u8]) {
-        if end <= start {
+        if end.is_empty() {
             self.keys.insert(start);
+        }
+        if end <= start {
             return;
         }
         let (mut start, mut end) = (start, end);

@@ -1,18 +1,15 @@
 //! `v3electionpb.Election`.
 
 use std::mem;
-use std::pin::pin;
 
 use futures_util::stream;
-use quorate_core::error::Refusal;
 use quorate_core::recipe::{self, Answer, Failure, Recipe, Step};
 use quorate_proto::v3electionpb as pb;
 use quorate_proto::v3electionpb::election_server::Election;
 use tonic::{Request, Response, Status};
 
-use super::gate::{leader_lost, requires_leader};
 use super::recipes::Caller;
-use super::status::{failure_status, status};
+use super::status::failure_status;
 use super::{Answers, Front};
 use crate::metrics::Calls;
 
@@ -56,11 +53,10 @@ impl Election for Front {
         &self,
         request: Request<pb::LeaderRequest>,
     ) -> Result<Response<Self::ObserveStream>, Status> {
-        let must_have_leader = requires_leader(request.metadata());
         let front = self.clone();
         let (caller, request) = Caller::of(self, request);
         let (recipe, step) = recipe::Observe::begin(&request);
-        let observer = Observer { front, must_have_leader, caller, recipe, step };
+        let observer = Observer { front, caller, recipe, step };
         Ok(Response::new(Box::pin(stream::try_unfold(observer, |mut observer| async {
             let news = observer.next().await?;
             Ok(Some((news, observer)))
@@ -71,7 +67,6 @@ impl Election for Front {
 /// One stream of leaders.
 struct Observer {
     front: Front,
-    must_have_leader: bool,
     caller: Caller,
     recipe: recipe::Observe,
     step: Step<pb::LeaderResponse>,
@@ -80,7 +75,6 @@ struct Observer {
 impl Observer {
     /// The next thing to tell. What time does not heal ends the stream.
     async fn next(&mut self) -> Result<pb::LeaderResponse, Status> {
-        let mut lost = pin!(leader_lost(&self.front, self.must_have_leader));
         loop {
             let answer = match mem::replace(&mut self.step, Step::Listen) {
                 Step::Yield(news) => {
@@ -88,11 +82,7 @@ impl Observer {
                     self.count();
                     return Ok(news);
                 }
-                step => tokio::select! {
-                    biased;
-                    () = &mut lost => return Err(status(Refusal::NoLeader)),
-                    answer = self.caller.take(step) => answer,
-                },
+                step => self.caller.take(step).await,
             };
             if let Answer::Refused(why) = answer {
                 return Err(failure_status(Failure::Refused(why)));

@@ -5,6 +5,7 @@ use quorate_proto::etcdserverpb as pb;
 use quorate_proto::etcdserverpb::lease_server::Lease;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::status::message_status;
 use super::{Answers, Front, ask};
 use crate::metrics::Calls;
 
@@ -66,7 +67,8 @@ impl Beats {
     /// The next answer; `None` when the client has no more to ask.
     async fn next(&mut self) -> Result<Option<pb::LeaseKeepAliveResponse>, Status> {
         let method = Calls::find("/etcdserverpb.Lease/LeaseKeepAlive");
-        let Some(message) = self.messages.message().await? else { return Ok(None) };
+        let message = self.messages.message().await.map_err(message_status)?;
+        let Some(message) = message else { return Ok(None) };
         method.inspect(|method| self.front.metrics.calls.received(*method));
         let answer = ask!(self.front, LeaseKeepAlive, message)?.into_inner();
         method.inspect(|method| self.front.metrics.calls.sent(*method));

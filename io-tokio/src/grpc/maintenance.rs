@@ -90,11 +90,18 @@ fn troubles(view: &View) -> Vec<String> {
         Some(_) => None,
         None => Some(code_and_text(Refusal::NoLeader).1.to_owned()),
     };
-    let alarms =
-        view.facts.alarms.iter().map(|alarm| {
-            format!("memberID:{} alarm:{}", alarm.member_id, alarm.alarm().as_str_name())
-        });
-    leaderless.into_iter().chain(alarms).collect()
+    leaderless.into_iter().chain(view.facts.alarms.iter().map(words)).collect()
+}
+
+/// An alarm as protobuf's text form has it: zeros left out, unknown kinds as numbers.
+fn words(alarm: &pb::AlarmMember) -> String {
+    let member = (alarm.member_id != 0).then(|| format!("memberID:{}", alarm.member_id));
+    let kind = match pb::AlarmType::try_from(alarm.alarm) {
+        Ok(pb::AlarmType::None) => None,
+        Ok(kind) => Some(format!("alarm:{}", kind.as_str_name())),
+        Err(_) => Some(format!("alarm:{}", alarm.alarm)),
+    };
+    member.into_iter().chain(kind).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -127,8 +134,15 @@ mod tests {
 
     #[test]
     fn troubles_are_listed_as_etcd_words_them() {
-        let alarm = pb::AlarmMember { member_id: 12, alarm: pb::AlarmType::Nospace as i32 };
-        let view = reads::view_of(Facts { alarms: [alarm].into(), ..Facts::default() });
-        assert_eq!(troubles(&view), ["etcdserver: no leader", "memberID:12 alarm:NOSPACE"]);
+        let alarm = |member_id, alarm| pb::AlarmMember { member_id, alarm };
+        let alarms = [alarm(12, 1), alarm(0, 2), alarm(3, 7)].into();
+        let view = reads::view_of(Facts { alarms, ..Facts::default() });
+        let expected = [
+            "etcdserver: no leader",
+            "memberID:12 alarm:NOSPACE",
+            "alarm:CORRUPT",
+            "memberID:3 alarm:7",
+        ];
+        assert_eq!(troubles(&view), expected);
     }
 }

@@ -28,7 +28,7 @@ use tower_service::Service;
 
 use super::Front;
 use super::gate::{Gate, leader_lost, requires_leader};
-use super::status::status;
+use super::status::{message_status, status};
 use crate::metrics::{Calls, Kind, METHODS};
 
 /// All services of the client port; cloning is cheap.
@@ -51,8 +51,6 @@ struct Inner {
 
 /// Largest message that is sent.
 const SENT_BYTES_MAX: usize = (1 << 31) - 1;
-/// How the transport begins to say that a message is too large.
-const TOO_LARGE: &str = "Error, decoded message length too large: ";
 
 type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
@@ -90,11 +88,8 @@ impl Inner {
         B: http_body::Body + Send + 'static,
         B::Error: Into<StdError> + Send + 'static,
     {
-        let path = request.uri().path().strip_prefix('/').unwrap_or_default();
-        let Some((service, _)) = path.split_once('/') else {
-            return Err(Status::unimplemented("malformed method name"));
-        };
-        Ok(match service {
+        let path = request.uri().path();
+        Ok(match path.split('/').nth(1).unwrap_or_default() {
             "etcdserverpb.KV" => self.kv.clone().call(request),
             "etcdserverpb.Watch" => self.watch.clone().call(request),
             "etcdserverpb.Lease" => self.lease.clone().call(request),
@@ -104,7 +99,7 @@ impl Inner {
             "v3lockpb.Lock" => self.lock.clone().call(request),
             "v3electionpb.Election" => self.election.clone().call(request),
             "grpc.health.v1.Health" => self.health.clone().call(request),
-            _ => return Err(Status::unimplemented(format!("unknown service {service}"))),
+            _ => return Err(nowhere(path)),
         })
     }
 }
@@ -126,6 +121,7 @@ impl Services {
         let lost = wants_leader.then(|| Box::pin(leader_lost(inner.front.clone())) as Losing);
         let refused = |status: Status| Step::Refused(Some(Box::new(status)));
         let step = match inner.gate.check(&inner.front, kind, &request) {
+            _ if method.is_none() => refused(nowhere(request.uri().path())),
             Err(refusal) => refused(status(refusal)),
             Ok(()) => inner.dispatch(request).map_or_else(refused, Step::Answering),
         };
@@ -157,6 +153,18 @@ impl Service<Request<Body>> for Services {
     fn call(&mut self, request: Request<Body>) -> Counted {
         self.answer(request)
     }
+}
+
+/// What etcd's transport says to a call of what does not exist.
+fn nowhere(path: &str) -> Status {
+    let name = path.strip_prefix('/').unwrap_or(path);
+    let Some((service, name)) = name.rsplit_once('/') else {
+        return Status::unimplemented(format!("malformed method name: {path:?}"));
+    };
+    if METHODS.iter().any(|method| method.service == service) {
+        return Status::unimplemented(format!("unknown method {name} for service {service}"));
+    }
+    Status::unimplemented(format!("unknown service {service}"))
 }
 
 /// A call under way; counts its end.
@@ -217,22 +225,14 @@ impl Tally {
     }
 }
 
-/// The transport's own refusal of a large message, in the code and words of etcd's transport.
+/// The transport's own refusal of a message, as etcd's transport would have it.
 fn with_gos_words(mut answer: Response<Body>) -> Response<Body> {
-    if code_of(answer.headers()) != Some(Code::OutOfRange) {
-        return answer;
+    if code_of(answer.headers()) == Some(Code::OutOfRange)
+        && let Some(status) = Status::from_header_map(answer.headers())
+    {
+        // Where this one was, another is.
+        let _ = message_status(status).add_header(answer.headers_mut());
     }
-    let Some(status) = Status::from_header_map(answer.headers()) else { return answer };
-    let Some(numbers) = status.message().strip_prefix(TOO_LARGE) else { return answer };
-    let mut numbers = numbers
-        .split(|c: char| !c.is_ascii_digit())
-        .filter(|word| !word.is_empty())
-        .map(str::to_owned);
-    let (found, limit) = (numbers.next(), numbers.next());
-    let (Some(found), Some(limit)) = (found, limit) else { return answer };
-    let text = format!("grpc: received message larger than max ({found} vs. {limit})");
-    // Digits and plain words are a header's value in any case.
-    let _ = Status::resource_exhausted(text).add_header(answer.headers_mut());
     answer
 }
 

@@ -127,6 +127,19 @@ pub fn failure_status(failure: Failure<Status>) -> Status {
     Status::unknown(text)
 }
 
+/// How the transport begins to say that a message is too large.
+const TOO_LARGE: &str = "Error, decoded message length too large: ";
+
+/// What the transport says of a client's message; that it is too large in the code and words of
+/// etcd's transport.
+pub fn message_status(status: Status) -> Status {
+    let Some(numbers) = status.message().strip_prefix(TOO_LARGE) else { return status };
+    let mut numbers = numbers.split(|c: char| !c.is_ascii_digit()).filter(|word| !word.is_empty());
+    let (Some(found), Some(limit)) = (numbers.next(), numbers.next()) else { return status };
+    let text = format!("grpc: received message larger than max ({found} vs. {limit})");
+    Status::resource_exhausted(text)
+}
+
 /// What a call that is not served answers.
 pub fn unserved<T>(call: &str) -> Result<T, Status> {
     Err(Status::unimplemented(format!("{call} is not served by this server")))

@@ -8,9 +8,9 @@ use quorate_proto::etcdserverpb as pb;
 use quorate_proto::etcdserverpb::watch_server::Watch;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
-use super::status::status;
+use super::status::{message_status, status};
 use super::{Answers, Front};
 use crate::driver::WatchStream;
 use crate::metrics::Calls;
@@ -34,9 +34,9 @@ impl Watch for Front {
         let front = self.clone();
         let messages = request.into_inner();
         tokio::spawn(async move {
-            if let Some(refusal) = pump(&front, messages, stream, &frames).await {
+            if let Some(end) = pump(&front, messages, stream, &frames).await {
                 // The client may have gone meanwhile.
-                let _ = frames.send(Err(status(refusal))).await;
+                let _ = frames.send(Err(end)).await;
             }
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(sent))))
@@ -49,7 +49,7 @@ async fn pump(
     mut messages: Streaming<pb::WatchRequest>,
     mut stream: WatchStream,
     frames: &Frames,
-) -> Option<Refusal> {
+) -> Option<Status> {
     let method = Calls::find("/etcdserverpb.Watch/Watch");
     let mut is_receiving = true;
     loop {
@@ -59,11 +59,14 @@ async fn pump(
                 Ok(Some(message)) => {
                     method.inspect(|method| front.metrics.calls.received(*method));
                     if let Err(refusal) = stream.send(message) {
-                        return Some(refusal);
+                        return Some(status(refusal));
                     }
                 }
                 Ok(None) => is_receiving = false,
-                Err(_) => return Some(Refusal::WatchCanceled),
+                Err(end) if end.code() == Code::Cancelled => {
+                    return Some(status(Refusal::WatchCanceled));
+                }
+                Err(end) => return Some(message_status(end)),
             },
             frame = next_frame(&mut stream, frames) => match frame {
                 Next::Frame(permit, frame) => {
@@ -71,7 +74,7 @@ async fn pump(
                     permit.send(Ok(frame));
                 }
                 Next::ClientGone => return None,
-                Next::CoreGone => return Some(Refusal::Stopped),
+                Next::CoreGone => return Some(status(Refusal::Stopped)),
             },
         }
     }

@@ -146,6 +146,8 @@ pub(crate) struct Member {
     pub(crate) peer: SocketAddr,
     pub(crate) data_dir: PathBuf,
     pub(crate) log_path: PathBuf,
+    /// What is run, from its next start.
+    pub(crate) program: PathBuf,
     /// Environment of this member alone, from its next start.
     pub(crate) env: Vec<(String, String)>,
     flags: Vec<String>,
@@ -234,8 +236,18 @@ impl Member {
         ];
         flags.extend(options.flags.iter().cloned());
         let log_path = dir.join(format!("{name}.log"));
-        let env = Vec::new();
-        Self { name, client, peer, data_dir, log_path, env, flags, child: None, log_start: 0 }
+        Self {
+            name,
+            client,
+            peer,
+            data_dir,
+            log_path,
+            program: program(),
+            env: Vec::new(),
+            flags,
+            child: None,
+            log_start: 0,
+        }
     }
 
     /// Itself, as `--initial-cluster` names it.
@@ -274,11 +286,11 @@ impl Member {
         let log = OpenOptions::new().create(true).append(true).open(&self.log_path);
         let log: File = log.expect("the log file can be opened");
         self.log_start = log.metadata().expect("an open file has a length").len();
-        let mut command = Command::new(program());
+        let mut command = Command::new(&self.program);
         command.args(&self.flags).envs(self.env.iter().cloned()).stdin(Stdio::null());
         command.stdout(log.try_clone().expect("a second handle")).stderr(log);
         let child = command.spawn();
-        self.child = Some(child.unwrap_or_else(|error| panic!("{:?}: {error}", program())));
+        self.child = Some(child.unwrap_or_else(|error| panic!("{:?}: {error}", self.program)));
     }
 
     /// Starts its process and waits until it serves.

@@ -73,9 +73,12 @@ struct Touched {
 }
 
 impl Touched {
-    /// An open or inverted span counts as its first key only: etcd's interval tree sees no more.
+    /// An open or inverted span counts as empty: etcd's interval tree sees nothing in it.
     fn is_deleted(&self, key: &Bytes) -> bool {
-        self.deletes.iter().any(|(start, end)| key == start || (start < key && key < end))
+        self.deletes.iter().any(|(start, end)| match end.is_empty() {
+            true => key == start,
+            false => start <= key && key < end,
+        })
     }
 
     fn put(&mut self, key: &Bytes, is_harmless: bool) -> Result<(), Refusal> {
