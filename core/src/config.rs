@@ -55,6 +55,8 @@ pub struct Config {
     pub auto_compaction: AutoCompaction,
     /// Time between progress notifications of an idle watch.
     pub watch_progress_interval: Duration,
+    /// Time between two checkpoints of a lease; leases that live no longer have none.
+    pub lease_checkpoint_interval: Duration,
 }
 
 /// Compaction without being asked.
@@ -90,6 +92,7 @@ impl Default for Config {
             quota_backend_bytes: 2 << 30,
             auto_compaction: AutoCompaction::Off,
             watch_progress_interval: Duration::from_secs(600),
+            lease_checkpoint_interval: Duration::from_secs(300),
         }
     }
 }

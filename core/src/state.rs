@@ -230,7 +230,7 @@ impl State {
             self.announcer.on_facts();
             self.asking.ask_again();
         }
-        if cfg!(planted = "repeated-too-early") && role.term != before.term {
+        if crate::planted!("repeated-too-early") && role.term != before.term {
             self.on_term_applied(role.term);
         }
         self.send_unsent();

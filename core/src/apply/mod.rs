@@ -174,7 +174,8 @@ fn open_leases(config: &Config, image: &dyn StateRead) -> Result<Book, StorageFa
         rows.push((Bytes::copy_from_slice(key), value.clone()));
         ControlFlow::Continue(())
     })?;
-    Book::open(rows, config.lease_ttl_min(), config.request_timeout())
+    let book = Book::open(rows, config.lease_ttl_min(), config.request_timeout())?;
+    Ok(book.checkpointing(config.lease_checkpoint_interval))
 }
 
 /// Hangs the live keys on their leases again.

@@ -117,7 +117,7 @@ impl Hub {
             read = records;
             window.select(watcher.next, &watcher.keys)
         };
-        if cfg!(planted = "watch-splits-revision") && events.len() > 3 {
+        if crate::planted!("watch-splits-revision") && events.len() > 3 {
             events.truncate(3);
             let last = events.last().and_then(|event| event.kv.as_ref());
             reached = Revision(last.map_or(0, |kv| kv.mod_revision));
