@@ -150,6 +150,8 @@ pub enum StateInput {
     ProposalDropped {
         /// The proposal.
         id: RequestId,
+        /// The term it was for: meanwhile it may have been sent in another.
+        in_term: Term,
     },
     /// Leadership or term changed.
     Role(Role),

@@ -54,6 +54,8 @@ pub enum ReplicaOutput {
     ProposalDropped {
         /// The proposal.
         id: RequestId,
+        /// The term it was for.
+        in_term: Term,
     },
     /// To `State`: leadership or term changed.
     Role(Role),

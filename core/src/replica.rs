@@ -307,8 +307,8 @@ impl Replica {
         if !wanted.is_empty() && !self.node.propose(wanted.iter().map(|p| p.data.clone())) {
             refused.extend(wanted);
         }
-        let dropped = refused.into_iter().map(|p| ReplicaOutput::ProposalDropped { id: p.id });
-        self.outputs.extend(dropped);
+        let drop = |p: Proposal| ReplicaOutput::ProposalDropped { id: p.id, in_term: p.in_term };
+        self.outputs.extend(refused.into_iter().map(drop));
     }
 
     /// How many more entries `State` may be handed now.

@@ -321,7 +321,7 @@ impl Machine for State {
                 self.lane.handle_reached(context, index);
             }
             StateInput::BarrierLost { .. } => {}
-            StateInput::ProposalDropped { id } => self.handle_dropped(id),
+            StateInput::ProposalDropped { id, in_term } => self.handle_dropped(id, in_term),
             StateInput::Role(role) => self.handle_role(role),
             StateInput::CommitIndex { index } => self.committed = self.committed.max(index),
             StateInput::Stored { index, image } => self.handle_stored(index, image),

@@ -111,7 +111,9 @@ fn show(output: &ReplicaOutput) -> String {
             format!("BarrierReached {context} at {index}")
         }
         ReplicaOutput::BarrierLost { context } => format!("BarrierLost {context}"),
-        ReplicaOutput::ProposalDropped { id } => format!("ProposalDropped {id}"),
+        ReplicaOutput::ProposalDropped { id, in_term } => {
+            format!("ProposalDropped {id} of term {in_term}")
+        }
         ReplicaOutput::Role(Role { term, leader, is_leader }) => {
             let leader = leader.map_or("nobody".to_string(), |leader| leader.to_string());
             let own = if *is_leader { ", itself" } else { "" };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message;
 use quorate_core::error::Refusal;
-use quorate_core::ids::{LogIndex, MemberId, Term, Token};
+use quorate_core::ids::{LogIndex, MemberId, RequestId, Term, Token};
 use quorate_core::storage::{Entry, EntryKind, NoRows};
 use quorate_core::time::Time;
 use quorate_core::{Config, Machine, Request, Response, Role, State, StateInput, StateOutput};
@@ -219,6 +219,24 @@ fn what_a_dead_leader_had_replicated_is_not_proposed_twice() {
     group.commit(Bytes::new());
     assert_eq!(group.puts_sent(), [2]);
     assert!(matches!(group.answer(Token(1)), Some(Ok(Response::Put(_)))));
+}
+
+#[test]
+fn late_news_of_an_earlier_attempt_changes_nothing() {
+    let mut group = Group::following();
+    assert_eq!(group.ask(put("a")), None);
+    let id = |data: &Bytes| {
+        let header = pb::InternalRaftRequest::decode(data.clone()).unwrap().header;
+        RequestId(header.unwrap().id)
+    };
+    let id = id(&group.sent[0].1);
+    group.follow(Term(3));
+    group.commit(Bytes::new());
+    assert_eq!(group.puts_sent(), [2, 3]);
+    group.feed(StateInput::ProposalDropped { id, in_term: TERM });
+    assert_eq!((group.puts_sent(), group.answer(Token(1))), (vec![2, 3], None));
+    group.feed(StateInput::ProposalDropped { id, in_term: Term(3) });
+    assert_eq!(group.answer(Token(1)), Some(Err(Refusal::RequestTooManyRequests)));
 }
 
 #[test]

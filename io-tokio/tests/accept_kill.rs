@@ -16,8 +16,9 @@ use quorate_proto::mvccpb::{Event, KeyValue};
 use rustix::process::Signal;
 
 const CLIENTS: u64 = 32;
-/// Two members that time out at once split their votes and try again; so long that may take.
-const RESUME_MAX: Duration = Duration::from_secs(8);
+/// Two members that time out at once split their votes and try again: rare, and so long that may
+/// take.
+const RESUME_MAX: Duration = Duration::from_secs(6);
 
 /// Kills, and how long the follower sleeps.
 fn extent() -> (usize, Duration) {
@@ -33,8 +34,7 @@ fn nothing_acknowledged_is_lost_while_leaders_die() {
     let load = Load::start(&addrs, CLIENTS, Duration::from_millis(8));
     std::thread::sleep(Duration::from_secs(1));
 
-    let mut gaps: Vec<Duration> =
-        (0..kills).map(|_| kill_the_leader(&mut cluster, &load)).collect();
+    let gaps: Vec<Duration> = (0..kills).map(|_| kill_the_leader(&mut cluster, &load)).collect();
     let sleeper = put_a_follower_to_sleep(&cluster, asleep);
     std::thread::sleep(Duration::from_secs(1));
     let operations = load.stop();
@@ -54,8 +54,8 @@ fn nothing_acknowledged_is_lost_while_leaders_die() {
     assert_eq!(history::find_faults(&operations, &changes), Vec::<String>::new());
     history::check_order(&operations, &changes);
     assert!(acknowledged > 1_000, "too few answers to prove anything: {acknowledged}");
-    gaps.sort();
-    assert!(gaps[gaps.len() / 2] <= 2 * ELECTION_TIMEOUT, "half of the gaps are longer: {gaps:?}");
+    let long = gaps.iter().filter(|gap| **gap > 2 * ELECTION_TIMEOUT).count();
+    assert!(long <= 1, "more than one split vote is no accident: {gaps:?}");
 }
 
 /// Kills the leader, waits for the next acknowledged write, restarts it; the gap.

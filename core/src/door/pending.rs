@@ -143,17 +143,21 @@ impl Pending {
         ids.into_iter().filter_map(send).collect()
     }
 
-    /// The replica would not take `id`. Whether it will be sent again: not if the same leader in
-    /// the same term refused it, who still leads.
-    pub(crate) fn take_back(&mut self, id: RequestId, led_in: Option<Term>) -> bool {
-        let Some(proposal) = self.waiting.get_mut(&id) else { return true };
-        let is_refused = led_in.is_some() && proposal.sent_in == led_in;
-        if is_refused || proposal.data.is_none() {
-            return false;
+    /// Whether `id` still waits, and was last sent in that term.
+    pub(crate) fn is_sent_in(&self, id: RequestId, term: Term) -> bool {
+        self.waiting.get(&id).is_some_and(|proposal| proposal.sent_in == Some(term))
+    }
+
+    /// The replica would not take `id`: it is unsent again. False if it cannot be.
+    pub(crate) fn take_back(&mut self, id: RequestId) -> bool {
+        match self.waiting.get_mut(&id) {
+            Some(proposal) if proposal.data.is_some() => {
+                proposal.sent_in = None;
+                self.unsent.push(id);
+                true
+            }
+            _ => false,
         }
-        proposal.sent_in = None;
-        self.unsent.push(id);
-        true
     }
 
     /// An entry of `term` is applied: proposals sent in earlier terms are lost, and unsent again.
@@ -245,15 +249,14 @@ mod tests {
     }
 
     #[test]
-    fn the_same_leader_is_not_asked_twice() {
+    fn what_was_not_taken_is_sent_in_the_next_term() {
         let mut pending = pending();
         let (id, is_sent) = insert(&mut pending, 1, CLIENT, Some(TERM)).unwrap();
-        assert!(is_sent);
-        assert!(!pending.take_back(id, Some(TERM)));
-        assert!(pending.take_back(id, Some(LATER)), "another leads");
+        assert!(is_sent && pending.is_sent_in(id, TERM));
+        assert!(pending.take_back(id));
+        assert!(!pending.is_sent_in(id, TERM));
         assert_eq!(ids(&pending.send(LATER)), [id]);
-        assert!(pending.take_back(id, None), "nobody leads");
-        assert_eq!(ids(&pending.send(TERM)), [id]);
+        assert!(pending.is_sent_in(id, LATER) && !pending.is_sent_in(id, TERM));
     }
 
     #[test]

@@ -34,7 +34,7 @@ impl Canonical for ReplicaOutput {
             Self::CommitIndex { index } => tag(3, out).put(index),
             Self::BarrierReached { context, index } => tag(4, out).put(context).put(index),
             Self::BarrierLost { context } => tag(5, out).put(context),
-            Self::ProposalDropped { id } => tag(6, out).put(id),
+            Self::ProposalDropped { id, in_term } => tag(6, out).put(id).put(in_term),
             Self::Role(role) => tag(7, out).put(role),
             Self::TakeSnapshot => tag(8, out),
             Self::Cut { mark } => tag(9, out).put(mark),

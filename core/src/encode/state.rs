@@ -22,7 +22,7 @@ impl Canonical for StateInput {
             Self::Committed { entries } => tag(7, out).put_all(entries),
             Self::BarrierReached { context, index } => tag(8, out).put(context).put(index),
             Self::BarrierLost { context } => tag(9, out).put(context),
-            Self::ProposalDropped { id } => tag(10, out).put(id),
+            Self::ProposalDropped { id, in_term } => tag(10, out).put(id).put(in_term),
             Self::Role(role) => tag(11, out).put(role),
             Self::CommitIndex { index } => tag(12, out).put(index),
             Self::Stored { index, image: _ } => tag(13, out).put(index),

@@ -202,8 +202,13 @@ impl State {
         }
     }
 
-    pub(super) fn handle_dropped(&mut self, id: RequestId) {
-        if self.pending.take_back(id, self.led_in()) {
+    pub(super) fn handle_dropped(&mut self, id: RequestId, in_term: Term) {
+        if !self.pending.is_sent_in(id, in_term) {
+            return;
+        }
+        // A leader that is still the same, and yet does not take it, has too much to do.
+        let is_refused = self.led_in() == Some(in_term);
+        if !is_refused && self.pending.take_back(id) {
             return self.send_unsent();
         }
         if let Some(waiter) = self.pending.remove(id) {

@@ -108,7 +108,7 @@ impl Describe for StateInput {
             Self::Committed { entries } => format!("<committed {}", span(entries)),
             Self::BarrierReached { context, index } => format!("<barrier {:x} {index}", context.0),
             Self::BarrierLost { context } => format!("<barrier {:x} lost", context.0),
-            Self::ProposalDropped { id } => format!("<dropped {:x}", id.0),
+            Self::ProposalDropped { id, in_term } => format!("<dropped {:x} t{}", id.0, in_term.0),
             Self::Role(role) => format!("<role t{} leads:{}", role.term, role.is_leader),
             Self::CommitIndex { index } => format!("<commit-index {index}"),
             Self::Stored { index, .. } => format!("<stored {index}"),

@@ -122,7 +122,9 @@ impl<R: Machine<Input = ReplicaInput, Output = ReplicaOutput>> ReplicaLoop<R> {
                 StateInput::BarrierReached { context, index }
             }
             ReplicaOutput::BarrierLost { context } => StateInput::BarrierLost { context },
-            ReplicaOutput::ProposalDropped { id } => StateInput::ProposalDropped { id },
+            ReplicaOutput::ProposalDropped { id, in_term } => {
+                StateInput::ProposalDropped { id, in_term }
+            }
             ReplicaOutput::Role(role) => StateInput::Role(role),
             ReplicaOutput::TakeSnapshot => StateInput::TakeSnapshot,
         };
