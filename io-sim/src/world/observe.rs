@@ -178,6 +178,8 @@ pub enum Seen {
     Paused {
         /// The member.
         member: MemberId,
+        /// Whether its clock stands still, too.
+        is_frozen: bool,
     },
     /// A member goes on.
     Resumed {

@@ -41,8 +41,8 @@ impl<B: Build, O: Observer> World<B, O> {
             ReplicaOutput::BarrierLost { context } => {
                 self.give_state(node, StateInput::BarrierLost { context });
             }
-            ReplicaOutput::ProposalDropped { id } => {
-                self.give_state(node, StateInput::ProposalDropped { id });
+            ReplicaOutput::ProposalDropped { id, in_term } => {
+                self.give_state(node, StateInput::ProposalDropped { id, in_term });
             }
             ReplicaOutput::Role(role) => {
                 self.nodes[node].role = role;
@@ -200,9 +200,11 @@ impl<B: Build, O: Observer> World<B, O> {
     }
 
     fn tell_proposed(&mut self, node: usize, id: RequestId, data: &bytes::Bytes) {
+        // What is proposed again is no call that has just come.
+        let is_new = self.nodes[node].proposed.insert(id);
         let unproposed = &mut self.nodes[node].unproposed;
         let call = match InternalRaftRequest::decode(data.clone()) {
-            Ok(entry) if !unproposed.is_empty() => {
+            Ok(entry) if is_new && !unproposed.is_empty() => {
                 let found = unproposed.iter().position(|(_, request)| carries(&entry, request));
                 found.map(|at| unproposed.remove(at).0)
             }
