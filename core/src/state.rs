@@ -139,7 +139,7 @@ impl State {
             hub,
             pending: Pending::new(config),
             lane: Lane::new(patience),
-            asking: Asking::new(patience, config.boot),
+            asking: Asking::new(config),
             parked: Vec::new(),
             announcer: Announcer::new(),
             compactor: AutoCompactor::new(config.auto_compaction, now),

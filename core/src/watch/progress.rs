@@ -71,7 +71,9 @@ impl Hub {
         let was_idle = core::mem::replace(&mut watcher.is_idle, true);
         let is_synced =
             watcher.place == Place::Synced || crate::planted!("watch-progress-overtakes");
-        let is_current = is_synced && watcher.start <= self.revision;
+        let has_begun =
+            watcher.start <= self.revision || crate::planted!("future-watch-told-progress");
+        let is_current = is_synced && has_begun;
         let has_room = self.streams.get(&stream).is_some_and(|open| open.has_room());
         if watcher.wants.progress && was_idle && is_current && has_room {
             let frame = self.letterhead.progress(watcher.id, self.revision);

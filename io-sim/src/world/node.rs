@@ -64,11 +64,8 @@ pub trait Build {
     ) -> Result<pb::RangeResponse, ReadError>;
 
     /// Answers a transaction that only reads from a view.
-    fn read_txn(
-        &self,
-        view: &View,
-        request: &pb::TxnRequest,
-    ) -> Result<pb::TxnResponse, ReadError>;
+    fn read_txn(&self, view: &View, request: &pb::TxnRequest)
+    -> Result<pb::TxnResponse, ReadError>;
 }
 
 /// Which of the two.

@@ -381,7 +381,10 @@ impl Lease {
     fn look(&mut self, at: Time, id: u64) -> Result<(), String> {
         let Some(proposal) = self.proposals.get(&id) else { return Ok(()) };
         let is_reigning = |reign: &Reign| reign.term == proposal.role.term;
-        if at < self.next_look || !proposal.role.is_leader || !self.reign.is_some_and(|r| is_reigning(&r)) {
+        if at < self.next_look
+            || !proposal.role.is_leader
+            || !self.reign.is_some_and(|r| is_reigning(&r))
+        {
             return Ok(());
         }
         self.next_look = at + Duration::from_secs(1);

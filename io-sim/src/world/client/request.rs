@@ -149,9 +149,8 @@ impl Known<'_> {
     fn txn(&self, deed: Deed) -> Option<pb::TxnRequest> {
         let Deed::Txn { key, guard, other, flags, lease, put_flags } = deed else { return None };
         let has = |bit: u64| flags & bit > 0;
-        let put = |number| {
-            op(request_op::Request::RequestPut(self.put(number, lease, put_flags ^ 1)))
-        };
+        let put =
+            |number| op(request_op::Request::RequestPut(self.put(number, lease, put_flags ^ 1)));
         let mut read = self.read(key, 3);
         if has(32) {
             read.revision = self.back(30);

@@ -7,7 +7,9 @@ use quorate_core::{Request, Response};
 use quorate_proto::etcdserverpb as pb;
 
 use super::request::{Known, bell};
-use super::{Class, Event, Luck, MILLISECOND, Observer, Operation, Outcome, Purposed, Shape, World};
+use super::{
+    Class, Event, Luck, MILLISECOND, Observer, Operation, Outcome, Purposed, Shape, World,
+};
 use crate::world::node::Build;
 
 /// How often a refused call is tried again.

@@ -50,7 +50,7 @@ fn draw_weather(luck: &mut Luck) -> Weather {
         duplicate: maybe(luck, &chances),
         reorder: maybe(luck, &chances),
         slow: maybe(luck, &chances),
-        misdeliver: maybe(luck, &rare),
+        misdeliver: maybe(luck, &[rare[0], rare[1], u64::from(per_mille(20))]),
         request_lost: maybe(luck, &chances[..3]),
         reply_lost: maybe(luck, &chances[..3]),
         reset: maybe(luck, &rare),
