@@ -167,7 +167,7 @@ pub const BUGS: &[Bug] = &[
     },
     Bug {
         name: "canceled-id-reused",
-        from: "rest: the id of a cancelled watch given away early",
+        from: "the rest: the id of a cancelled watch given away early",
         breaks: "late frames of one watch are taken for another's",
         place: "core/src/watch/stream.rs assign_id(): the lowest id that is free",
         oracle: "watch",
@@ -177,7 +177,7 @@ pub const BUGS: &[Bug] = &[
         from: "ours: a cancel for compaction names what was wanted, not what is left",
         breaks: "a client that goes on from there is cancelled again and again",
         place: "core/src/watch/catch_up.rs cancel_compacted(): the watcher's own revision",
-        oracle: "watch",
+        oracle: "liveness",
     },
     Bug {
         name: "deposed-leader-revokes",
@@ -196,24 +196,24 @@ pub const BUGS: &[Bug] = &[
     },
     Bug {
         name: "revoke-spread",
-        from: "rest: the end of a lease spread over several revisions",
+        from: "the rest: the end of a lease spread over several revisions",
         breaks: "readers see some of a lease's keys without the others",
         place: "core/src/apply/dispatch.rs revoke(): each key in a revision of its own",
-        oracle: "linear",
+        oracle: "panic",
     },
     Bug {
         name: "key-dies-with-old-lease",
         from: "ours: a key put with another lease stays attached to the one before",
         breaks: "a key is deleted though its lease lives",
         place: "core/src/lease/book.rs attach(): does not detach first",
-        oracle: "linear",
+        oracle: "agreement",
     },
     Bug {
         name: "deleted-key-stays-attached",
         from: "ours: a deleted key, or one put without a lease, stays attached",
         breaks: "a key made anew dies with a lease it never had",
         place: "core/src/apply/dispatch.rs carry_to_leases(): nothing is detached",
-        oracle: "linear",
+        oracle: "agreement",
     },
     Bug {
         name: "attachments-lost-at-restart",
@@ -224,7 +224,7 @@ pub const BUGS: &[Bug] = &[
     },
     Bug {
         name: "compare-after-writes",
-        from: "rest: a compare evaluated after writes",
+        from: "the rest: a compare evaluated after writes",
         breaks: "a nested transaction decides by what the outer one has just put",
         place: "core/src/txn/execute.rs execute(): nested branches are chosen when met",
         oracle: "linear",
@@ -282,6 +282,7 @@ mod tests {
                 "lease",
                 "bounds",
                 "liveness",
+                "panic",
             ];
             assert!(oracles.contains(&bug.oracle), "{}", bug.oracle);
         }
