@@ -380,15 +380,13 @@ impl Lease {
     /// The entry `id` is committed: what its leader had to do before it proposed that is done.
     fn look(&mut self, at: Time, id: u64) -> Result<(), String> {
         let Some(proposal) = self.proposals.get(&id) else { return Ok(()) };
-        let is_reigning = |reign: &Reign| reign.term == proposal.role.term;
-        if at < self.next_look
-            || !proposal.role.is_leader
-            || !self.reign.is_some_and(|r| is_reigning(&r))
-        {
+        let Proposal { at: proposed, role } = *proposal;
+        let is_reigning = self.reign.is_some_and(|reign| reign.term == role.term);
+        if at < self.next_look || !role.is_leader || !is_reigning {
             return Ok(());
         }
         self.next_look = at + Duration::from_secs(1);
-        self.check_living(proposal.at, WORK)
+        self.check_living(proposed, WORK)
     }
 
     /// Every lease that lives had a reason to at `at`.

@@ -80,7 +80,7 @@ pub const BUGS: &[Bug] = &[
         name: "install-overwritten",
         from: "etcd 13922: a snapshot overwritten by an older commit",
         breaks: "rows of the past come back behind an installed image",
-        place: "io-sim/src/world/disk/store.rs complete(): \
+        place: "io-sim/src/world/disk/store.rs complete(), crash(): \
                 batches of an earlier epoch are executed",
         oracle: "agreement",
     },
