@@ -176,12 +176,12 @@ fn immortality_is_found_at_the_end_and_before() {
     let run = Run::new(0);
     assert_eq!(run.finish(13_000), "fine");
     let run = Run::new(0);
-    let expected = "lease 7 of 10 s lives 28980 ms after all renewals";
+    let expected = "lease 7 of 10 s lives 28985 ms after all renewals";
     assert_eq!(run.finish(30_000), expected);
 
     let mut run = Run::new(0);
     run.commit(30_000, RequestId(300), None, |_| ());
-    let expected = "lease 7 of 10 s lives 28980 ms after all renewals";
+    let expected = "lease 7 of 10 s lives 28985 ms after all renewals";
     assert_eq!(run.finish(30_000), expected);
 }
 
@@ -206,6 +206,6 @@ fn times_to_live_are_plausible() {
     };
     assert_eq!(said(2_000, 12), "lease 7 of 10 s has 12 s left");
     assert_eq!(said(2_000, 7), "lease 7 has 7 s left, renewed for 8999 ms");
-    assert_eq!(said(9_000, 9), "lease 7 has 9 s left, 3020 ms after all renewals");
+    assert_eq!(said(9_000, 9), "lease 7 has 9 s left, 3015 ms after all renewals");
     assert_eq!(said(9_000, 1), "fine");
 }
