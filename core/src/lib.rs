@@ -52,6 +52,24 @@
 
 extern crate alloc;
 
+/// Whether a mistake is built in and on: see [`planted`](mod@planted).
+#[cfg(planted)]
+#[macro_export]
+macro_rules! planted {
+    ($name:literal) => {
+        $crate::planted::is_chosen(const { $crate::planted::number($name) })
+    };
+}
+
+/// Whether a mistake is built in and on: never in this build.
+#[cfg(not(planted))]
+#[macro_export]
+macro_rules! planted {
+    ($name:literal) => {
+        false
+    };
+}
+
 pub mod config;
 pub mod draw;
 pub mod encode;
@@ -66,6 +84,8 @@ pub mod membership;
 pub mod mvcc;
 pub mod output;
 pub mod peer;
+#[cfg(planted)]
+pub mod planted;
 pub mod recipe;
 pub mod schema;
 pub mod stage;

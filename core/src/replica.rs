@@ -171,7 +171,7 @@ impl Replica {
             self.outputs.push_back(ReplicaOutput::BarrierLost { context: barrier });
             return;
         }
-        if cfg!(planted = "read-barrier-skipped") && self.node.role().is_leader {
+        if crate::planted!("read-barrier-skipped") && self.node.role().is_leader {
             let index = self.node.committed();
             self.outputs.push_back(ReplicaOutput::BarrierReached { context: barrier, index });
             return;

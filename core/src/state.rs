@@ -147,7 +147,7 @@ impl State {
             transfers: Transfers::new(),
             followers: Followers::default(),
             lane: Lane::new(patience),
-            asking: Asking::new(patience, config.boot),
+            asking: Asking::new(config),
             parked: Vec::new(),
             announcer: Announcer::new(),
             compactor: AutoCompactor::new(config.auto_compaction, now),
@@ -239,7 +239,7 @@ impl State {
             self.announcer.on_facts();
             self.asking.ask_again();
         }
-        if cfg!(planted = "repeated-too-early") && role.term != before.term {
+        if crate::planted!("repeated-too-early") && role.term != before.term {
             self.on_term_applied(role.term);
         }
         self.settle_transfers();

@@ -29,6 +29,7 @@ enum Heard {
     Message(u64, Box<raftpb::Message>),
     Sent(u64, bool),
     Unreachable(u64),
+    Removed,
 }
 
 struct Ear(mpsc::UnboundedSender<Heard>);
@@ -45,6 +46,10 @@ impl Inbox for Ear {
 
     fn unreachable(&self, to: MemberId) {
         let _ = self.0.send(Heard::Unreachable(to.get()));
+    }
+
+    fn removed(&self) {
+        let _ = self.0.send(Heard::Removed);
     }
 }
 
@@ -248,6 +253,20 @@ async fn a_stranger_is_refused_and_nothing_of_it_is_believed() {
     }
     assert!(b.heard.try_recv().is_err());
     assert_eq!(*b.images.given_up.lock().unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_removed_member_is_told_so_and_not_believed() {
+    let mut a = Member::new(7, 1, Shelf::default());
+    let mut b = Member::new(7, 2, Shelf::default());
+    b.peers.set_removed(&[MemberId(1)]);
+    let port = loopback();
+    let url = format!("http://{}", port.address);
+    let _served = b.serve(port);
+    a.peers.set_members([(MemberId(2), vec![url])]);
+    a.peers.send(MemberId(2), heartbeat(1));
+    assert_eq!(a.hear().await, Heard::Removed);
+    assert!(b.heard.try_recv().is_err());
 }
 
 #[tokio::test]

@@ -106,6 +106,12 @@ fn right() -> Vec<Seen> {
     seen.push(Seen::Called { client, call: CallId(1), member, operation });
     let reply = pb::RangeResponse { header: header(2), kvs: vec![kv()], more: false, count: 1 };
     seen.push(Seen::Returned { client, call: CallId(1), outcome: Outcome::Range(reply) });
+    let ask = Request::LeaseKeepAlive(pb::LeaseKeepAliveRequest { id: 7 });
+    let operation = Operation::Request(ask);
+    seen.push(Seen::Called { client, call: CallId(2), member, operation });
+    let gone = pb::LeaseKeepAliveResponse { header: header(2), id: 7, ttl: 0 };
+    let outcome = Outcome::Response(Response::LeaseKeepAlive(gone));
+    seen.push(Seen::Returned { client, call: CallId(2), outcome });
     let event = mvccpb::Event { kv: Some(kv()), ..Default::default() };
     let frame = pb::WatchResponse { header: header(2), events: vec![event], ..Default::default() };
     seen.push(Seen::Frame { client, stream: STREAM, frame });
@@ -133,7 +139,7 @@ fn a_right_run_is_accepted() {
 type Spoil = fn(&mut Seen) -> bool;
 
 /// Who objects, to what, with which words.
-const SPOILT: [(&str, Spoil, &str); 6] = [
+const SPOILT: [(&str, Spoil, &str); 7] = [
     (
         "linear",
         |seen| match seen {
@@ -177,6 +183,23 @@ const SPOILT: [(&str, Spoil, &str); 6] = [
             _ => false,
         },
         "term 2 has two leaders: 1 and 2",
+    ),
+    (
+        "lease",
+        |seen| match seen {
+            Seen::Returned {
+                call,
+                outcome: Outcome::Response(Response::LeaseKeepAlive(_)),
+                ..
+            } => {
+                let answer = pb::LeaseTimeToLiveResponse { id: 7, ttl: 5, ..Default::default() };
+                let outcome = Outcome::Response(Response::LeaseTimeToLive(answer));
+                *seen = Seen::Returned { client: CLIENT, call: *call, outcome };
+                true
+            }
+            _ => false,
+        },
+        "lease 7 is gone, yet has 5 s or keys",
     ),
     (
         "panic",

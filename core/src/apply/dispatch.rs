@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use bytes::Bytes;
 use quorate_proto::etcdserverpb::{self as pb, AlarmType, InternalRaftRequest};
 use quorate_proto::mvccpb::event::EventType;
 
@@ -120,7 +121,7 @@ impl Ledgers {
             if event.r#type() == EventType::Put && kv.lease != 0 {
                 // The put was refused if there is no such lease.
                 let _ = self.leases.attach(LeaseId(kv.lease), &kv.key);
-            } else {
+            } else if !crate::planted!("deleted-key-stays-attached") {
                 self.leases.detach(&kv.key);
             }
         }
@@ -153,6 +154,9 @@ impl Ledgers {
                 return Ok(Outcome { result: Some(Err(refusal)), ..Outcome::default() });
             }
         };
+        if crate::planted!("revoke-spread") && keys.len() > 1 {
+            return self.revoke_one_by_one(keys, write);
+        }
         let mut outcome = self.write(|writer, _| {
             for key in keys {
                 writer.delete_range(&KeyRange::One(key));
@@ -161,6 +165,24 @@ impl Ledgers {
         })?;
         outcome.writes.push(write);
         Ok(outcome)
+    }
+
+    /// The mistake of that name: each key dies in a revision of its own.
+    fn revoke_one_by_one(
+        &mut self,
+        keys: Vec<Bytes>,
+        write: Write,
+    ) -> Result<Outcome, StorageFault> {
+        let mut all = Outcome { writes: alloc::vec![write], ..Outcome::default() };
+        for key in keys {
+            let one = self.write(|writer, _| {
+                writer.delete_range(&KeyRange::One(key));
+                Ok(Response::LeaseRevoke(pb::LeaseRevokeResponse::default()))
+            })?;
+            all.writes.extend(one.writes);
+            (all.result, all.changes) = (one.result, one.changes);
+        }
+        Ok(all)
     }
 
     fn checkpoint(&mut self, now: Time, request: &pb::LeaseCheckpointRequest) -> Outcome {

@@ -86,7 +86,7 @@ impl Ledgers {
         let alarms = Alarms::load(image.as_ref())?;
         let progress = Progress::load(image.as_ref())?;
         let kv = Mvcc::open(image)?;
-        if !leases.is_empty() {
+        if !leases.is_empty() && !crate::planted!("attachments-lost-at-restart") {
             attach_keys(&mut leases, kv.now())?;
         }
         Ok(Self { kv, leases, members, alarms, progress })
@@ -226,7 +226,8 @@ fn open_leases(config: &Config, image: &dyn StateRead) -> Result<Book, StorageFa
         rows.push((Bytes::copy_from_slice(key), value.clone()));
         ControlFlow::Continue(())
     })?;
-    Book::open(rows, config.lease_ttl_min(), config.request_timeout())
+    let book = Book::open(rows, config.lease_ttl_min(), config.request_timeout())?;
+    Ok(book.checkpointing(config.lease_checkpoint_interval))
 }
 
 /// Hangs the live keys on their leases again.

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use quorate_proto::peer::{Ask, ask::Question};
 
+use crate::config::Config;
 use crate::error::Refusal;
 use crate::ids::Token;
 use crate::limits::PENDING_REQUESTS_MAX;
@@ -30,10 +31,11 @@ pub(crate) struct Asking {
 }
 
 impl Asking {
-    /// Nothing asked yet; clients wait at most `patience`. Ids start at `boot`, so that an answer
-    /// to a question of an earlier run finds nobody.
-    pub(crate) fn new(patience: Duration, boot: u64) -> Self {
-        Self { asked: BTreeMap::new(), ids: boot << 20, patience }
+    /// Nothing asked yet. Ids start with the member and its boot, so that an answer to a question
+    /// of another member or of an earlier run finds nobody.
+    pub(crate) fn new(config: &Config) -> Self {
+        let ids = config.member.get() << 48 | (config.boot & ((1 << 28) - 1)) << 20;
+        Self { asked: BTreeMap::new(), ids, patience: config.request_timeout() }
     }
 
     /// Notes a client's question; it leaves with the next [`poll_due`](Self::poll_due).
@@ -105,16 +107,31 @@ mod tests {
     use quorate_proto::etcdserverpb::LeaseKeepAliveRequest;
 
     use super::*;
+    use crate::ids::MemberId;
 
     #[test]
     fn a_question_nobody_can_be_asked_wakes_nobody_before_its_deadline() {
-        let mut asking = Asking::new(Duration::from_secs(5), 1);
+        let mut asking = Asking::new(&Config::default());
         let question = Question::KeepAlive(LeaseKeepAliveRequest { id: 7 });
         asking.insert(Time(10), Token(1), question).unwrap();
         let wake = |asking: &Asking, has_leader| asking.poll_timeout(has_leader).unwrap().at;
-        let deadline = Time(10) + Duration::from_secs(5);
+        let deadline = Time(10) + Config::default().request_timeout();
         assert_eq!([wake(&asking, true), wake(&asking, false)], [Time::ZERO, deadline]);
         assert_eq!(asking.poll_due(Time(20)).len(), 1);
         assert_eq!([wake(&asking, true), wake(&asking, false)], [Time(20) + RETRY, deadline]);
+    }
+
+    #[test]
+    fn an_answer_that_went_astray_finds_nobody() {
+        let ask = |member| {
+            let config = Config { member: MemberId(member), boot: 5, ..Config::default() };
+            let mut asking = Asking::new(&config);
+            let question = Question::KeepAlive(LeaseKeepAliveRequest { id: 7 });
+            asking.insert(Time(0), Token(member), question).unwrap();
+            let id = asking.poll_due(Time(0))[0].id;
+            (asking, id)
+        };
+        let ((mut first, _), (_, second)) = (ask(1), ask(2));
+        assert_eq!(first.remove(second), None);
     }
 }

@@ -39,7 +39,7 @@ impl Waiter {
     /// Whether only the leader itself may propose it: forwarded or repeated, it could be a deposed
     /// leader's.
     fn is_leaders_own(self) -> bool {
-        matches!(self, Self::Expiry(_))
+        matches!(self, Self::Expiry(_)) && !crate::planted!("deposed-leader-revokes")
     }
 }
 

@@ -20,6 +20,7 @@ use crate::time::{Duration, Time};
 pub struct Book {
     pub(super) ttl_min: i64,
     pub(super) retry_after: Duration,
+    pub(super) checkpoint_interval: Duration,
     pub(super) leases: BTreeMap<LeaseId, Lease>,
     pub(super) keys: BTreeMap<Bytes, LeaseId>,
     /// Present on the primary.
@@ -102,10 +103,18 @@ impl Book {
         Ok(Self {
             ttl_min,
             retry_after,
+            checkpoint_interval: Duration::from_secs(300),
             leases: leases.collect::<Result<_, _>>()?,
             keys: BTreeMap::new(),
             duty: None,
         })
+    }
+
+    /// Leases that live longer than `interval` are checkpointed that often, instead of every five
+    /// minutes.
+    #[must_use]
+    pub fn checkpointing(self, interval: Duration) -> Self {
+        Self { checkpoint_interval: interval, ..self }
     }
 
     /// Grants a lease of at least `ttl` seconds.
@@ -146,7 +155,9 @@ impl Book {
         if !self.exists(id) {
             return Err(Refusal::LeaseNotFound);
         }
-        self.detach(key);
+        if !crate::planted!("key-dies-with-old-lease") {
+            self.detach(key);
+        }
         if let Some(lease) = self.leases.get_mut(&id) {
             lease.keys.insert(key.clone());
         }

@@ -13,14 +13,14 @@ use crate::limits::CHECKPOINTS_PER_ENTRY_MAX;
 use crate::storage::Write;
 use crate::time::{Duration, Time, Wake};
 
-/// Time between two checkpoints of a lease. Leases that live no longer need none.
-const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(300);
 /// Time between two entries full of checkpoints.
 const ENTRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// When leases are to be checkpointed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Checkpoints {
+    /// Time between two checkpoints of a lease. Leases that live no longer need none.
+    interval: Duration,
     due: BTreeSet<(Time, LeaseId)>,
     times: BTreeMap<LeaseId, Time>,
     /// Handed out and not applied yet, as far as this primary knows.
@@ -29,11 +29,22 @@ pub(super) struct Checkpoints {
 }
 
 impl Checkpoints {
+    /// No lease yet.
+    pub(super) fn new(interval: Duration) -> Self {
+        Self {
+            interval,
+            due: BTreeSet::new(),
+            times: BTreeMap::new(),
+            in_flight: BTreeSet::new(),
+            next_entry: Time::ZERO,
+        }
+    }
+
     /// Plans the next checkpoint of a lease with `ttl` seconds left, if it needs one.
     pub(super) fn schedule(&mut self, id: LeaseId, ttl: i64, now: Time) {
         self.unschedule(id);
-        if u64::try_from(ttl).is_ok_and(|ttl| ttl > CHECKPOINT_INTERVAL.as_secs()) {
-            let at = now + CHECKPOINT_INTERVAL;
+        if u64::try_from(ttl).is_ok_and(|ttl| ttl > self.interval.as_secs()) {
+            let at = now + self.interval;
             self.times.insert(id, at);
             self.due.insert((at, id));
         }

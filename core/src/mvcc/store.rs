@@ -81,7 +81,7 @@ fn load_index(records: &Records) -> Result<(Index, i64), StorageFault> {
     let mut index = Index::new();
     let mut newest = 0;
     records.scan(RevisionKey::first_of(0), i64::MAX - 1, &mut |row, stored| {
-        if !(cfg!(planted = "revision-differs-after-restart") && row.is_tombstone) {
+        if !(crate::planted!("revision-differs-after-restart") && row.is_tombstone) {
             newest = row.at.main;
         }
         let kv = record::load(stored)?;

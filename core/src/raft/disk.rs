@@ -103,8 +103,8 @@ impl Disk {
     /// Takes a message: gives it back if it may leave now, holds it otherwise.
     pub(crate) fn hold(&mut self, message: raftpb::Message) -> Option<raftpb::Message> {
         let behind = match message.r#type() {
-            Kind::MsgVote | Kind::MsgVoteResp if cfg!(planted = "vote-before-persist") => 0,
-            Kind::MsgAppResp if cfg!(planted = "ack-before-sync") => 0,
+            Kind::MsgVote | Kind::MsgVoteResp if crate::planted!("vote-before-persist") => 0,
+            Kind::MsgAppResp if crate::planted!("ack-before-sync") => 0,
             // Promises: what they say must survive a crash of this member.
             Kind::MsgVote | Kind::MsgVoteResp | Kind::MsgAppResp => {
                 let synced = self.owed.iter().rev().find(|batch| batch.must_sync);

@@ -81,7 +81,7 @@ impl Standing {
     }
 
     fn check_address(&self, from: MemberId, message: &raftpb::Message) -> Result<(), Misbehaviour> {
-        if message.to != self.id && !cfg!(planted = "message-for-another") {
+        if message.to != self.id && !crate::planted!("message-for-another") {
             return Err(Misbehaviour::Misdelivered);
         }
         if message.from != from.get() || message.from == 0 || message.from == self.id {
@@ -169,7 +169,8 @@ impl Standing {
             // Passed on a second time they would bear a sender who did not send them. A proposal
             // is for one term: its sender counts on it that no other leader takes it later.
             Inner::MsgPropose => {
-                let is_stale = message.term != self.term && !cfg!(planted = "stale-proposal-taken");
+                let is_stale =
+                    message.term != self.term && !crate::planted!("stale-proposal-taken");
                 self.role != StateRole::Leader || is_stale
             }
             Inner::MsgReadIndex => self.role != StateRole::Leader,

@@ -51,8 +51,8 @@ impl Progress {
         };
         let number = |name, number| row(name, meta::encode_number(number));
         let index = match self.mark.index.get() {
-            index if cfg!(planted = "applied-index-ahead") => index + 1,
-            index if cfg!(planted = "entry-reapplied") => index - 1,
+            index if crate::planted!("applied-index-ahead") => index + 1,
+            index if crate::planted!("entry-reapplied") => index - 1,
             index => index,
         };
         writes.push(number(meta::CONSISTENT_INDEX, index));

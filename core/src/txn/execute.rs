@@ -95,9 +95,15 @@ pub fn read_txn(view: &KvView, request: &pb::TxnRequest) -> Result<pb::TxnRespon
     let succeeded = choose(view, request)?.first().copied().unwrap_or_default();
     let ranges: Vec<_> =
         branch(request, succeeded).iter().map(range_of).collect::<Result<_, _>>()?;
-    ranges.iter().try_for_each(|range| check_revision(view, range))?;
+    if !crate::planted!("read-txn-error-swallowed") {
+        ranges.iter().try_for_each(|range| check_revision(view, range))?;
+    }
     let respond = |range: &&pb::RangeRequest| {
-        let response = Response::ResponseRange(read_range(view, range)?);
+        let response = match read_range(view, range) {
+            Err(_) if crate::planted!("read-txn-error-swallowed") => pb::RangeResponse::default(),
+            response => response?,
+        };
+        let response = Response::ResponseRange(response);
         Ok(pb::ResponseOp { response: Some(response) })
     };
     let responses = ranges.iter().map(respond).collect::<Result<Vec<_>, ReadError>>()?;
@@ -137,7 +143,8 @@ fn keeps_parts(request: &pb::PutRequest) -> bool {
 /// The value and the lease to put.
 fn parts(request: &pb::PutRequest, previous: Option<&KeyValue>) -> (bytes::Bytes, LeaseId) {
     let value = previous.filter(|_| request.ignore_value).map(|kv| &kv.value);
-    let lease = previous.filter(|_| request.ignore_lease).map(|kv| kv.lease);
+    let keeps_lease = request.ignore_lease && !crate::planted!("ignore-lease-ignored");
+    let lease = previous.filter(|_| keeps_lease).map(|kv| kv.lease);
     (value.unwrap_or(&request.value).clone(), LeaseId(lease.unwrap_or(request.lease)))
 }
 
@@ -153,6 +160,10 @@ fn check_revision(view: &KvView, request: &pb::RangeRequest) -> Result<(), Refus
     match request.revision {
         0 => Ok(()),
         revision if revision > view.revision().get() => Err(Refusal::FutureRev),
+        revision if crate::planted!("compacted-revision-refused") => {
+            let is_known = revision > view.compacted().get();
+            is_known.then_some(()).ok_or(Refusal::Compacted)
+        }
         revision if revision < view.compacted().get() => Err(Refusal::Compacted),
         _ => Ok(()),
     }
@@ -175,7 +186,9 @@ impl Foresight<'_> {
 
     /// As a put that stands alone: its lease first, its key second.
     fn check_put(&mut self, request: &pb::PutRequest) -> Result<(), Refusal> {
-        check_lease(request, self.leases)?;
+        if !crate::planted!("txn-lease-unchecked") {
+            check_lease(request, self.leases)?;
+        }
         if keeps_parts(request) {
             self.keeps_parts = true;
             self.view.version_of(&request.key).ok_or(Refusal::KeyNotFound)?;
@@ -208,6 +221,10 @@ fn execute(
             }
             Some(Request::RequestDeleteRange(delete)) => {
                 Some(Response::ResponseDeleteRange(apply_delete_range(writer, delete)?))
+            }
+            Some(Request::RequestTxn(nested)) if crate::planted!("compare-after-writes") => {
+                let path = choose(writer.now(), nested)?;
+                Some(Response::ResponseTxn(execute(writer, nested, &mut path.iter())?))
             }
             Some(Request::RequestTxn(nested)) => {
                 Some(Response::ResponseTxn(execute(writer, nested, path)?))

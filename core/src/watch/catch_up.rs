@@ -110,18 +110,13 @@ impl Hub {
             return Err(Obstacle::Compacted);
         }
         let mut read = 0;
-        let (mut events, mut reached, selected) = if self.recent.reaches(watcher.next) {
+        let (mut events, reached, selected) = if self.recent.reaches(watcher.next) {
             self.recent.select(watcher.next, &watcher.keys)
         } else {
             let (window, records) = self.windows.reach(watcher.next, self.revision, history)?;
             read = records;
             window.select(watcher.next, &watcher.keys)
         };
-        if cfg!(planted = "watch-splits-revision") && events.len() > 3 {
-            events.truncate(3);
-            let last = events.last().and_then(|event| event.kv.as_ref());
-            reached = Revision(last.map_or(0, |kv| kv.mod_revision));
-        }
         events.retain(|event| watcher.wants.accept(event));
         if watcher.wants.prev_kv {
             for event in &mut events {
@@ -135,7 +130,9 @@ impl Hub {
         let Some(watcher) = self.watchers.get_mut(slot) else { return };
         watcher.place = Place::Canceled;
         let (stream, id) = (watcher.stream, watcher.id);
-        let frame = self.letterhead.compacted(id, compacted);
+        let next = watcher.next;
+        let named = if crate::planted!("compact-revision-wrong") { next } else { compacted };
+        let frame = self.letterhead.compacted(id, named);
         self.push(stream, frame);
     }
 }

@@ -36,7 +36,8 @@ pub(super) fn read_previous(
     if is_put && kv.create_revision == kv.mod_revision {
         return Ok(None);
     }
-    match history.kv_at(&kv.key, Revision(kv.mod_revision - 1)) {
+    let before = kv.mod_revision - i64::from(!crate::planted!("previous-value-is-new"));
+    match history.kv_at(&kv.key, Revision(before)) {
         Ok(found) => Ok(found),
         Err(ReadError::Refused(_)) => Ok(None),
         Err(ReadError::Fault(fault)) => Err(fault),
@@ -76,8 +77,11 @@ impl Hub {
         self.windows.clear();
         let mut late = Vec::new();
         for (slot, watcher) in self.watchers.iter_mut() {
-            if watcher.place == Place::Synced {
+            if watcher.place == Place::Synced && !crate::planted!("watchers-lost-at-install") {
                 watcher.next = watcher.next.max(missed);
+                if crate::planted!("watch-goes-back") {
+                    watcher.next = Revision((missed.get() - 5).max(1));
+                }
                 if watcher.next <= self.revision {
                     late.push((slot, watcher.next));
                 }
@@ -120,7 +124,8 @@ impl Hub {
             return Ok(());
         }
         if !self.streams.get(&watcher.stream).is_some_and(|stream| stream.has_room()) {
-            self.fall_behind(slot, changes.revision);
+            let has_seen = i64::from(!crate::planted!("watch-event-repeated"));
+            self.fall_behind(slot, Revision(changes.revision.get() - 1 + has_seen));
             return Ok(());
         }
         watcher.next = changes.revision.next();

@@ -337,6 +337,12 @@ impl Hub {
         let (stream, fragment) = (watcher.stream, watcher.wants.fragment);
         watcher.is_idle = false;
         let bytes_max = self.streams.get(&stream).map_or(0, |open| open.frame_bytes_max);
+        if crate::planted!("watch-splits-revision") {
+            for part in frame::split(response, 1) {
+                self.push(stream, WatchResponse { fragment: false, ..part });
+            }
+            return;
+        }
         if !fragment {
             return self.push(stream, response);
         }

@@ -70,8 +70,10 @@ impl Hub {
         let Some(watcher) = self.watchers.get_mut(slot) else { return };
         let was_idle = core::mem::replace(&mut watcher.is_idle, true);
         let is_synced =
-            watcher.place == Place::Synced || cfg!(planted = "watch-progress-overtakes");
-        let is_current = is_synced && watcher.start <= self.revision;
+            watcher.place == Place::Synced || crate::planted!("watch-progress-overtakes");
+        let has_begun =
+            watcher.start <= self.revision || crate::planted!("future-watch-told-progress");
+        let is_current = is_synced && has_begun;
         let has_room = self.streams.get(&stream).is_some_and(|open| open.has_room());
         if watcher.wants.progress && was_idle && is_current && has_room {
             let frame = self.letterhead.progress(watcher.id, self.revision);
@@ -96,7 +98,7 @@ impl Hub {
             stream.wishes_progress = false;
             return;
         }
-        let is_synced = stream.is_synced() || cfg!(planted = "watch-progress-overtakes");
+        let is_synced = stream.is_synced() || crate::planted!("watch-progress-overtakes");
         if !is_synced || !stream.has_room() {
             return;
         }

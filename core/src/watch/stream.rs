@@ -129,6 +129,9 @@ impl Stream {
         if wanted != WatchId(0) {
             return (!self.ids.contains_key(&wanted)).then_some(wanted);
         }
+        if crate::planted!("canceled-id-reused") {
+            self.next_id = 0;
+        }
         while self.ids.contains_key(&WatchId(self.next_id)) {
             self.next_id += 1;
         }

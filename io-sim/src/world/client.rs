@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use quorate_core::event::ReadError;
 use quorate_core::ids::{StreamId, Token};
-use quorate_core::{StateInput, View};
+use quorate_core::{Request, Response, StateInput, View, txn};
 use quorate_proto::etcdserverpb as pb;
 
 use super::describe::Describe;
@@ -38,8 +38,8 @@ const FRAME_BYTES_MAX: usize = 1_500_000;
 pub(super) enum Upward {
     /// A call.
     Call(CallId, Operation),
-    /// A new watch stream.
-    Open(StreamId),
+    /// A new watch stream, and how large its frames may be.
+    Open(StreamId, usize),
     /// A message on a stream.
     Watch(StreamId, pb::WatchRequest),
     /// The end of a stream.
@@ -62,8 +62,8 @@ pub(super) struct OpenCall {
     pub(super) node: usize,
     /// Where the answer goes: what the client was doing.
     pub(super) purpose: Purposed,
-    /// A range waits here for its view.
-    range: Option<pb::RangeRequest>,
+    /// What only reads waits here for its view.
+    read: Option<Operation>,
 }
 
 /// What a call is for.
@@ -81,9 +81,10 @@ pub(super) enum Purposed {
 pub(super) struct Stream {
     client: usize,
     node: usize,
-    /// The connection it is on, once a frame was sent: it does not outlive that.
-    connection: Option<u32>,
-    /// A frame was lost: nothing more may arrive.
+    /// The connections it is on, once something was sent: it does not outlive them.
+    up: Option<u32>,
+    down: Option<u32>,
+    /// Something was lost: nothing more may arrive.
     is_broken: bool,
 }
 
@@ -104,6 +105,18 @@ pub(super) struct Clients {
     pub(super) bells: BTreeMap<u64, i64>,
 }
 
+/// Whether an operation that only reads is content with the past; none if it may do more. Such
+/// operations do not go through the log.
+fn is_serializable(operation: &Operation) -> Option<bool> {
+    match operation {
+        Operation::Range(range) => Some(range.serializable),
+        Operation::Request(Request::Txn(txn)) if txn::is_read_only(txn) => {
+            Some(txn::is_serializable(txn))
+        }
+        Operation::Request(_) => None,
+    }
+}
+
 impl Clients {
     pub(super) fn new(seed: u64, shape: &Shape, weather: &Weather) -> Self {
         let (workers, watchers) = (shape.workers as usize, shape.watchers as usize);
@@ -116,10 +129,15 @@ impl Clients {
             .iter_mut()
             .map(|luck| Watcher::new(luck, shape.keys, nodes))
             .collect();
+        let keepers = luck[total - keepers..]
+            .iter_mut()
+            .enumerate()
+            .map(|(n, luck)| Keeper::new(luck, n, shape))
+            .collect();
         Self {
             workers: (0..workers).map(|n| Worker::new(n, shape)).collect(),
             watchers,
-            keepers: (0..keepers).map(|n| Keeper::new(n, shape)).collect(),
+            keepers,
             luck,
             calls: BTreeMap::new(),
             streams: BTreeMap::new(),
@@ -170,11 +188,8 @@ impl<B: Build, O: Observer> World<B, O> {
         operation: Operation,
     ) {
         let call = CallId(self.clients.last_call);
-        let range = match &operation {
-            Operation::Range(range) => Some(range.clone()),
-            Operation::Request(_) => None,
-        };
-        self.clients.calls.insert(call, OpenCall { client, node, purpose, range });
+        let read = is_serializable(&operation).map(|_| operation.clone());
+        self.clients.calls.insert(call, OpenCall { client, node, purpose, read });
         self.note(None, || format!("c{client} #{} {}", call.0, operation.describe()));
         let seen = Seen::Called {
             client: ClientId(client as u32),
@@ -214,11 +229,29 @@ impl<B: Build, O: Observer> World<B, O> {
         }
     }
 
-    fn send_up(&mut self, client: usize, node: usize, message: Upward) {
+    /// Over which connection it is on its way, if it is.
+    fn send_up(&mut self, client: usize, node: usize, message: Upward) -> Option<u32> {
         let (a, b) = (Place::Client(client), Place::Member(node));
-        if let Fate::Arrives { at, connection, .. } = self.network.send(self.now(), a, b, 1) {
-            let event = Event::Up(client, node, connection, message);
-            self.queue.push(at, Class::Network, event);
+        let Fate::Arrives { at, connection, .. } = self.network.send(self.now(), a, b, 1) else {
+            return None;
+        };
+        let event = Event::Up(client, node, connection, message);
+        self.queue.push(at, Class::Network, event);
+        Some(connection)
+    }
+
+    /// Sends a client's message on its stream; one that is lost ends the stream.
+    fn send_up_stream(&mut self, stream: StreamId, message: Upward) {
+        let Some(open) = self.clients.streams.get(&stream).filter(|open| !open.is_broken) else {
+            return;
+        };
+        let (client, node, before) = (open.client, open.node, open.up);
+        let sent = self.send_up(client, node, message);
+        if let Some(open) = self.clients.streams.get_mut(&stream) {
+            open.up = sent;
+        }
+        if sent.is_none() || before.is_some() && before != sent {
+            self.break_stream(stream);
         }
     }
 
@@ -236,20 +269,26 @@ impl<B: Build, O: Observer> World<B, O> {
     pub(super) fn arrive_up(&mut self, client: usize, node: usize, over: u32, message: Upward) {
         let (a, b) = (Place::Client(client), Place::Member(node));
         if !self.network.arrive(a, b, over) {
+            if let Upward::Open(stream, _) | Upward::Watch(stream, _) = message {
+                self.break_stream(stream);
+            }
             return;
         }
         if !self.nodes[node].is_up() {
             return self.refuse_connection(node, client, &message);
         }
         match message {
-            Upward::Call(call, Operation::Range(range)) => self.take_range(node, call, &range),
+            Upward::Call(call, operation) if is_serializable(&operation).is_some() => {
+                self.take_read(node, call, &operation);
+            }
+            Upward::Call(_, Operation::Range(_)) => {}
             Upward::Call(call, Operation::Request(request)) => {
-                self.nodes[node].unproposed.push((call, request.clone()));
                 let token = Token(call.0);
                 self.give_state(node, StateInput::Request { token, request });
             }
-            Upward::Open(stream) => {
-                let frame_bytes_max = FRAME_BYTES_MAX;
+            // What a broken stream had on its way finds nobody.
+            Upward::Watch(stream, _) | Upward::Open(stream, _) if !self.is_whole(stream) => {}
+            Upward::Open(stream, frame_bytes_max) => {
                 self.give_state(node, StateInput::StreamOpened { stream, frame_bytes_max });
             }
             Upward::Watch(stream, message) => {
@@ -264,14 +303,18 @@ impl<B: Build, O: Observer> World<B, O> {
             Upward::Call(call, _) => {
                 self.send_down(node, client, Downward::Answer(*call, Outcome::Unknown));
             }
-            Upward::Open(stream) | Upward::Watch(stream, _) => self.break_stream(*stream),
+            Upward::Open(stream, _) | Upward::Watch(stream, _) => self.break_stream(*stream),
             Upward::Close(_) => {}
         }
     }
 
+    fn is_whole(&self, stream: StreamId) -> bool {
+        self.clients.streams.get(&stream).is_some_and(|open| !open.is_broken)
+    }
+
     /// A serializable read needs no barrier: the newest view will do.
-    fn take_range(&mut self, node: usize, call: CallId, range: &pb::RangeRequest) {
-        if !range.serializable {
+    fn take_read(&mut self, node: usize, call: CallId, operation: &Operation) {
+        if is_serializable(operation) == Some(false) {
             return self.give_state(node, StateInput::Read { token: Token(call.0) });
         }
         if let Some(view) = self.nodes[node].view.clone() {
@@ -280,11 +323,16 @@ impl<B: Build, O: Observer> World<B, O> {
     }
 
     pub(super) fn read(&mut self, node: usize, call: CallId, view: &View) {
-        let Some(range) = self.clients.calls.get(&call).and_then(|open| open.range.as_ref()) else {
-            return;
+        let outcome = match self.clients.calls.get(&call).and_then(|open| open.read.as_ref()) {
+            Some(Operation::Range(range)) => self.build.range(view, range).map(Outcome::Range),
+            Some(Operation::Request(Request::Txn(txn))) => {
+                let response = self.build.read_txn(view, txn);
+                response.map(|response| Outcome::Response(Response::Txn(response)))
+            }
+            _ => return,
         };
-        let outcome = match self.build.range(view, range) {
-            Ok(response) => Outcome::Range(response),
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
             Err(ReadError::Refused(refusal)) => Outcome::Refused(refusal),
             Err(ReadError::Fault(fault)) => {
                 return self.crash(node, u64::MAX, Stop::Halt(fault.what));
@@ -311,8 +359,8 @@ impl<B: Build, O: Observer> World<B, O> {
         }
         let sent = self.send_down(node, client, message);
         let Some(open) = self.clients.streams.get_mut(&stream) else { return };
-        let is_whole = sent.is_some() && open.connection.is_none_or(|old| Some(old) == sent);
-        open.connection = sent;
+        let is_whole = sent.is_some() && open.down.is_none_or(|old| Some(old) == sent);
+        open.down = sent;
         if !is_whole {
             self.break_stream(stream);
         }

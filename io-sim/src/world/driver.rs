@@ -16,8 +16,8 @@ use super::disk::Pace;
 use super::luck::{Luck, Purpose};
 use super::network::{Network, Place};
 use super::node::{Build, Node, Part};
-use super::observe::{Observer, Seen, Stop, Verdict, Violation};
-use super::plan::{Plan, Shape};
+use super::observe::{CallId, Observer, Seen, Stop, Verdict, Violation};
+use super::plan::Plan;
 use super::post::Transit;
 use super::queue::{Class, Queue};
 use super::table::Content;
@@ -93,8 +93,17 @@ pub(super) enum Phase {
     Serving(u64),
     /// All members and watchers are due to be equal by then.
     Settling(u64),
+    /// Nobody does anything; until then every lease ends.
+    Resting(u64),
     /// Over.
     Done,
+}
+
+impl Phase {
+    /// Whether clients have nothing left to do.
+    pub(super) fn is_last_wait(self) -> bool {
+        matches!(self, Self::Resting(_) | Self::Done)
+    }
 }
 
 /// The world. See the module above.
@@ -347,7 +356,11 @@ impl<B: Build, O: Observer> World<B, O> {
             let Some(input) = self.nodes[node].state_inbox.pop_front() else { break };
             self.trace.take(&input);
             self.note(Some(node), || input.describe());
-            let Some(machines) = &mut self.nodes[node].machines else { return };
+            let member = &mut self.nodes[node];
+            if let StateInput::Request { token, request } = &input {
+                member.unproposed.push((CallId(token.get()), request.clone()));
+            }
+            let Some(machines) = &mut member.machines else { return };
             machines.state.handle(local, input);
         }
         let mut outputs = Vec::new();
@@ -478,10 +491,11 @@ fn new_node<B: Build>(plan: &Plan, number: usize) -> Node<B> {
     let clock = Clock::new(luck.below(3_600 * SECOND), drift as i32);
     let pace = Pace::new(plan.seed, number as u64);
     let luck = Luck::new(plan.seed, Purpose::Step, number as u64);
-    Node::new(new_config(&plan.shape, plan.seed, number), clock, pace, luck)
+    Node::new(new_config(plan, number), clock, pace, luck)
 }
 
-fn new_config(shape: &Shape, seed: u64, number: usize) -> Config {
+fn new_config(plan: &Plan, number: usize) -> Config {
+    let shape = &plan.shape;
     let peer = |n: u64| Peer {
         id: MemberId(n + 1),
         name: format!("m{}", n + 1),
@@ -494,11 +508,13 @@ fn new_config(shape: &Shape, seed: u64, number: usize) -> Config {
         client_urls: vec![format!("http://{}:2379", own.name)],
         name: own.name,
         bootstrap: (0..shape.nodes).map(peer).collect(),
-        seed,
+        seed: plan.seed,
         heartbeat_interval: Duration::from_millis(shape.heartbeat_ms),
         election_timeout: Duration::from_millis(shape.election_ms),
         snapshot_count: shape.snapshot_count,
         snapshot_catchup_entries: shape.catchup_entries,
+        lease_checkpoint_interval: Duration::from_millis(plan.weather.checkpoint_ms.max(1)),
+        watch_progress_interval: Duration::from_millis(plan.weather.progress_ms),
         ..Config::default()
     }
 }

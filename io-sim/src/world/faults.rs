@@ -108,7 +108,7 @@ impl<B: Build, O: Observer> World<B, O> {
             turn.busy_until = turn.busy_until.max(until);
         }
         let member = self.nodes[node].id();
-        self.tell(&Seen::Paused { member });
+        self.tell(&Seen::Paused { member, is_frozen: frozen == 1 });
         let still = if frozen == 1 { rest } else { 0 };
         let ends = Event::Ends(node, self.nodes[node].boot, Ending::Pause(still));
         self.queue.push(until, Class::Fault, ends);

@@ -1,9 +1,11 @@
 //! The second half of a run: faults are over inside a quorum, and what is due must happen.
 //!
 //! ```text
-//!   Faults --Heal--> Electing --one leader--> Serving --all served--> Settling --equal--> Done
-//!            10 election timeouts       30 s                    30 s
+//!   Faults --Heal--> Electing --one leader--> Serving --all served--> Settling --equal--> Resting
+//!            10 election timeouts       60 s                    60 s            longest TTL
 //! ```
+//!
+//! While it rests nobody keeps a lease alive, so none may be left in the end.
 //!
 //! What is broken outside the quorum stays broken for good.
 
@@ -44,6 +46,7 @@ impl<B: Build, O: Observer> World<B, O> {
         let now = self.now();
         self.note(None, || String::from("! heal"));
         self.network.calm_down();
+        self.clients.slow_credit = self.clients.slow_credit.min(SECOND);
         for node in 0..self.nodes.len() {
             if self.is_inside(node) {
                 self.heal_member(node);
@@ -119,8 +122,17 @@ impl<B: Build, O: Observer> World<B, O> {
                 Err(_) => {}
             },
             Phase::Settling(until) => match self.check_settled() {
-                Ok(()) => self.conclude_all(),
+                Ok(()) => self.phase = Phase::Resting(now + self.longest_life()),
                 Err(what) if now >= until => self.object(Verdict::Liveness, "settled", what),
+                Err(_) => {}
+            },
+            Phase::Resting(until) if now < until => {}
+            // The last leases end now: wait until everybody knows.
+            Phase::Resting(until) => match self.check_equal() {
+                Ok(()) => self.conclude_all(),
+                Err(what) if now >= until + PATIENCE => {
+                    self.object(Verdict::Liveness, "settled", what);
+                }
                 Err(_) => {}
             },
             Phase::Faults | Phase::Done => return,
@@ -161,11 +173,25 @@ impl<B: Build, O: Observer> World<B, O> {
             .ok_or_else(|| format!("only {have} of {want} puts were answered after healing"))
     }
 
-    fn check_settled(&self) -> Result<(), String> {
+    /// How long a lease can live that nobody keeps alive any more, with a quarter to spare for slow
+    /// clocks, and three seconds for the work.
+    fn longest_life(&self) -> u64 {
+        let shape = &self.plan.shape;
+        let ttl = shape.lease_ttl * SECOND + shape.election_ms * MILLISECOND;
+        ttl + ttl / 4 + 3 * SECOND
+    }
+
+    fn check_equal(&self) -> Result<(), String> {
         let applied: Vec<_> = self.inside().map(|node| self.nodes[node].applied).collect();
         if applied.iter().any(|one| *one != applied[0]) {
             return Err(format!("members differ: (applied, digest) = {applied:?}"));
         }
+        Ok(())
+    }
+
+    fn check_settled(&self) -> Result<(), String> {
+        self.check_equal()?;
+        let newest = self.clients.bells.values().copied().max().unwrap_or(0);
         for (number, watcher) in self.clients.watchers.iter().enumerate() {
             let (first, end) = watcher.keys;
             let bells = self.clients.bells.range(first..end);
@@ -173,6 +199,10 @@ impl<B: Build, O: Observer> World<B, O> {
             if watcher.seen < last {
                 let seen = watcher.seen;
                 return Err(format!("watcher {number} is at revision {seen}, not {last}"));
+            }
+            if watcher.synced < newest {
+                let synced = watcher.synced;
+                return Err(format!("stream of watcher {number} is at {synced}, not {newest}"));
             }
         }
         Ok(())

@@ -9,12 +9,12 @@
 //! by one. How long a turn takes, and so how much gathers, is drawn; a lag of applying or a pause
 //! is nothing but a very long turn.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use quorate_core::error::StorageFault;
 use quorate_core::event::ReadError;
-use quorate_core::ids::{LogIndex, MemberId};
+use quorate_core::ids::{LogIndex, MemberId, RequestId};
 use quorate_core::storage::{LogContents, SnapshotMark, StateRead};
 use quorate_core::time::Time;
 use quorate_core::{
@@ -62,6 +62,10 @@ pub trait Build {
         view: &View,
         request: &pb::RangeRequest,
     ) -> Result<pb::RangeResponse, ReadError>;
+
+    /// Answers a transaction that only reads from a view.
+    fn read_txn(&self, view: &View, request: &pb::TxnRequest)
+    -> Result<pb::TxnResponse, ReadError>;
 }
 
 /// Which of the two.
@@ -126,7 +130,9 @@ pub(super) struct Node<B: Build> {
     pub(super) pinned: Option<(SnapshotMark, Arc<dyn StateRead>)>,
     /// Images received here and not installed yet, by index.
     pub(super) staged: BTreeMap<LogIndex, Content>,
-    /// Calls handed in and not yet seen in a proposal.
+    /// Proposals made in this run.
+    pub(super) proposed: BTreeSet<RequestId>,
+    /// Calls taken in and not yet seen in a proposal.
     pub(super) unproposed: Vec<(CallId, Request)>,
     /// Frames passed on and not yet credited, by stream: to quick clients, to slow ones.
     pub(super) credit: [Vec<(u64, usize)>; 2],
@@ -158,6 +164,7 @@ impl<B: Build> Node<B> {
             view: None,
             pinned: None,
             staged: BTreeMap::new(),
+            proposed: BTreeSet::new(),
             unproposed: Vec::new(),
             credit: [Vec::new(), Vec::new()],
             stored: LogIndex(0),
@@ -203,6 +210,7 @@ impl<B: Build> Node<B> {
         self.view = None;
         self.pinned = None;
         self.staged.clear();
+        self.proposed.clear();
         self.unproposed.clear();
         self.credit = [Vec::new(), Vec::new()];
         let installed = self.log.crash(self.pace.luck());

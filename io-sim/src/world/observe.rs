@@ -178,6 +178,8 @@ pub enum Seen {
     Paused {
         /// The member.
         member: MemberId,
+        /// Whether its clock stands still, too.
+        is_frozen: bool,
     },
     /// A member goes on.
     Resumed {
@@ -197,7 +199,7 @@ pub enum Seen {
         member: MemberId,
         /// The proposal.
         id: RequestId,
-        /// The call it carries, if it is a client's.
+        /// The call it carries, if it is a client's; not told again when it is proposed again.
         call: Option<CallId>,
         /// The encoded `InternalRaftRequest`.
         data: Bytes,

@@ -212,9 +212,11 @@ impl<B: Build, O: Observer> World<B, O> {
     }
 
     fn tell_proposed(&mut self, node: usize, id: RequestId, data: &bytes::Bytes) {
+        // What is proposed again is no call that has just come.
+        let is_new = self.nodes[node].proposed.insert(id);
         let unproposed = &mut self.nodes[node].unproposed;
         let call = match InternalRaftRequest::decode(data.clone()) {
-            Ok(entry) if !unproposed.is_empty() => {
+            Ok(entry) if is_new && !unproposed.is_empty() => {
                 let found = unproposed.iter().position(|(_, request)| carries(&entry, request));
                 found.map(|at| unproposed.remove(at).0)
             }

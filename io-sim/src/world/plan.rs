@@ -38,11 +38,13 @@ worded_struct! {
         txn_per_mille,
         /// Between two compactions.
         compact_every_ms,
+        /// Between two bursts of leases that end together; 0: none.
+        burst_every_ms,
         /// Applied entries between two snapshots.
         snapshot_count,
         /// Entries kept for slow followers.
         catchup_entries,
-        /// TTL of kept leases, in seconds.
+        /// TTL of kept leases, in seconds; no other lease is longer.
         lease_ttl,
         /// The group's heartbeat interval.
         heartbeat_ms,
@@ -82,6 +84,10 @@ worded_struct! {
         step_us,
         /// A slow watcher returns credit after so many milliseconds.
         credit_ms,
+        /// Between two checkpoints of a lease.
+        checkpoint_ms,
+        /// Between two progress notifications of an idle watch.
+        progress_ms,
     }
 }
 
@@ -224,22 +230,26 @@ worded_enum! {
 }
 
 worded_enum! {
-    /// What a worker does. Keys by number; `lease` 0 is none, else a keeper's, from 1.
+    /// What a worker does. Keys by number. Leases by number as well: 0 is none, then come the
+    /// keepers', then the worker's own newest one, then one that does not exist. A span counts
+    /// keys: 0 or 1 is just the first, 1000 all from it on, 999 none. Revisions count back from
+    /// the newest one the client knows; those of a million and more are yet to come.
     Deed {
         /// A put of a value never used before.
         Put "put" {
             /// The key.
             key,
-            /// A keeper's lease.
+            /// The lease it is attached to.
             lease,
-            /// 1: the answer shows the previous value.
-            prev,
+            /// Bits: 1 the answer shows the previous value, 2 keep the old value, 4 keep the old
+            /// lease, 8 send what is to be ignored.
+            flags,
         }
         /// A deletion.
         Delete "delete" {
             /// The first key.
             key,
-            /// Keys; 0 or 1: just that one.
+            /// Keys.
             span,
             /// 1: the answer shows the previous values.
             prev,
@@ -248,31 +258,51 @@ worded_enum! {
         Range "range" {
             /// The first key.
             key,
-            /// Keys; 0 or 1: just that one.
+            /// Keys.
             span,
             /// Most keys wanted; 0: all.
             limit,
-            /// At so many revisions before the newest the client knows; 0: now.
+            /// At which revision; 0: now.
             back,
-            /// Bits: 1 serializable, 2 count only, 4 keys only, 8 descending by mod revision.
+            /// Bits: 1 serializable, 2 count only, 4 keys only.
             flags,
+            /// Five times the order and the target; 15 and more do not exist.
+            sort,
+            /// Bits: 1 least, 2 greatest modification, 4 least, 8 greatest creation revision.
+            bounds,
         }
         /// A transaction: if `guard` holds for `key`, put it and read; else read, or delete.
         Txn "txn" {
             /// The key.
             key,
-            /// 0: it does not exist, 1: it does, 2: unchanged since the client last saw it,
-            /// 3: its version is odd-numbered one, 4: a range of keys is older than the newest
-            /// revision the client knows.
+            /// The condition.
             guard,
             /// Another key.
             other,
-            /// Bits: 1 puts the other key too, 2 deletes a range if the guard fails, 4 nests.
+            /// Bits: 1 puts the other key too, 2 deletes a range if the guard fails, 4 nests,
+            /// 8 nests deeper, 16 puts a key twice, 32 reads the past.
+            flags,
+            /// The lease the keys are attached to.
+            lease,
+            /// Bits as of a put.
+            put_flags,
+        }
+        /// A transaction that only reads.
+        Read "read" {
+            /// The key.
+            key,
+            /// The condition.
+            guard,
+            /// Another key.
+            other,
+            /// At which revision one of its reads looks; 0: now.
+            back,
+            /// 1: serializable.
             flags,
         }
-        /// A compaction at so many revisions before the newest the client knows.
+        /// A compaction.
         Compact "compact" {
-            /// How many.
+            /// At which revision.
             back,
             /// 1: answered when it is done.
             physical,
@@ -281,13 +311,20 @@ worded_enum! {
         Grant "grant" {
             /// TTL in seconds.
             ttl,
+            /// The id: 0 a new one, 1 the member's choice, else the lease of this number less one.
+            id,
         }
-        /// The end of the worker's newest lease.
-        Revoke "revoke" {}
-        /// A look at a keeper's lease.
-        TimeToLive "time-to-live" {
-            /// The keeper, from 1.
+        /// The end of a lease.
+        Revoke "revoke" {
+            /// Which.
             lease,
+        }
+        /// A look at a lease.
+        TimeToLive "time-to-live" {
+            /// Which.
+            lease,
+            /// 1: with its keys.
+            keys,
         }
         /// A look at all leases.
         Leases "leases" {}
@@ -350,6 +387,7 @@ impl Shape {
         keys: 40,
         txn_per_mille: 100,
         compact_every_ms: 10_000,
+        burst_every_ms: 15_000,
         snapshot_count: 500,
         catchup_entries: 100,
         lease_ttl: 10,

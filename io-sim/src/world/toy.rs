@@ -76,4 +76,8 @@ impl Build for Toy {
     fn range(&self, _: &View, _: &pb::RangeRequest) -> Result<pb::RangeResponse, ReadError> {
         Err(ReadError::Refused(Refusal::NotCapable))
     }
+
+    fn read_txn(&self, _: &View, _: &pb::TxnRequest) -> Result<pb::TxnResponse, ReadError> {
+        Err(ReadError::Refused(Refusal::NotCapable))
+    }
 }

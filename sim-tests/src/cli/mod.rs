@@ -49,6 +49,8 @@ enum Found {
 /// Runs the program on these machines.
 pub(crate) fn main<S: Subject>() -> ExitCode {
     failure::remember_panics();
+    #[cfg(planted)]
+    quorate_core::planted::choose(&std::env::var("QUORATE_PLANTED").unwrap_or_default());
     let found = match Cli::parse().command {
         Command::Run(args) => explore::run::<S>(&args),
         Command::Replay(args) => replay::replay::<S>(&args),

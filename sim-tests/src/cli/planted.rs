@@ -24,11 +24,10 @@ pub(super) struct PlantedArgs {
 pub(super) fn hunt(args: &PlantedArgs) -> Result<Found, io::Error> {
     let root = args.root.canonicalize()?;
     let mut is_all_found = true;
-    let page = hunt_all(&root, &args.names, args.seeds, &mut |bug, found| {
+    hunt_all(&root, &args.names, args.seeds, &mut |bug, found| {
         is_all_found &= found.seeds.is_some();
         let seeds = found.seeds.map_or_else(|| "none".to_owned(), |seeds| seeds.to_string());
         say(&format!("{}: seeds {seeds}, {}", bug.name, found.signature));
     })?;
-    say(&page);
     Ok(if is_all_found { Found::Nothing } else { Found::Wrong })
 }

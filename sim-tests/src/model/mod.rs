@@ -152,6 +152,16 @@ impl Model {
         self.leases.contains_key(&id)
     }
 
+    /// The TTL a lease was granted with; 0 if there is no such lease.
+    pub fn granted(&self, id: i64) -> i64 {
+        self.leases.get(&id).map_or(0, |lease| lease.ttl)
+    }
+
+    /// The leases there are, sorted.
+    pub fn lease_ids(&self) -> impl Iterator<Item = i64> + '_ {
+        self.leases.keys().copied()
+    }
+
     /// The keys attached to a lease, sorted.
     pub fn lease_keys(&self, id: i64) -> Vec<Bytes> {
         self.leases.get(&id).map_or_else(Vec::new, |lease| lease.keys.iter().cloned().collect())

@@ -296,3 +296,14 @@ fn leases_take_their_keys_along() {
     model.apply(&Call::DeleteRange(delete("c", b""))).unwrap();
     assert!(model.lease_keys(8).is_empty());
 }
+
+#[test]
+fn a_put_within_a_transaction_looks_for_its_key_before_its_lease() {
+    let mut model = Model::default();
+    let put =
+        pb::PutRequest { key: "none".into(), lease: 99, ignore_value: true, ..Default::default() };
+    assert_eq!(model.apply(&Call::Put(put.clone())), Err(Refusal::LeaseNotFound));
+    let success = vec![pb::RequestOp { request: Some(Op::RequestPut(put)) }];
+    let txn = pb::TxnRequest { success, ..Default::default() };
+    assert_eq!(model.apply(&Call::Txn(txn)), Err(Refusal::KeyNotFound));
+}

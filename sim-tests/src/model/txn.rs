@@ -23,8 +23,9 @@ pub(super) fn single(model: &Model, call: &Call) -> Outcome {
     let mut draft = Draft { model, events: Vec::new() };
     let reply = match call {
         Call::Put(put) => {
-            draft.check_put(put)?;
-            Reply::Put(draft.put(put))
+            draft.check_lease(put)?;
+            draft.check_update(put)?;
+            Reply::Put(draft.put(put)?)
         }
         Call::DeleteRange(delete) => Reply::DeleteRange(draft.delete(delete)),
         _ => return Err(Refusal::NotCapable),
@@ -36,7 +37,7 @@ pub(super) fn single(model: &Model, call: &Call) -> Outcome {
 pub(super) fn whole(model: &Model, txn: &pb::TxnRequest, compaction: Compaction) -> Outcome {
     let mut draft = Draft { model, events: Vec::new() };
     draft.check(txn, compaction)?;
-    let mut response = draft.run(txn);
+    let mut response = draft.run(txn)?;
     response.header = header(draft.revision());
     Ok((Reply::Txn(response), Effect { events: draft.events, aside: None }))
 }
@@ -64,7 +65,11 @@ impl Draft<'_> {
         for op in self.branch(txn).1 {
             match &op.request {
                 Some(Request::RequestRange(range)) => self.check_range(range, compaction)?,
-                Some(Request::RequestPut(put)) => self.check_put(put)?,
+                // A lone put looks for its lease first.
+                Some(Request::RequestPut(put)) => {
+                    self.check_update(put)?;
+                    self.check_lease(put)?;
+                }
                 Some(Request::RequestTxn(nested)) => self.check(nested, compaction)?,
                 Some(Request::RequestDeleteRange(_)) | None => {}
             }
@@ -89,10 +94,14 @@ impl Draft<'_> {
         Ok(())
     }
 
-    fn check_put(&self, put: &pb::PutRequest) -> Result<(), Refusal> {
+    fn check_lease(&self, put: &pb::PutRequest) -> Result<(), Refusal> {
         if put.lease != 0 && !self.model.has_lease(put.lease) {
             return Err(Refusal::LeaseNotFound);
         }
+        Ok(())
+    }
+
+    fn check_update(&self, put: &pb::PutRequest) -> Result<(), Refusal> {
         let is_update = put.ignore_value || put.ignore_lease;
         if is_update && self.model.kv_at(&put.key, self.model.revision).is_none() {
             return Err(Refusal::KeyNotFound);
@@ -100,20 +109,21 @@ impl Draft<'_> {
         Ok(())
     }
 
-    fn run(&mut self, txn: &pb::TxnRequest) -> pb::TxnResponse {
+    fn run(&mut self, txn: &pb::TxnRequest) -> Result<pb::TxnResponse, Refusal> {
         let (succeeded, ops) = self.branch(txn);
-        let responses =
-            ops.iter().filter_map(|op| op.request.as_ref()).map(|request| pb::ResponseOp {
-                response: Some(match request {
-                    Request::RequestRange(range) => Response::ResponseRange(self.range(range)),
-                    Request::RequestPut(put) => Response::ResponsePut(self.put(put)),
-                    Request::RequestDeleteRange(delete) => {
-                        Response::ResponseDeleteRange(self.delete(delete))
-                    }
-                    Request::RequestTxn(nested) => Response::ResponseTxn(self.run(nested)),
-                }),
-            });
-        pb::TxnResponse { responses: responses.collect(), header: header(0), succeeded }
+        let mut responses = Vec::new();
+        for request in ops.iter().filter_map(|op| op.request.as_ref()) {
+            let response = match request {
+                Request::RequestRange(range) => Response::ResponseRange(self.range(range)),
+                Request::RequestPut(put) => Response::ResponsePut(self.put(put)?),
+                Request::RequestDeleteRange(delete) => {
+                    Response::ResponseDeleteRange(self.delete(delete))
+                }
+                Request::RequestTxn(nested) => Response::ResponseTxn(self.run(nested)?),
+            };
+            responses.push(pb::ResponseOp { response: Some(response) });
+        }
+        Ok(pb::TxnResponse { responses, header: header(0), succeeded })
     }
 
     fn range(&self, range: &pb::RangeRequest) -> pb::RangeResponse {
@@ -143,8 +153,12 @@ impl Draft<'_> {
         live.into_values().collect()
     }
 
-    fn put(&mut self, put: &pb::PutRequest) -> pb::PutResponse {
+    fn put(&mut self, put: &pb::PutRequest) -> Result<pb::PutResponse, Refusal> {
         let old = self.live(&put.key, &Bytes::new()).pop();
+        // The key may have gone on the way: the transaction then does nothing at all.
+        if old.is_none() && (put.ignore_value || put.ignore_lease) {
+            return Err(Refusal::KeyNotFound);
+        }
         let next = self.model.revision + 1;
         let kept = old.clone().unwrap_or_default();
         let kv = KeyValue {
@@ -157,7 +171,7 @@ impl Draft<'_> {
         };
         self.events.push(Event { r#type: EventType::Put as i32, kv: Some(kv), prev_kv: None });
         let prev_kv = old.filter(|_| put.prev_kv);
-        pb::PutResponse { header: header(self.revision()), prev_kv }
+        Ok(pb::PutResponse { header: header(self.revision()), prev_kv })
     }
 
     fn delete(&mut self, delete: &pb::DeleteRangeRequest) -> pb::DeleteRangeResponse {

@@ -25,11 +25,21 @@ const NAME: &str = "liveness";
 pub struct Pace {
     /// Its election timeout.
     pub election_timeout: Duration,
+    /// How much its clocks may drift, in parts in a million.
+    pub drift_ppm: u64,
+}
+
+impl Pace {
+    /// The shortest lease, in seconds: one and a half election timeouts, rounded up.
+    pub fn lease_ttl_min(&self) -> u64 {
+        let least = (self.election_timeout.as_millis() * 3).div_ceil(2_000);
+        u64::try_from(least).unwrap_or(u64::MAX)
+    }
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { election_timeout: Duration::from_secs(1) }
+        Self { election_timeout: Duration::from_secs(1), drift_ppm: 0 }
     }
 }
 

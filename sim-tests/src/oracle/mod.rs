@@ -1,7 +1,7 @@
 //! What must stay true: each oracle watches the world, or reads a history, and objects.
 //!
 //! ```text
-//!   world --Seen--> Oracles --+-- raft, durability, agreement, bounds, liveness: at once
+//!   world --Seen--> Oracles --+-- raft, durability, agreement, bounds, liveness, lease: at once
 //!                             +-- Recorder --at the end--> linear, watch
 //! ```
 //!
@@ -13,7 +13,7 @@
 //! - an oracle never reads the core's memory: it judges what left the members;
 //! - each has a test that shows it accepting a right run and rejecting a wrong one.
 //!
-//! Deliberately absent: leases in time (6), auth (7), membership (8).
+//! Deliberately absent: auth (7), membership (8).
 
 use quorate_core::time::Time;
 use quorate_io_sim::world::observe::{Observer, Seen, Stop, Verdict, Violation};
@@ -24,6 +24,7 @@ use crate::model::Settings;
 pub mod agreement;
 pub mod bounds;
 pub mod durability;
+pub mod lease;
 pub mod linear;
 pub mod liveness;
 mod logs;
@@ -50,6 +51,7 @@ pub struct Oracles {
     agreement: agreement::Agreement,
     bounds: bounds::Bounds,
     liveness: liveness::Liveness,
+    lease: lease::Lease,
     recorder: Recorder,
     settings: Settings,
 }
@@ -57,10 +59,9 @@ pub struct Oracles {
 impl Oracles {
     /// Every oracle there is, with the pace of the cluster they watch.
     pub fn all(pace: liveness::Pace) -> Self {
-        // The shortest lease is one and a half election timeouts, in whole seconds.
-        let least = (pace.election_timeout.as_millis() * 3).div_ceil(2_000);
-        let lease_ttl_min = i64::try_from(least).unwrap_or(i64::MAX);
+        let lease_ttl_min = i64::try_from(pace.lease_ttl_min()).unwrap_or(i64::MAX);
         Self {
+            lease: lease::Lease::new(pace),
             liveness: liveness::Liveness::new(pace),
             settings: Settings { lease_ttl_min, ..Settings::default() },
             ..Self::default()
@@ -82,6 +83,7 @@ impl Observer for Oracles {
         self.agreement.observe(at, seen)?;
         self.bounds.observe(at, seen)?;
         self.liveness.observe(at, seen)?;
+        self.lease.observe(at, seen)?;
         if matches!(seen, Seen::Finished { .. }) {
             let history = self.recorder.history();
             return check_history(&history, self.settings);

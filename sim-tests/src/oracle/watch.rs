@@ -4,14 +4,17 @@
 //! is replayed: the next revision with events it must see is known, and a frame must begin with
 //! exactly that one. From this follow ordered, unique, reliable and atomic at once.
 //!
-//! - *bookmarkable*: a progress frame at revision R promises that everything up to R was sent;
+//! - *bookmarkable*: a progress frame at revision R promises that everything up to R was sent, and
+//!   that the watch has begun: none comes before its start revision, and none between fragments;
 //! - *resumable*: a later watch from any revision is judged by the same rule;
 //! - filters, `prev_kv`, fragments, and nothing before the start;
-//! - a cancel for compaction names a compacted revision above what the watch still needed.
+//! - a cancel was asked for, or names a revision that was compacted, above what the watch needed;
+//! - an id is the one that was asked for, or a new one; a watch is refused for a reason, and not
+//!   created against one.
 //!
 //! Deliberately absent: whether frames come in time; the world asks that at the end of a run.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use quorate_io_sim::world::observe::Violation;
 use quorate_proto::etcdserverpb as pb;
@@ -26,7 +29,8 @@ const NAME: &str = "watch";
 
 /// Judges all streams of a history.
 pub fn check(history: &History) -> Result<(), Violation> {
-    let truth = truth(history);
+    let (truth, compactions) = truth(history);
+    let truth = Truths { model: &truth, compactions: &compactions };
     let mut streams: BTreeMap<u64, Stream> = BTreeMap::new();
     for watched in &history.watched {
         let stream = streams.entry(watched.stream).or_default();
@@ -35,7 +39,7 @@ pub fn check(history: &History) -> Result<(), Violation> {
                 stream.request(request);
                 Ok(())
             }
-            Traffic::Response(response) => stream.response(&truth, response),
+            Traffic::Response(response) => stream.response(truth, response),
             Traffic::Ended => Ok(()),
         };
         judged.map_err(|what| wrong(NAME, format!("stream {}: {what}", watched.stream)))?;
@@ -43,13 +47,26 @@ pub fn check(history: &History) -> Result<(), Violation> {
     Ok(())
 }
 
-/// What really happened: the model after everything.
-fn truth(history: &History) -> Model {
+/// What really happened.
+#[derive(Clone, Copy)]
+struct Truths<'a> {
+    /// The model after everything.
+    model: &'a Model,
+    /// Revisions that were compacted, or may have been.
+    compactions: &'a BTreeSet<i64>,
+}
+
+/// The model after everything, and the revisions that may have been compacted.
+fn truth(history: &History) -> (Model, BTreeSet<i64>) {
     let mut model = Model::default();
+    let mut compactions = BTreeSet::new();
     match &history.truth {
         Truth::Log(log) => {
             for entry in log {
                 let verdict = model.evaluate(&entry.call, Compaction::Checked);
+                if let Some(Aside::Compact(revision)) = verdict.effect.aside {
+                    compactions.insert(revision);
+                }
                 model.commit(verdict.effect);
             }
         }
@@ -58,11 +75,12 @@ fn truth(history: &History) -> Model {
                 let events = change.events.clone();
                 model.commit(Effect { events, aside: None });
             }
-            let compacted = history.operations.iter().filter_map(compaction).max();
+            compactions.extend(history.operations.iter().filter_map(compaction));
+            let compacted = compactions.last().copied();
             model.commit(Effect { aside: compacted.map(Aside::Compact), ..Effect::default() });
         }
     }
-    model
+    (model, compactions)
 }
 
 /// The revision an operation may have compacted.
@@ -80,6 +98,10 @@ struct Stream {
     /// Creations not answered yet; answers come in order.
     asked: VecDeque<pb::WatchCreateRequest>,
     watches: BTreeMap<i64, Watch>,
+    /// Cancels the client sent, by id.
+    cancels: BTreeMap<i64, u32>,
+    /// The newest id the member chose.
+    newest_id: Option<i64>,
 }
 
 /// One watch.
@@ -87,21 +109,27 @@ struct Watch {
     request: pb::WatchCreateRequest,
     /// The first revision not yet told of.
     next: i64,
-    /// Whether it was cancelled. One cancelled for compaction is still there to be cancelled by
-    /// its client.
+    /// Whether it was cancelled.
     is_over: bool,
+    /// Whether it was cancelled for compaction, and is still there to be cancelled by its client.
+    holds_id: bool,
     /// Events of a revision that came in fragments so far.
     partial: Vec<Event>,
 }
 
 impl Stream {
     fn request(&mut self, request: &pb::WatchRequest) {
-        if let Some(RequestUnion::CreateRequest(create)) = &request.request_union {
-            self.asked.push_back(create.clone());
+        match &request.request_union {
+            Some(RequestUnion::CreateRequest(create)) => self.asked.push_back(create.clone()),
+            Some(RequestUnion::CancelRequest(cancel)) => {
+                *self.cancels.entry(cancel.watch_id).or_default() += 1;
+            }
+            _ => {}
         }
     }
 
-    fn response(&mut self, truth: &Model, response: &pb::WatchResponse) -> Result<(), String> {
+    fn response(&mut self, truths: Truths, response: &pb::WatchResponse) -> Result<(), String> {
+        let truth = truths.model;
         let revision = response.header.as_ref().map_or(0, |header| header.revision);
         if revision > truth.revision() {
             let newest = truth.revision();
@@ -109,6 +137,9 @@ impl Stream {
         }
         if response.created {
             return self.created(response, revision);
+        }
+        if response.watch_id == -1 && response.canceled {
+            return Ok(());
         }
         if response.watch_id == -1 {
             let mut open = self.watches.iter_mut().filter(|(_, watch)| !watch.is_over);
@@ -123,7 +154,8 @@ impl Stream {
         let judged = if watch.is_over && !response.canceled {
             Err("a frame after its end".to_owned())
         } else if response.canceled {
-            watch.canceled(truth, response)
+            let cancels = self.cancels.entry(id).or_default();
+            watch.canceled(truths, response, cancels)
         } else if response.events.is_empty() {
             watch.progress(truth, revision)
         } else {
@@ -136,19 +168,52 @@ impl Stream {
         let Some(request) = self.asked.pop_front() else {
             return Err("a watch was created that nobody asked for".to_owned());
         };
+        let reason = self.reason_against(&request);
         if response.canceled {
-            return Ok(());
+            let is_justified = reason.is_some() || self.holds_id(request.watch_id);
+            return is_justified
+                .then_some(())
+                .ok_or_else(|| format!("refused for no reason: {}", response.cancel_reason));
+        }
+        if let Some(reason) = reason {
+            return Err(format!("a watch was created although {reason}"));
         }
         if !response.events.is_empty() {
             return Err("the answer to a creation carries events".to_owned());
         }
         let next = if request.start_revision > 0 { request.start_revision } else { revision + 1 };
-        let id = response.watch_id;
-        let watch = Watch { request, next, is_over: false, partial: Vec::new() };
+        let (id, wanted) = (response.watch_id, request.watch_id);
+        let (is_over, holds_id) = (false, false);
+        let watch = Watch { request, next, is_over, holds_id, partial: Vec::new() };
         if self.watches.insert(id, watch).is_some_and(|before| !before.is_over) {
             return Err(format!("watch {id} was created twice"));
         }
+        if wanted != 0 && id != wanted {
+            return Err(format!("watch {wanted} was asked for, watch {id} created"));
+        }
+        if wanted == 0 && self.newest_id.replace(id) >= Some(id) {
+            return Err(format!("watch {id} was given the id of an earlier one"));
+        }
         Ok(())
+    }
+
+    /// Why a watch must be refused.
+    fn reason_against(&self, request: &pb::WatchCreateRequest) -> Option<&'static str> {
+        let pb::WatchCreateRequest { key, range_end, start_revision, watch_id, .. } = request;
+        let is_open = range_end.is_empty() || range_end.as_ref() == [0];
+        if *start_revision < 0 {
+            Some("its start is compacted for ever")
+        } else if !is_open && range_end <= key {
+            Some("its range is empty")
+        } else if *watch_id != 0 && self.watches.get(watch_id).is_some_and(|it| !it.is_over) {
+            Some("its id is taken")
+        } else {
+            None
+        }
+    }
+
+    fn holds_id(&self, id: i64) -> bool {
+        self.watches.get(&id).is_some_and(|watch| watch.holds_id)
     }
 }
 
@@ -175,6 +240,13 @@ impl Watch {
     }
 
     fn progress(&mut self, truth: &Model, revision: i64) -> Result<(), String> {
+        let start = self.request.start_revision;
+        if start > revision {
+            return Err(format!("progress to {revision}, but it starts at {start}"));
+        }
+        if !self.partial.is_empty() {
+            return Err(format!("progress to {revision} between two fragments"));
+        }
         if let Some((missing, _)) = self.due(truth, revision) {
             return Err(format!("progress to {revision}, but revision {missing} was never sent"));
         }
@@ -182,13 +254,23 @@ impl Watch {
         Ok(())
     }
 
-    fn canceled(&mut self, truth: &Model, response: &pb::WatchResponse) -> Result<(), String> {
+    fn canceled(
+        &mut self,
+        truths: Truths,
+        response: &pb::WatchResponse,
+        cancels: &mut u32,
+    ) -> Result<(), String> {
         let compacted = response.compact_revision;
+        self.holds_id = compacted != 0;
+        if compacted == 0 {
+            let left = cancels.checked_sub(1);
+            *cancels = left.ok_or_else(|| "cancelled, but nobody asked for it".to_owned())?;
+        }
         if compacted != 0 && self.next >= compacted {
             let next = self.next;
             return Err(format!("cancelled for compaction {compacted}, but it was at {next}"));
         }
-        if compacted != 0 && compacted > truth.compacted() {
+        if compacted != 0 && !truths.compactions.contains(&compacted) {
             return Err(format!("cancelled for compaction {compacted}, which never was"));
         }
         self.is_over = true;

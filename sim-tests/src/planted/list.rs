@@ -73,15 +73,14 @@ pub const BUGS: &[Bug] = &[
         name: "watch-splits-revision",
         from: "the rest: a transaction split over two watch responses",
         breaks: "watchers see half a transaction",
-        place: "core/src/watch/catch_up.rs read_slice(): \
-                cut events at 3, reached at the last one's revision",
+        place: "core/src/watch/hub.rs push_response(): one event a response, none marked",
         oracle: "watch",
     },
     Bug {
         name: "install-overwritten",
         from: "etcd 13922: a snapshot overwritten by an older commit",
         breaks: "rows of the past come back behind an installed image",
-        place: "io-sim/src/world/disk/store.rs complete(): \
+        place: "io-sim/src/world/disk/store.rs complete(), crash(): \
                 batches of an earlier epoch are executed",
         oracle: "agreement",
     },
@@ -130,6 +129,134 @@ pub const BUGS: &[Bug] = &[
                 as soon as the term changes",
         oracle: "linear",
     },
+    Bug {
+        name: "watch-goes-back",
+        from: "etcd 15271: a watch goes back in time after a snapshot",
+        breaks: "a client sees revisions again that it has seen",
+        place: "core/src/watch/fan_out.rs on_installed(): \
+                watchers begin again five revisions before what they missed",
+        oracle: "watch",
+    },
+    Bug {
+        name: "watchers-lost-at-install",
+        from: "etcd 8427: watchers not restored after a snapshot",
+        breaks: "what an image brought is never told to those who watch",
+        place: "core/src/watch/fan_out.rs on_installed(): synced watchers stay synced",
+        oracle: "watch",
+    },
+    Bug {
+        name: "watch-event-repeated",
+        from: "etcd 17247: an event twice out of a write buffer",
+        breaks: "a client without room for a frame sees the one before again",
+        place: "core/src/watch/fan_out.rs tell(): falls behind from one revision earlier",
+        oracle: "watch",
+    },
+    Bug {
+        name: "previous-value-is-new",
+        from: "ours: the previous value read at the event's own revision",
+        breaks: "prev_kv is the new value",
+        place: "core/src/watch/fan_out.rs read_previous(): not one revision before",
+        oracle: "watch",
+    },
+    Bug {
+        name: "future-watch-told-progress",
+        from: "etcd 20221: a watch from a future revision gets progress",
+        breaks: "a client resumes from before its start",
+        place: "core/src/watch/progress.rs notify(): does not ask whether it has begun",
+        oracle: "watch",
+    },
+    Bug {
+        name: "canceled-id-reused",
+        from: "the rest: the id of a cancelled watch given away early",
+        breaks: "late frames of one watch are taken for another's",
+        place: "core/src/watch/stream.rs assign_id(): the lowest id that is free",
+        oracle: "watch",
+    },
+    Bug {
+        name: "compact-revision-wrong",
+        from: "ours: a cancel for compaction names what was wanted, not what is left",
+        breaks: "a client that goes on from there is cancelled again and again",
+        place: "core/src/watch/catch_up.rs cancel_compacted(): the watcher's own revision",
+        oracle: "liveness",
+    },
+    Bug {
+        name: "deposed-leader-revokes",
+        from: "etcd 12528, 15247: a deposed or stalled leader revokes leases",
+        breaks: "a lease that was renewed with the new leader ends",
+        place: "core/src/door/pending.rs is_leaders_own(): \
+                expiries are forwarded and repeated like anything else",
+        oracle: "lease",
+    },
+    Bug {
+        name: "lease-time-lost",
+        from: "etcd 17132: time of a lease lost after leader changes",
+        breaks: "a renewed lease ends when a checkpoint from before says so",
+        place: "core/src/lease/expiry.rs renew(): does not clear the checkpoint first",
+        oracle: "lease",
+    },
+    Bug {
+        name: "revoke-spread",
+        from: "the rest: the end of a lease spread over several revisions",
+        breaks: "readers see some of a lease's keys without the others",
+        place: "core/src/apply/dispatch.rs revoke(): each key in a revision of its own",
+        oracle: "panic",
+    },
+    Bug {
+        name: "key-dies-with-old-lease",
+        from: "ours: a key put with another lease stays attached to the one before",
+        breaks: "a key is deleted though its lease lives",
+        place: "core/src/lease/book.rs attach(): does not detach first",
+        oracle: "agreement",
+    },
+    Bug {
+        name: "deleted-key-stays-attached",
+        from: "ours: a deleted key, or one put without a lease, stays attached",
+        breaks: "a key made anew dies with a lease it never had",
+        place: "core/src/apply/dispatch.rs carry_to_leases(): nothing is detached",
+        oracle: "agreement",
+    },
+    Bug {
+        name: "attachments-lost-at-restart",
+        from: "ours: a restarted member forgets which keys hang on which lease",
+        breaks: "members differ when a lease ends",
+        place: "core/src/apply/mod.rs open(): keys are not attached again",
+        oracle: "agreement",
+    },
+    Bug {
+        name: "compare-after-writes",
+        from: "the rest: a compare evaluated after writes",
+        breaks: "a nested transaction decides by what the outer one has just put",
+        place: "core/src/txn/execute.rs execute(): nested branches are chosen when met",
+        oracle: "linear",
+    },
+    Bug {
+        name: "read-txn-error-swallowed",
+        from: "etcd 14110: the error path of transactions that only read",
+        breaks: "a read of a compacted or future revision is answered as empty",
+        place: "core/src/txn/execute.rs read_txn(): revisions are not looked at",
+        oracle: "linear",
+    },
+    Bug {
+        name: "txn-lease-unchecked",
+        from: "ours: a put in a transaction does not ask whether its lease exists",
+        breaks: "keys hang on leases that nobody ends",
+        place: "core/src/txn/execute.rs check_put(): without check_lease()",
+        oracle: "linear",
+    },
+    Bug {
+        name: "compacted-revision-refused",
+        from: "ours: a transaction may not read the compacted revision itself",
+        breaks: "a read that must be served is refused",
+        place: "core/src/txn/execute.rs check_revision(): at, not below",
+        oracle: "linear",
+    },
+    Bug {
+        name: "ignore-lease-ignored",
+        from: "ours: a put that keeps its lease loses it",
+        breaks: "a key outlives its lease",
+        place: "core/src/txn/execute.rs parts(): the lease is the request's",
+        oracle: "linear",
+    },
 ];
 
 #[cfg(test)]
@@ -155,6 +282,7 @@ mod tests {
                 "lease",
                 "bounds",
                 "liveness",
+                "panic",
             ];
             assert!(oracles.contains(&bug.oracle), "{}", bug.oracle);
         }

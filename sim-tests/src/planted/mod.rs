@@ -1,16 +1,17 @@
 //! Real mistakes, rebuilt one at a time: the proof that the simulator finds what it is for.
 //!
-//! Each is a `cfg!(planted = "name")` branch beside the right code; a build without the cfg has
-//! none of them. The runner builds the simulator once for each, in a target folder of its own, runs
-//! seeds of the general swarm until one fails, and writes the table. The swarm does not know which
-//! mistake is on.
+//! Each is a branch on `planted!("name")` beside the right code; an ordinary build has none. The
+//! runner builds the simulator once with all of them in it, in a target folder of its own; then for
+//! each it turns that one on, runs seeds of the general swarm until one fails, and writes the
+//! table. The swarm does not know which mistake is on.
 //!
 //! ```text
-//!   rustc ... --cfg planted="torn-tail-accepted"  -->  target/planted/ci/quorate-sim run ...
+//!   RUSTFLAGS="--cfg planted" cargo build ...
+//!   QUORATE_PLANTED=torn-tail-accepted target/planted/ci/quorate-sim run ...
 //! ```
 
 mod list;
 mod run;
 
 pub use list::{BUGS, Bug};
-pub use run::{Found, SEEDS_MAX, hunt, hunt_all, table};
+pub use run::{Found, SEEDS_MAX, hunt_all};

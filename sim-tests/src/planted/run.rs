@@ -1,7 +1,7 @@
 //! Builds the simulator with a mistake in it, and looks how long it takes to be found.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -9,6 +9,17 @@ use super::{BUGS, Bug};
 
 /// Seeds a mistake may hide for.
 pub const SEEDS_MAX: u64 = 3_000;
+
+/// How the page begins.
+const HEAD: &str = "\
+# Planted bugs
+
+Written by `quorate-sim planted`: each mistake is turned on in a build that has them all, then seeds
+of the general swarm run until one fails. Rows of mistakes not hunted in a run stay as they were.
+
+| Bug | Real mistake | Seeds to find | CPU seconds | Objection |
+|---|---|---|---|---|
+";
 
 /// How a hunt ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,12 +34,11 @@ pub struct Found {
     pub cpu_centis: u64,
 }
 
-/// Builds the simulator of the workspace at `root` with `bug` in it, and runs up to `seeds_max`
-/// seeds until one fails.
-pub fn hunt(root: &Path, bug: &Bug, seeds_max: u64) -> io::Result<Found> {
-    let binary = build(root, bug)?;
+/// Runs up to `seeds_max` seeds of a simulator that has `bug` in it until one fails.
+fn hunt(binary: &Path, bug: &Bug, seeds_max: u64) -> io::Result<Found> {
     let before = cpu_centis_of_children()?;
     let output = Command::new(binary)
+        .env("QUORATE_PLANTED", bug.name)
         .args(["run", "--once", "--seeds", &seeds_max.to_string()])
         .stdin(Stdio::null())
         .stderr(Stdio::null())
@@ -46,26 +56,25 @@ pub fn hunt(root: &Path, bug: &Bug, seeds_max: u64) -> io::Result<Found> {
     }
 }
 
-/// Hunts the named mistakes, or all if none is named, telling `on_found` of each; writes and
-/// returns the page `docs/planted-bugs.md`, in which the others are marked as not run.
+/// Hunts the named mistakes, or all if none is named, telling `on_found` of each. After each the
+/// page `docs/planted-bugs.md` is written anew: rows of mistakes that were not hunted now stay.
 pub fn hunt_all(
     root: &Path,
     names: &[String],
     seeds_max: u64,
     on_found: &mut dyn FnMut(&Bug, &Found),
-) -> io::Result<String> {
+) -> io::Result<()> {
     let chosen = choose(names)?;
-    let mut rows: Vec<(Bug, Option<Found>)> = BUGS.iter().map(|bug| (*bug, None)).collect();
-    for (bug, row) in &mut rows {
-        if chosen.contains(&&*bug) {
-            let found = hunt(root, bug, seeds_max)?;
-            on_found(bug, &found);
-            *row = Some(found);
-        }
+    let binary = build(root)?;
+    let path = root.join("docs").join("planted-bugs.md");
+    let mut results = parse_page(&std::fs::read_to_string(&path).unwrap_or_default());
+    for bug in chosen {
+        let found = hunt(&binary, bug, seeds_max)?;
+        on_found(bug, &found);
+        results.insert(bug.name.to_owned(), found.cells());
+        std::fs::write(&path, page(&results))?;
     }
-    let page = table(&rows);
-    std::fs::write(root.join("docs").join("planted-bugs.md"), &page)?;
-    Ok(page)
+    Ok(())
 }
 
 fn choose(names: &[String]) -> io::Result<Vec<&'static Bug>> {
@@ -79,24 +88,19 @@ fn choose(names: &[String]) -> io::Result<Vec<&'static Bug>> {
     names.iter().map(find).collect()
 }
 
-/// Builds with the cfg set for the workspace's own packages only: what they depend on is the same
-/// for every mistake, and is built once.
-fn build(root: &Path, bug: &Bug) -> io::Result<PathBuf> {
+/// Builds the simulator of the workspace at `root` with all mistakes in it; one at most is on when
+/// it runs. What it depends on is built in a folder of its own, once.
+fn build(root: &Path) -> io::Result<PathBuf> {
     let folder = root.join("target").join("planted");
-    std::fs::create_dir_all(&folder)?;
-    let compiler = folder.join(format!("rustc-{}", bug.name));
-    let script = format!("#!/bin/sh\nexec \"$@\" --cfg 'planted=\"{}\"'\n", bug.name);
-    std::fs::write(&compiler, script)?;
-    std::fs::set_permissions(&compiler, std::fs::Permissions::from_mode(0o755))?;
     let status = Command::new("cargo")
         .current_dir(root)
-        .env("RUSTC_WORKSPACE_WRAPPER", &compiler)
+        .env("RUSTFLAGS", "--cfg planted")
         .env("CARGO_TARGET_DIR", &folder)
         .args(["build", "--quiet", "--profile", "ci", "-p", "quorate-sim-tests"])
         .args(["--bin", "quorate-sim"])
         .status()?;
     if !status.success() {
-        return Err(io::Error::other(format!("{} does not build", bug.name)));
+        return Err(io::Error::other("the simulator with mistakes in it does not build"));
     }
     Ok(folder.join("ci").join("quorate-sim"))
 }
@@ -126,28 +130,36 @@ fn parse_children(stat: &str) -> Option<u64> {
     Some(user + system)
 }
 
-/// The page: one row for each mistake, with nothing for those that were not hunted.
-pub fn table(rows: &[(Bug, Option<Found>)]) -> String {
-    let mut page = String::from(
-        "# Planted bugs\n\nWritten by `quorate-sim planted`: each mistake is built into the \
-         simulator, then seeds of\nthe general swarm run until one fails.\n\n\
-         | Bug | Real mistake | Seeds to find | CPU seconds | Objection |\n|---|---|---|---|---|\n",
-    );
-    for (bug, found) in rows {
-        let Bug { name, from, .. } = bug;
-        let row = match found {
-            None => format!("| {name} | {from} | not run | | |\n"),
-            Some(found) => {
-                let none = || format!("not found in {}", found.seeds_max);
-                let seeds = found.seeds.map_or_else(none, |seeds| seeds.to_string());
-                let (whole, rest) = (found.cpu_centis / 100, found.cpu_centis % 100);
-                let signature = &found.signature;
-                format!("| {name} | {from} | {seeds} | {whole}.{rest:02} | {signature} |\n")
-            }
-        };
-        page += &row;
+impl Found {
+    /// The last three cells of its row.
+    fn cells(&self) -> String {
+        let none = || format!("not found in {}", self.seeds_max);
+        let seeds = self.seeds.map_or_else(none, |seeds| seeds.to_string());
+        let (whole, rest) = (self.cpu_centis / 100, self.cpu_centis % 100);
+        format!("{seeds} | {whole}.{rest:02} | {}", self.signature)
+    }
+}
+
+/// The page: one row for each mistake there is, with what is known of the hunt for it.
+fn page(results: &BTreeMap<String, String>) -> String {
+    let mut page = String::from(HEAD);
+    for Bug { name, from, .. } in BUGS {
+        let cells = results.get(*name).map_or("not run | | ", String::as_str);
+        page += &format!("| {name} | {from} | {cells} |\n");
     }
     page
+}
+
+/// What a page tells of each mistake: its last three cells.
+fn parse_page(page: &str) -> BTreeMap<String, String> {
+    let rows = page.strip_prefix(HEAD).unwrap_or_default().lines();
+    let parse = |row: &str| {
+        let row = row.strip_prefix("| ")?.strip_suffix(" |")?;
+        let (name, rest) = row.split_once(" | ")?;
+        let (_, cells) = rest.split_once(" | ")?;
+        Some((name.to_owned(), cells.to_owned()))
+    };
+    rows.filter_map(parse).collect()
 }
 
 #[cfg(test)]
@@ -179,25 +191,21 @@ mod tests {
     }
 
     #[test]
-    fn the_page_tells_what_was_found_and_what_was_not() {
+    fn the_page_keeps_what_was_not_hunted_now() {
         let found = |seeds, signature: &str| {
             let signature = signature.to_owned();
-            Some(Found { seeds, seeds_max: 30, signature, cpu_centis: 1_205 })
+            Found { seeds, seeds_max: 30, signature, cpu_centis: 1_205 }.cells()
         };
-        let page = table(&[
-            (BUGS[0], found(Some(12), "Correctness, durability")),
-            (BUGS[0], found(None, "")),
-            (BUGS[0], None),
-        ]);
-        let rows: Vec<&str> = page.lines().skip(7).collect();
-        let start = "| vote-before-persist | raft: a vote answered before it is persisted |";
-        assert_eq!(
-            rows,
-            [
-                format!("{start} 12 | 12.05 | Correctness, durability |"),
-                format!("{start} not found in 30 | 12.05 |  |"),
-                format!("{start} not run | | |"),
-            ]
-        );
+        let mut results = BTreeMap::new();
+        results.insert(BUGS[0].name.to_owned(), found(Some(12), "Correctness, durability"));
+        results.insert(BUGS[1].name.to_owned(), found(None, ""));
+        let first = page(&results);
+        let rows: Vec<&str> = first.lines().skip(HEAD.lines().count()).collect();
+        let row = |n: usize, cells| format!("| {} | {} | {cells} |", BUGS[n].name, BUGS[n].from);
+        assert_eq!(rows[0], row(0, "12 | 12.05 | Correctness, durability"));
+        assert_eq!(rows[1], row(1, "not found in 30 | 12.05 | "));
+        assert_eq!(rows[2], row(2, "not run | | "));
+        assert_eq!(page(&parse_page(&first)), first);
+        assert_eq!(parse_page("| another | page |\n"), BTreeMap::new());
     }
 }

@@ -9,6 +9,7 @@ use quorate_core::event::ReadError;
 use quorate_core::storage::{LogContents, SnapshotMark, StateRead};
 use quorate_core::time::{Duration, Time};
 use quorate_core::{Config, Replica, State, View, txn};
+use quorate_io_sim::world::plan::Fault;
 use quorate_io_sim::world::{Build, Plan};
 use quorate_proto::etcdserverpb as pb;
 
@@ -53,6 +54,25 @@ impl Build for Members {
         let response = txn::read_range(&view.kv, request)?;
         Ok(pb::RangeResponse { header: Some(view.header(view.kv.revision())), ..response })
     }
+
+    fn read_txn(
+        &self,
+        view: &View,
+        request: &pb::TxnRequest,
+    ) -> Result<pb::TxnResponse, ReadError> {
+        txn::check_txn(request, Config::default().txn_ops_max)?;
+        let response = txn::read_txn(&view.kv, request)?;
+        Ok(pb::TxnResponse { header: Some(view.header(view.kv.revision())), ..response })
+    }
+}
+
+/// How much any clock drifts, in parts in a million.
+fn drift_ppm(plan: &Plan) -> u64 {
+    let turned = plan.strikes.iter().filter_map(|strike| match strike.fault {
+        Fault::TurnClock { pace, .. } => Some(pace.abs_diff(1_000_000)),
+        _ => None,
+    });
+    turned.max().unwrap_or(0).max(plan.weather.drift_ppm)
 }
 
 impl Subject for Members {
@@ -64,7 +84,8 @@ impl Subject for Members {
     }
 
     fn judges(plan: &Plan) -> Oracles {
-        Oracles::all(Pace { election_timeout: Duration::from_millis(plan.shape.election_ms) })
+        let election_timeout = Duration::from_millis(plan.shape.election_ms);
+        Oracles::all(Pace { election_timeout, drift_ppm: drift_ppm(plan) })
     }
 
     fn fit(plan: Plan) -> Plan {

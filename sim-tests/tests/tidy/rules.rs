@@ -57,9 +57,9 @@ const CORE_DEPENDENCIES: [&str; 9] = [
     "xxhash-rust",
 ];
 
-const VOCABULARY: [&str; 13] = [
+const VOCABULARY: [&str; 14] = [
     "config", "draw", "error", "event", "ids", "input", "limits", "machine", "output", "peer",
-    "stage", "storage", "time",
+    "planted", "stage", "storage", "time",
 ];
 
 /// Rooms of `core` that know words, rows at rest and themselves, and nothing else.

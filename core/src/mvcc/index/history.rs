@@ -109,7 +109,7 @@ impl History {
         } else {
             decisive.at.next()
         };
-        let drops = cfg!(planted = "compaction-drops-live") && decisive.at.main == compacted;
+        let drops = crate::planted!("compaction-drops-live") && decisive.at.main == compacted;
         let keep = if drops { decisive.at.next() } else { keep };
         match self.older.first() {
             Some(oldest) if oldest < keep => Remains::From(keep),

@@ -4,11 +4,17 @@ use bytes::Bytes;
 use quorate_core::Request;
 use quorate_proto::etcdserverpb as pb;
 use quorate_proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
-use quorate_proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use quorate_proto::etcdserverpb::request_op;
 
 use crate::world::observe::Operation;
 use crate::world::plan::Deed;
+
+/// From here on a number of revisions back means one ahead.
+const AHEAD: u64 = 1_000_000;
+/// How far ahead at least: no run makes so many revisions while a client knows nothing of them.
+const AHEAD_MIN: i64 = 1_000_000;
+/// A lease nobody is ever granted.
+const NO_SUCH_LEASE: i64 = 999_999;
 
 /// The key of a number: ten share a prefix.
 pub(in crate::world) fn key(number: u64) -> Bytes {
@@ -21,8 +27,8 @@ pub(super) struct Known<'a> {
     pub(super) call: u64,
     /// The newest revision it has seen.
     pub(super) revision: i64,
-    /// The modification revision of each key it has seen; 0 for none.
-    pub(super) keys: &'a [i64],
+    /// What it has seen of each key, last: its value's lease and modification revision.
+    pub(super) keys: &'a [(i64, i64)],
     /// The keepers' leases; 0 for none.
     pub(super) leases: &'a [i64],
     /// Its own lease; 0 for none.
@@ -33,25 +39,41 @@ impl Known<'_> {
     /// The request, if there is anything to ask for.
     pub(super) fn resolve(&self, deed: Deed) -> Option<Operation> {
         let request = match deed {
-            Deed::Put { key, lease, prev } => Request::Put(self.put(key, lease, prev == 1)),
+            Deed::Put { key, lease, flags } => Request::Put(self.put(key, lease, flags)),
             Deed::Delete { key, span, prev } => Request::DeleteRange(delete(key, span, prev == 1)),
             Deed::Range { .. } => return Some(Operation::Range(self.range(deed)?)),
-            Deed::Txn { key, guard, other, flags } => self.txn(key, guard, other, flags),
-            Deed::Compact { back, physical } => Request::Compact(pb::CompactionRequest {
-                revision: self.back(back)?,
-                physical: physical == 1,
-            }),
-            Deed::Grant { ttl } => {
-                let id = 1_000_000 + self.call as i64;
-                Request::LeaseGrant(pb::LeaseGrantRequest { ttl: ttl as i64, id })
+            Deed::Txn { .. } => Request::Txn(self.txn(deed)?),
+            Deed::Read { key, guard, other, back, flags } => {
+                let mut reads = [self.read(key, 3), self.read(other, 1)];
+                reads[1].revision = self.back(back);
+                reads.iter_mut().for_each(|read| read.serializable = flags & 1 > 0);
+                let [first, second] = reads.map(request_op::Request::RequestRange).map(op);
+                Request::Txn(pb::TxnRequest {
+                    compare: vec![self.guard(guard, key)],
+                    success: vec![first.clone(), second.clone()],
+                    failure: vec![second, first],
+                })
             }
-            Deed::Revoke {} if self.lease == 0 => return None,
-            Deed::Revoke {} => Request::LeaseRevoke(pb::LeaseRevokeRequest { id: self.lease }),
-            Deed::TimeToLive { lease } => {
-                let (id, keys) = (self.lease_of(lease), true);
-                if id == 0 {
+            Deed::Compact { back, physical } => {
+                let revision = if back == 0 { self.revision } else { self.back(back) };
+                if revision <= 0 {
                     return None;
                 }
+                Request::Compact(pb::CompactionRequest { revision, physical: physical == 1 })
+            }
+            Deed::Grant { ttl, id } => Request::LeaseGrant(pb::LeaseGrantRequest {
+                ttl: ttl as i64,
+                id: match id {
+                    0 => AHEAD as i64 + self.call as i64,
+                    1 => 0,
+                    id => self.lease_of(id - 1)?,
+                },
+            }),
+            Deed::Revoke { lease } => {
+                Request::LeaseRevoke(pb::LeaseRevokeRequest { id: self.lease_of(lease)? })
+            }
+            Deed::TimeToLive { lease, keys } => {
+                let (id, keys) = (self.lease_of(lease)?, keys == 1);
                 Request::LeaseTimeToLive(pb::LeaseTimeToLiveRequest { id, keys })
             }
             Deed::Leases {} => Request::LeaseLeases(pb::LeaseLeasesRequest {}),
@@ -59,93 +81,140 @@ impl Known<'_> {
         Some(Operation::Request(request))
     }
 
-    fn lease_of(&self, number: u64) -> i64 {
-        let place = (number as usize).checked_sub(1);
-        place.and_then(|place| self.leases.get(place)).copied().unwrap_or(0)
+    /// The lease of a number, if the client knows of one.
+    fn lease_of(&self, number: u64) -> Option<i64> {
+        let place = (number as usize).checked_sub(1)?;
+        let id = match place.checked_sub(self.leases.len()) {
+            None => self.leases[place],
+            Some(0) => self.lease,
+            Some(_) => NO_SUCH_LEASE,
+        };
+        (id != 0).then_some(id)
     }
 
-    fn back(&self, back: u64) -> Option<i64> {
-        let revision = self.revision - back as i64;
-        (revision > 0).then_some(revision)
+    /// The revision so far back, or ahead; 0 for now, and for what was before the first.
+    fn back(&self, back: u64) -> i64 {
+        match back {
+            0 => 0,
+            AHEAD.. => self.revision + AHEAD_MIN,
+            back => (self.revision - back as i64).max(0),
+        }
     }
 
-    fn put(&self, number: u64, lease: u64, prev_kv: bool) -> pb::PutRequest {
-        let value = Bytes::from(format!("v{}", self.call));
-        let lease = self.lease_of(lease);
-        pb::PutRequest { key: key(number), value, lease, prev_kv, ..pb::PutRequest::default() }
+    fn put(&self, number: u64, lease: u64, flags: u64) -> pb::PutRequest {
+        let [ignore_value, ignore_lease, careless] = [2, 4, 8].map(|bit| flags & bit > 0);
+        let (mut value, mut lease) = (format!("v{}", self.call), self.lease_of(lease).unwrap_or(0));
+        if ignore_value && !careless {
+            value.clear();
+        }
+        if ignore_lease && !careless {
+            lease = 0;
+        }
+        pb::PutRequest {
+            key: key(number),
+            value: value.into(),
+            lease,
+            prev_kv: flags & 1 > 0,
+            ignore_value,
+            ignore_lease,
+        }
+    }
+
+    fn read(&self, number: u64, span: u64) -> pb::RangeRequest {
+        let (key, range_end) = (key(number), end(number, span));
+        pb::RangeRequest { key, range_end, ..pb::RangeRequest::default() }
     }
 
     fn range(&self, deed: Deed) -> Option<pb::RangeRequest> {
-        let Deed::Range { key: first, span, limit, back, flags } = deed else { return None };
-        let mut request = pb::RangeRequest {
-            key: key(first),
-            range_end: end(first, span),
+        let Deed::Range { key, span, limit, back, flags, sort, bounds } = deed else { return None };
+        let bound = |bit: u64, back: i64| {
+            if bounds & bit > 0 { (self.revision - back).max(1) } else { 0 }
+        };
+        Some(pb::RangeRequest {
             limit: limit as i64,
-            revision: if back > 0 { self.back(back).unwrap_or(0) } else { 0 },
+            revision: self.back(back),
             serializable: flags & 1 > 0,
             count_only: flags & 2 > 0,
             keys_only: flags & 4 > 0,
-            ..pb::RangeRequest::default()
-        };
-        if flags & 8 > 0 {
-            request.set_sort_order(SortOrder::Descend);
-            request.set_sort_target(SortTarget::Mod);
-        }
-        Some(request)
-    }
-
-    fn txn(&self, number: u64, guard: u64, other: u64, flags: u64) -> Request {
-        let read = request_op::Request::RequestRange(pb::RangeRequest {
-            key: key(number),
-            range_end: end(number, 3),
-            ..pb::RangeRequest::default()
-        });
-        let mut success =
-            vec![request_op::Request::RequestPut(self.put(number, 0, true)), read.clone()];
-        if flags & 1 > 0 && other != number {
-            success.push(request_op::Request::RequestPut(self.put(other, 0, false)));
-        }
-        if flags & 4 > 0 {
-            let inner = pb::TxnRequest {
-                compare: vec![self.guard(0, other)],
-                success: vec![op(read.clone())],
-                failure: vec![op(read.clone())],
-            };
-            success.push(request_op::Request::RequestTxn(inner));
-        }
-        let failure = if flags & 2 > 0 {
-            request_op::Request::RequestDeleteRange(delete(other, 3, true))
-        } else {
-            read
-        };
-        Request::Txn(pb::TxnRequest {
-            compare: vec![self.guard(guard, number)],
-            success: success.into_iter().map(op).collect(),
-            failure: vec![op(failure)],
+            sort_order: (sort / 5) as i32,
+            sort_target: (sort % 5) as i32,
+            min_mod_revision: bound(1, 60),
+            max_mod_revision: bound(2, 10),
+            min_create_revision: bound(4, 100),
+            max_create_revision: bound(8, 20),
+            ..self.read(key, span)
         })
     }
 
+    fn txn(&self, deed: Deed) -> Option<pb::TxnRequest> {
+        let Deed::Txn { key, guard, other, flags, lease, put_flags } = deed else { return None };
+        let has = |bit: u64| flags & bit > 0;
+        let put =
+            |number| op(request_op::Request::RequestPut(self.put(number, lease, put_flags ^ 1)));
+        let mut read = self.read(key, 3);
+        if has(32) {
+            read.revision = self.back(30);
+        }
+        let read = op(request_op::Request::RequestRange(read));
+        let mut success = vec![put(key), read.clone()];
+        if has(1) && other != key {
+            success.push(put(other));
+        }
+        if has(4) {
+            success.push(op(request_op::Request::RequestTxn(self.nested(other, key, has(8)))));
+        }
+        if has(16) {
+            success.push(put(key));
+        }
+        let delete = || op(request_op::Request::RequestDeleteRange(delete(other, 3, true)));
+        let failure = if has(2) { delete() } else { read };
+        Some(pb::TxnRequest {
+            compare: vec![self.guard(guard, key)],
+            success,
+            failure: vec![failure],
+        })
+    }
+
+    /// A transaction within one; its condition is about a key the outer one has just put, but
+    /// must see it as it was before.
+    fn nested(&self, number: u64, seen: u64, is_deep: bool) -> pb::TxnRequest {
+        let read = op(request_op::Request::RequestRange(self.read(number, 3)));
+        let inner = is_deep.then(|| {
+            let (success, failure) = (vec![read.clone()], vec![read.clone(), read.clone()]);
+            let txn = pb::TxnRequest { compare: vec![self.guard(1, seen)], success, failure };
+            op(request_op::Request::RequestTxn(txn))
+        });
+        pb::TxnRequest {
+            compare: vec![self.guard(0, seen)],
+            success: std::iter::once(read.clone()).chain(inner).collect(),
+            failure: vec![read],
+        }
+    }
+
+    /// A condition on a key, by number.
     fn guard(&self, guard: u64, number: u64) -> pb::Compare {
-        let seen = self.keys.get(number as usize).copied().unwrap_or(0);
+        use {CompareResult as R, CompareTarget as T, TargetUnion as U};
+        let (lease, seen) = self.keys.get(number as usize).copied().unwrap_or_default();
         let (result, target, union) = match guard {
-            0 => (CompareResult::Equal, CompareTarget::Create, TargetUnion::CreateRevision(0)),
-            1 => (CompareResult::Greater, CompareTarget::Version, TargetUnion::Version(0)),
-            2 => (CompareResult::Equal, CompareTarget::Mod, TargetUnion::ModRevision(seen)),
-            3 => (CompareResult::NotEqual, CompareTarget::Version, TargetUnion::Version(1)),
-            _ => {
-                let newest = TargetUnion::ModRevision(self.revision);
-                (CompareResult::Less, CompareTarget::Mod, newest)
-            }
+            0 => (R::Equal, T::Create, U::CreateRevision(0)),
+            1 => (R::Greater, T::Version, U::Version(0)),
+            2 => (R::Equal, T::Mod, U::ModRevision(seen)),
+            3 => (R::NotEqual, T::Version, U::Version(1)),
+            4 => (R::Less, T::Mod, U::ModRevision(self.revision)),
+            5 => (R::Greater, T::Value, U::Value(format!("v{}", self.call / 2).into())),
+            6 => (R::Equal, T::Lease, U::Lease(lease)),
+            7 => (R::NotEqual, T::Lease, U::Lease(0)),
+            8 => (R::Less, T::Value, U::Value("w".into())),
+            _ => (R::Greater, T::Create, U::CreateRevision(self.revision - 100)),
         };
-        let mut compare = pb::Compare {
+        let is_range = matches!(guard, 4 | 8 | 9);
+        pb::Compare {
             key: key(number),
-            range_end: if guard == 4 { end(number, 3) } else { Bytes::new() },
+            range_end: if is_range { end(number, 3) } else { Bytes::new() },
             target_union: Some(union),
-            ..pb::Compare::default()
-        };
-        compare.set_result(result);
-        compare.set_target(target);
-        compare
+            result: result.into(),
+            target: target.into(),
+        }
     }
 }
 
@@ -154,7 +223,12 @@ fn op(request: request_op::Request) -> pb::RequestOp {
 }
 
 fn end(first: u64, span: u64) -> Bytes {
-    if span < 2 { Bytes::new() } else { key(first + span) }
+    match span {
+        0 | 1 => Bytes::new(),
+        999 => key(0),
+        1_000 => Bytes::from_static(&[0]),
+        span => key(first + span),
+    }
 }
 
 fn delete(first: u64, span: u64, prev_kv: bool) -> pb::DeleteRangeRequest {

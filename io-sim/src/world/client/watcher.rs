@@ -1,13 +1,24 @@
 //! Those who watch.
+//!
+//! ```text
+//!   one stream:  the main watch, resumed wherever it is opened again
+//!                side watches, which come and go: from the past or the future, filtered, ...
+//! ```
 
-use bytes::Bytes;
+use std::collections::{BTreeMap, VecDeque};
+
 use quorate_core::ids::StreamId;
 use quorate_proto::etcdserverpb as pb;
+use quorate_proto::etcdserverpb::watch_create_request::FilterType;
 use quorate_proto::etcdserverpb::watch_request::RequestUnion;
 
 use super::request::key;
 use super::{Class, ClientId, Event, Luck, MILLISECOND, Observer, Seen, Stream, Upward, World};
+use crate::world::driver::Phase;
 use crate::world::node::Build;
+
+/// Side watches on one stream.
+const SIDES_MAX: usize = 3;
 
 /// Follows some keys.
 pub(in crate::world) struct Watcher {
@@ -15,8 +26,15 @@ pub(in crate::world) struct Watcher {
     pub(in crate::world) keys: (u64, u64),
     /// Events of revisions up to here have been seen completely.
     pub(in crate::world) seen: i64,
+    /// The member said that nothing up to here is outstanding on the whole stream.
+    pub(in crate::world) synced: i64,
     stream: Option<StreamId>,
-    is_created: bool,
+    /// The id of the main watch, once it is created.
+    main: Option<i64>,
+    /// Creations not answered yet: none for the main watch, the start revision of another.
+    asked: VecDeque<Option<i64>>,
+    /// Start revisions of side watches, by id.
+    sides: BTreeMap<i64, i64>,
     /// Looks in vain for a created watch, so often.
     waits: u32,
     node: usize,
@@ -24,6 +42,7 @@ pub(in crate::world) struct Watcher {
     prev_kv: bool,
     progress_notify: bool,
     fragment: bool,
+    frame_bytes_max: usize,
 }
 
 impl Watcher {
@@ -34,30 +53,116 @@ impl Watcher {
         Self {
             keys: (first, end),
             seen: 0,
+            synced: 0,
             stream: None,
-            is_created: false,
+            main: None,
+            asked: VecDeque::new(),
+            sides: BTreeMap::new(),
             waits: 0,
             node: luck.below(nodes) as usize,
             is_slow: luck.below(4) == 0,
             prev_kv: luck.below(2) == 0,
             progress_notify: luck.below(2) == 0,
-            fragment: luck.below(4) == 0,
+            fragment: luck.below(2) == 0,
+            // So small that a transaction or a slice of the past needs several.
+            frame_bytes_max: if luck.below(2) == 0 { 200 } else { super::FRAME_BYTES_MAX },
         }
     }
 
-    fn request(&self) -> pb::WatchRequest {
+    fn request(&self) -> pb::WatchCreateRequest {
         let (first, end) = self.keys;
-        let create = pb::WatchCreateRequest {
+        pb::WatchCreateRequest {
             key: key(first),
-            range_end: if end == first + 1 { Bytes::new() } else { key(end) },
+            range_end: if end == first + 1 { bytes::Bytes::new() } else { key(end) },
             start_revision: if self.seen > 0 { self.seen + 1 } else { 0 },
             progress_notify: self.progress_notify,
             prev_kv: self.prev_kv,
             fragment: self.fragment,
             ..pb::WatchCreateRequest::default()
-        };
-        pb::WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) }
+        }
     }
+
+    /// A side watch of any kind.
+    fn side_request(&self, luck: &mut Luck, keys: u64) -> pb::WatchCreateRequest {
+        let first = luck.below(keys);
+        let start_revision = match luck.below(16) {
+            0..6 => 0,
+            6..10 => (self.seen - luck.below(100) as i64).max(1),
+            10 => 1,
+            11..14 => self.seen + 1 + luck.below(60) as i64,
+            14 => -1,
+            _ => self.seen + 1_000_000,
+        };
+        let filter = [FilterType::Noput, FilterType::Nodelete][luck.below(2) as usize];
+        pb::WatchCreateRequest {
+            key: key(first),
+            range_end: match luck.below(12) {
+                0 => bytes::Bytes::from_static(&[0]),
+                1 => key(0),
+                2..6 => bytes::Bytes::new(),
+                _ => key(first + luck.between(1, 6)),
+            },
+            start_revision,
+            filters: if luck.below(3) == 0 { vec![filter.into()] } else { Vec::new() },
+            watch_id: if luck.below(3) == 0 { luck.between(1, 4) as i64 } else { 0 },
+            progress_notify: luck.below(2) == 0,
+            prev_kv: luck.below(2) == 0,
+            fragment: luck.below(2) == 0,
+        }
+    }
+
+    /// Learns from a frame. True if the stream is of no use any more.
+    fn learn(&mut self, frame: &pb::WatchResponse) -> bool {
+        let revision = frame.header.as_ref().map_or(0, |header| header.revision);
+        if frame.created {
+            return self.learn_created(frame, revision);
+        }
+        let is_main = self.main == Some(frame.watch_id);
+        if frame.canceled {
+            self.sides.remove(&frame.watch_id);
+            if is_main && frame.compact_revision > 0 {
+                self.seen = self.seen.max(frame.compact_revision - 1);
+            }
+            return is_main || frame.watch_id == -1;
+        }
+        if frame.watch_id == -1 {
+            self.synced = self.synced.max(revision);
+        }
+        if frame.events.is_empty() && (is_main || frame.watch_id == -1) && self.main.is_some() {
+            self.seen = self.seen.max(revision);
+        }
+        if is_main
+            && !frame.fragment
+            && let Some(last) = frame.events.last().and_then(|event| event.kv.as_ref())
+        {
+            self.seen = self.seen.max(last.mod_revision);
+        }
+        false
+    }
+
+    fn learn_created(&mut self, frame: &pb::WatchResponse, revision: i64) -> bool {
+        match self.asked.pop_front() {
+            Some(Some(start)) if !frame.canceled => {
+                self.sides.insert(frame.watch_id, start);
+            }
+            Some(None) if !frame.canceled => {
+                self.main = Some(frame.watch_id);
+                if self.seen == 0 {
+                    self.seen = revision;
+                }
+            }
+            _ => {}
+        }
+        false
+    }
+}
+
+fn progress() -> RequestUnion {
+    RequestUnion::ProgressRequest(pb::WatchProgressRequest {})
+}
+
+fn cancel(watch_id: i64) -> RequestUnion {
+    RequestUnion::CancelRequest(pb::WatchCancelRequest { watch_id })
 }
 
 impl<B: Build, O: Observer> World<B, O> {
@@ -67,23 +172,61 @@ impl<B: Build, O: Observer> World<B, O> {
         self.queue.push(self.now() + rest, Class::Client, Event::Wake(client));
         let watcher = &mut self.clients.watchers[number];
         let Some(stream) = watcher.stream else { return self.open_stream(client, number) };
-        if !watcher.is_created {
+        if watcher.main.is_none() {
             watcher.waits += 1;
+            if watcher.waits > 2 {
+                return self.leave(client, stream);
+            }
         }
-        let is_stuck = !watcher.is_created && watcher.waits > 2;
-        match self.clients.luck[client].below(20) {
+        if self.phase != Phase::Faults {
+            return self.wind_up(client, number, stream);
+        }
+        match self.clients.luck[client].below(24) {
             0 => self.leave(client, stream),
-            _ if is_stuck => self.leave(client, stream),
-            1 | 2 => {
-                let progress = RequestUnion::ProgressRequest(pb::WatchProgressRequest {});
-                let message = pb::WatchRequest { request_union: Some(progress) };
-                self.send_on_stream(client, stream, message);
+            1 | 2 => self.send_on_stream(client, stream, progress()),
+            3..9 => self.watch_aside(client, number, stream),
+            9..12 => self.cancel_aside(client, number, stream),
+            12 => {
+                // The id is free as soon as the cancel was sent.
+                self.cancel_aside(client, number, stream);
+                self.watch_aside(client, number, stream);
             }
             _ => {}
         }
     }
 
-    fn leave(&mut self, client: usize, stream: StreamId) {
+    /// Faults are over: no side watch may keep the stream from being shown everything.
+    fn wind_up(&mut self, client: usize, number: usize, stream: StreamId) {
+        let watcher = &self.clients.watchers[number];
+        let newest = watcher.seen.max(watcher.synced);
+        let ahead = watcher.sides.iter().filter(|(_, start)| **start > newest);
+        for id in ahead.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.send_on_stream(client, stream, cancel(id));
+        }
+        self.send_on_stream(client, stream, progress());
+    }
+
+    fn watch_aside(&mut self, client: usize, number: usize, stream: StreamId) {
+        let watcher = &mut self.clients.watchers[number];
+        if watcher.sides.len() + watcher.asked.len() >= SIDES_MAX {
+            return;
+        }
+        let keys = self.plan.shape.keys;
+        let request = watcher.side_request(&mut self.clients.luck[client], keys);
+        watcher.asked.push_back(Some(request.start_revision));
+        self.send_on_stream(client, stream, RequestUnion::CreateRequest(request));
+    }
+
+    /// Cancels a side watch, or one that does not exist.
+    fn cancel_aside(&mut self, client: usize, number: usize, stream: StreamId) {
+        let sides = &self.clients.watchers[number].sides;
+        let ids: Vec<_> = sides.keys().copied().collect();
+        let place = self.clients.luck[client].below(ids.len() as u64 + 1) as usize;
+        let id = ids.get(place).copied().unwrap_or(77);
+        self.send_on_stream(client, stream, cancel(id));
+    }
+
+    pub(super) fn leave(&mut self, client: usize, stream: StreamId) {
         if let Some(open) = self.clients.streams.get(&stream) {
             let node = open.node;
             self.send_up(client, node, Upward::Close(stream));
@@ -95,25 +238,26 @@ impl<B: Build, O: Observer> World<B, O> {
         self.clients.last_stream += 1;
         let stream = StreamId(self.clients.last_stream);
         let watcher = &mut self.clients.watchers[number];
-        let node = watcher.node;
-        (watcher.stream, watcher.is_created, watcher.waits) = (Some(stream), false, 0);
-        let message = watcher.request();
-        self.clients
-            .streams
-            .insert(stream, Stream { client, node, connection: None, is_broken: false });
+        let (node, frame_bytes_max) = (watcher.node, watcher.frame_bytes_max);
+        watcher.stream = Some(stream);
+        watcher.asked.push_back(None);
+        let request = watcher.request();
+        let open = Stream { client, node, up: None, down: None, is_broken: false };
+        self.clients.streams.insert(stream, open);
         let member = self.nodes[node].id();
         self.tell(&Seen::StreamOpened { client: ClientId(client as u32), stream, member });
-        self.send_up(client, node, Upward::Open(stream));
-        self.send_on_stream(client, stream, message);
+        self.send_up_stream(stream, Upward::Open(stream, frame_bytes_max));
+        self.send_on_stream(client, stream, RequestUnion::CreateRequest(request));
     }
 
-    fn send_on_stream(&mut self, client: usize, stream: StreamId, message: pb::WatchRequest) {
-        let Some(open) = self.clients.streams.get(&stream) else { return };
-        let node = open.node;
-        let seen =
-            Seen::StreamSent { client: ClientId(client as u32), stream, message: message.clone() };
-        self.tell(&seen);
-        self.send_up(client, node, Upward::Watch(stream, message));
+    fn send_on_stream(&mut self, client: usize, stream: StreamId, request: RequestUnion) {
+        if !self.clients.streams.contains_key(&stream) {
+            return;
+        }
+        let message = pb::WatchRequest { request_union: Some(request) };
+        let client = ClientId(client as u32);
+        self.tell(&Seen::StreamSent { client, stream, message: message.clone() });
+        self.send_up_stream(stream, Upward::Watch(stream, message));
     }
 
     pub(super) fn take_frame(
@@ -124,25 +268,15 @@ impl<B: Build, O: Observer> World<B, O> {
         frame: pb::WatchResponse,
     ) {
         let watcher = &mut self.clients.watchers[number];
-        let revision = frame.header.as_ref().map_or(0, |header| header.revision);
-        if frame.created {
-            watcher.is_created = true;
-            if watcher.seen == 0 {
-                watcher.seen = revision;
-            }
-        }
-        if !frame.fragment
-            && let Some(last) = frame.events.last().and_then(|e| e.kv.as_ref())
-        {
-            watcher.seen = watcher.seen.max(last.mod_revision);
-        }
-        if frame.compact_revision > 0 {
-            watcher.seen = watcher.seen.max(frame.compact_revision - 1);
-        }
-        let is_over = frame.canceled;
+        let is_over = watcher.learn(&frame);
+        let id = frame.watch_id;
+        let is_behind = frame.compact_revision > 0;
         self.tell(&Seen::Frame { client: ClientId(client as u32), stream, frame });
         if is_over {
             self.leave(client, stream);
+        } else if is_behind {
+            // Until it is let go of, a watch that was cancelled keeps its id.
+            self.send_on_stream(client, stream, cancel(id));
         }
     }
 
@@ -155,7 +289,9 @@ impl<B: Build, O: Observer> World<B, O> {
         let nodes = self.nodes.len();
         let Some(number) = self.clients.watcher_of(client) else { return };
         let watcher = &mut self.clients.watchers[number];
-        watcher.stream = None;
+        (watcher.stream, watcher.main, watcher.waits) = (None, None, 0);
+        watcher.asked.clear();
+        watcher.sides.clear();
         watcher.node = (watcher.node + 1) % nodes;
     }
 }

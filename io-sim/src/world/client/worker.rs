@@ -7,7 +7,9 @@ use quorate_core::{Request, Response};
 use quorate_proto::etcdserverpb as pb;
 
 use super::request::{Known, bell};
-use super::{Class, Event, MILLISECOND, Observer, Operation, Outcome, Purposed, Shape, World};
+use super::{
+    Class, Event, Luck, MILLISECOND, Observer, Operation, Outcome, Purposed, Shape, World,
+};
 use crate::world::node::Build;
 
 /// How often a refused call is tried again.
@@ -22,7 +24,8 @@ pub(in crate::world) struct Worker {
     in_flight_max: usize,
     node: usize,
     revision: i64,
-    keys: Vec<i64>,
+    /// What it has seen of each key: the lease and the modification revision.
+    keys: Vec<(i64, i64)>,
     lease: i64,
 }
 
@@ -36,7 +39,7 @@ impl Worker {
             in_flight_max: if is_open_loop { 8 } else { 1 },
             node: number % shape.nodes as usize,
             revision: 0,
-            keys: vec![0; shape.keys as usize],
+            keys: vec![(0, 0); shape.keys as usize],
             lease: 0,
         }
     }
@@ -57,8 +60,10 @@ impl Worker {
         let Outcome::Range(range) = outcome else { return };
         for kv in &range.kvs {
             let place = (0..self.keys.len()).find(|&n| super::request::key(n as u64) == kv.key);
-            if let Some(place) = place {
-                self.keys[place] = self.keys[place].max(kv.mod_revision);
+            if let Some(place) = place
+                && self.keys[place].1 < kv.mod_revision
+            {
+                self.keys[place] = (kv.lease, kv.mod_revision);
             }
         }
     }
@@ -71,13 +76,17 @@ pub(in crate::world) struct Keeper {
     node: usize,
     granted: i64,
     is_waiting: bool,
+    /// It forgets its lease until then.
+    idle_until: u64,
 }
 
 impl Keeper {
-    pub(super) fn new(number: usize, shape: &Shape) -> Self {
+    pub(super) fn new(luck: &mut Luck, number: usize, shape: &Shape) -> Self {
         let node = number % shape.nodes as usize;
         let granted = 1_000 * (number as i64 + 1);
-        Self { lease: 0, ttl: shape.lease_ttl as i64, node, granted, is_waiting: false }
+        let ttls = [shape.lease_ttl, shape.lease_ttl, shape.lease_ttl / 2, 2, 3];
+        let ttl = (*luck.pick(&ttls)).clamp(1, shape.lease_ttl) as i64;
+        Self { lease: 0, ttl, node, granted, is_waiting: false, idle_until: 0 }
     }
 }
 
@@ -157,7 +166,9 @@ impl<B: Build, O: Observer> World<B, O> {
         let Some(operation) = operation else { return };
         let worker = &mut self.clients.workers[client];
         worker.in_flight += 1;
-        if let Operation::Request(Request::LeaseRevoke(_)) = &operation {
+        if let Operation::Request(Request::LeaseRevoke(revoke)) = &operation
+            && revoke.id == worker.lease
+        {
             worker.lease = 0;
         }
         let node = worker.node;
@@ -198,12 +209,19 @@ impl<B: Build, O: Observer> World<B, O> {
     }
 
     pub(super) fn wake_keeper(&mut self, client: usize, number: usize) {
+        if self.phase.is_last_wait() {
+            return;
+        }
+        let now = self.now();
+        let luck = &mut self.clients.luck[client];
         let keeper = &mut self.clients.keepers[number];
         let third = keeper.ttl as u64 * 1_000 / 3;
-        let rest = self.clients.luck[client].between(third / 2, third) * MILLISECOND;
-        self.queue.push(self.now() + rest, Class::Client, Event::Wake(client));
-        let keeper = &mut self.clients.keepers[number];
-        if std::mem::replace(&mut keeper.is_waiting, true) {
+        let rest = luck.between(third / 2, third) * MILLISECOND;
+        self.queue.push(now + rest, Class::Client, Event::Wake(client));
+        if luck.below(40) == 0 {
+            keeper.idle_until = now + luck.below(3 * keeper.ttl as u64 * 1_000) * MILLISECOND;
+        }
+        if now < keeper.idle_until || std::mem::replace(&mut keeper.is_waiting, true) {
             return;
         }
         let request = if keeper.lease == 0 {

@@ -116,7 +116,7 @@ impl Log {
         {
             installed = Some(image);
         }
-        if cfg!(planted = "torn-tail-accepted")
+        if quorate_core::planted!("torn-tail-accepted")
             && let Some(Record::Entry(mut torn)) = self.pending.pop_front()
         {
             torn.data.truncate(torn.data.len() / 2);

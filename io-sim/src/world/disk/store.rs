@@ -59,7 +59,7 @@ impl Store {
         let mut done: Option<Executed> = None;
         let mut sync = false;
         for batch in self.queue.drain(..std::mem::take(&mut self.executing)) {
-            if batch.epoch != self.epoch && !cfg!(planted = "install-overwritten") {
+            if batch.epoch != self.epoch && !quorate_core::planted!("install-overwritten") {
                 continue;
             }
             self.content.apply(&batch.writes);
@@ -108,7 +108,9 @@ impl Store {
     pub fn crash(&mut self, luck: &mut Luck, installed: Option<Content>) {
         let epoch = self.epoch;
         let after = self.unsynced.drain(..).chain(self.queue.drain(..));
-        let after: Vec<_> = after.filter(|batch| batch.epoch == epoch).collect();
+        let is_ours =
+            |batch: &Batch| batch.epoch == epoch || quorate_core::planted!("install-overwritten");
+        let after: Vec<_> = after.filter(is_ours).collect();
         for batch in &after[..kept(after.len(), luck)] {
             self.durable.apply(&batch.writes);
         }

@@ -22,7 +22,13 @@ impl Plan {
 
     /// The same plan in a world without faults, for measuring.
     pub fn calm(seed: u64, shape: Shape) -> Self {
-        let weather = Weather { peer_us: 200, client_us: 200, ..Weather::default() };
+        let weather = Weather {
+            peer_us: 200,
+            client_us: 200,
+            checkpoint_ms: 300_000,
+            progress_ms: 600_000,
+            ..Weather::default()
+        };
         let quorum = (1 << shape.nodes) - 1;
         let errands = draw_errands(seed, &shape);
         Self { seed, shape, weather, quorum, strikes: Vec::new(), errands }
@@ -44,14 +50,16 @@ fn draw_weather(luck: &mut Luck) -> Weather {
         duplicate: maybe(luck, &chances),
         reorder: maybe(luck, &chances),
         slow: maybe(luck, &chances),
-        misdeliver: maybe(luck, &rare),
+        misdeliver: maybe(luck, &[rare[0], rare[1], u64::from(per_mille(20))]),
         request_lost: maybe(luck, &chances[..3]),
         reply_lost: maybe(luck, &chances[..3]),
         reset: maybe(luck, &rare),
         image_cut: maybe(luck, &[100, 300, 600].map(|n| u64::from(per_mille(n)))),
         drift_ppm: *luck.pick(&[0, 50, 50, 50, 500, 50_000]),
         step_us: *luck.pick(&[0, 0, 50, 1_000]),
-        credit_ms: *luck.pick(&[0, 10, 500, 5_000]),
+        credit_ms: *luck.pick(&[0, 10, 500, 5_000, 20_000]),
+        checkpoint_ms: *luck.pick(&[300_000, 300_000, 2_000, 4_000]),
+        progress_ms: *luck.pick(&[600_000, 600_000, 10_000, 1_000]),
     }
 }
 
@@ -173,37 +181,129 @@ fn draw_errands(seed: u64, shape: &Shape) -> Vec<Errand> {
         errands.push(Errand { at, worker, deed: draw_deed(shape, &mut luck) });
         at += 1 + luck.below(2 * gap);
     }
-    let every = shape.compact_every_ms * MILLISECOND;
-    let mut at = every;
-    while every > 0 && at < end {
-        let deed = Deed::Compact { back: luck.below(100), physical: luck.below(2) };
+    for at in every(shape.compact_every_ms, end) {
+        let back = if luck.below(10) == 0 { YET_TO_COME } else { luck.below(100) };
+        let deed = Deed::Compact { back, physical: luck.below(2) };
         errands.push(Errand { at, worker: luck.below(shape.workers), deed });
-        at += every;
+    }
+    for at in every(shape.burst_every_ms, end) {
+        draw_burst(at, shape, &mut luck, &mut errands);
     }
     errands.sort_by_key(|errand| errand.at);
     errands
 }
 
+/// The revision of a deed that lies in the future.
+const YET_TO_COME: u64 = 1_000_001;
+
+fn every(ms: u64, end: u64) -> impl Iterator<Item = u64> {
+    let step = ms * MILLISECOND;
+    (1..).map(move |n| n * step).take_while(move |at| step > 0 && *at < end)
+}
+
+/// Leases that begin together, with a key or two each, and so end together.
+fn draw_burst(at: u64, shape: &Shape, luck: &mut Luck, errands: &mut Vec<Errand>) {
+    let ttl = luck.between(1, shape.lease_ttl.min(4));
+    for _ in 0..luck.between(5, 30) {
+        let worker = luck.below(shape.workers);
+        let mut add = |deed| errands.push(Errand { at, worker, deed });
+        add(Deed::Grant { ttl, id: 0 });
+        for _ in 0..luck.between(1, 3) {
+            add(Deed::Put { key: luck.below(shape.keys), lease: shape.keepers + 1, flags: 0 });
+        }
+    }
+}
+
+fn draw_span(luck: &mut Luck) -> u64 {
+    match luck.below(24) {
+        0..12 => 1,
+        12..22 => luck.between(2, 10),
+        22 => 999,
+        _ => 1_000,
+    }
+}
+
+/// Mostly none, mostly one that is kept alive.
+fn draw_lease(shape: &Shape, luck: &mut Luck) -> u64 {
+    match luck.below(40) {
+        0..28 => 0,
+        28..34 => luck.below(shape.keepers) + 1,
+        34..39 => shape.keepers + 1,
+        _ => shape.keepers + 2,
+    }
+}
+
+/// Mostly the present, sometimes the past, rarely the future.
+fn draw_back(luck: &mut Luck) -> u64 {
+    match luck.below(40) {
+        0..28 => 0,
+        28..36 => luck.below(50),
+        36..39 => luck.below(400),
+        _ => YET_TO_COME,
+    }
+}
+
+fn draw_put_flags(luck: &mut Luck) -> u64 {
+    let ignored = [0, 0, 0, 0, 0, 2, 4, 6];
+    luck.below(2) + luck.pick(&ignored) + if luck.below(30) == 0 { 8 } else { 0 }
+}
+
+fn draw_txn(shape: &Shape, luck: &mut Luck) -> Deed {
+    let (key, other) = (luck.below(shape.keys), luck.below(shape.keys));
+    let guard = luck.below(10);
+    if luck.below(4) == 0 {
+        return Deed::Read { key, guard, other, back: draw_back(luck), flags: luck.below(2) };
+    }
+    let flags = luck.below(16)
+        + if luck.below(20) == 0 { 16 } else { 0 }
+        + if luck.below(8) == 0 { 32 } else { 0 };
+    let lease = draw_lease(shape, luck);
+    let put_flags = if luck.below(4) == 0 { draw_put_flags(luck) } else { 0 };
+    Deed::Txn { key, guard, other, flags, lease, put_flags }
+}
+
+fn draw_range(shape: &Shape, luck: &mut Luck) -> Deed {
+    let flags = if luck.below(2) == 0 { 0 } else { luck.below(8) };
+    let sort = if luck.below(2) == 0 { 0 } else { luck.below(16) };
+    Deed::Range {
+        key: luck.below(shape.keys),
+        span: draw_span(luck),
+        limit: if luck.below(3) == 0 { luck.between(1, 5) } else { 0 },
+        back: draw_back(luck),
+        flags,
+        sort,
+        bounds: if luck.below(5) == 0 { luck.below(16) } else { 0 },
+    }
+}
+
 fn draw_deed(shape: &Shape, luck: &mut Luck) -> Deed {
     let key = luck.below(shape.keys);
-    let span = if luck.below(2) == 0 { 1 } else { luck.between(2, 10) };
-    let lease = if luck.below(4) == 0 { luck.below(shape.keepers + 1) } else { 0 };
     if luck.below(1_000) < shape.txn_per_mille {
-        let (guard, other) = (luck.below(5), luck.below(shape.keys));
-        return Deed::Txn { key, guard, other, flags: luck.below(8) };
+        return draw_txn(shape, luck);
     }
     match luck.below(100) {
-        0..45 => Deed::Put { key, lease, prev: luck.below(2) },
-        45..55 => Deed::Delete { key, span: luck.between(1, span), prev: luck.below(2) },
-        55..95 => {
-            let limit = if luck.below(3) == 0 { luck.between(1, 5) } else { 0 };
-            let back = if luck.below(4) == 0 { luck.below(50) } else { 0 };
-            let flags = if luck.below(2) == 0 { 0 } else { luck.below(16) };
-            Deed::Range { key, span, limit, back, flags }
+        0..43 => {
+            let lease = draw_lease(shape, luck);
+            Deed::Put { key, lease, flags: draw_put_flags(luck) }
         }
-        95 => Deed::Grant { ttl: luck.between(1, 10) },
-        96 => Deed::Revoke {},
-        97 | 98 => Deed::TimeToLive { lease: luck.below(shape.keepers) + 1 },
+        43..53 => {
+            let most = draw_span(luck);
+            let span = if most < 999 { luck.between(1, most) } else { most };
+            // All keys at once only now and then: there would be little left to test.
+            let span = if span == 1_000 && luck.below(4) > 0 { 1 } else { span };
+            Deed::Delete { key, span, prev: luck.below(2) }
+        }
+        53..91 => draw_range(shape, luck),
+        91 | 92 => {
+            let taken = 2 + luck.below(shape.keepers + 2);
+            let id = *luck.pick(&[0, 0, 0, 1, 1, taken]);
+            Deed::Grant { ttl: luck.below(shape.lease_ttl + 1), id }
+        }
+        93 => Deed::Revoke { lease: shape.keepers + 1 },
+        94 => Deed::Revoke { lease: luck.between(1, shape.keepers + 2) },
+        95..99 => {
+            Deed::TimeToLive { lease: luck.between(1, shape.keepers + 2), keys: luck.below(2) }
+        }
         _ => Deed::Leases {},
     }
 }

@@ -102,6 +102,7 @@ impl Plan {
             && within(shape.keys, 1, 100_000)
             && within(shape.watchers, 0, 100_000)
             && within(shape.keepers, 0, 100_000)
+            && within(shape.lease_ttl, 1, 1_000)
             && within(shape.heartbeat_ms, 1, 100_000)
             && within(shape.election_ms, 1, 100_000)
             && self.quorum & !members == 0

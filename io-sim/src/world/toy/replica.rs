@@ -148,7 +148,9 @@ impl ToyReplica {
                 continue;
             }
             let skip = (next - 1 - self.mark.index.0) as usize;
-            let entries = self.entries.iter().skip(skip).take(64).map(|entry| raftpb::Entry {
+            // There are no terms: what a crash might take from the leader must not be elsewhere.
+            let take = self.persisted.saturating_sub(next - 1).min(64) as usize;
+            let entries = self.entries.iter().skip(skip).take(take).map(|entry| raftpb::Entry {
                 term: entry.term.0,
                 index: entry.index.0,
                 data: entry.data.clone(),

@@ -188,9 +188,25 @@ impl ToyState {
         self.outputs.push_back(StateOutput::Stream { stream, frame });
     }
 
+    /// One watch a stream; all of it is always shown everything.
     fn watch(&mut self, stream: StreamId, message: pb::WatchRequest) {
-        let Some(RequestUnion::CreateRequest(create)) = message.request_union else { return };
+        let header = self.header();
+        let mut answer = |frame| {
+            let frame = pb::WatchResponse { header, watch_id: -1, ..frame };
+            self.outputs.push_back(StateOutput::Stream { stream, frame });
+        };
         let Some(open) = self.streams.get_mut(&stream) else { return };
+        let create = match message.request_union {
+            Some(RequestUnion::CreateRequest(create)) if open.is_none() => create,
+            Some(RequestUnion::CreateRequest(_)) => {
+                let (created, canceled) = (true, true);
+                return answer(pb::WatchResponse { created, canceled, ..Default::default() });
+            }
+            Some(RequestUnion::ProgressRequest(_)) if open.is_some() => {
+                return answer(pb::WatchResponse::default());
+            }
+            _ => return,
+        };
         let range = KeyRange::parse(&create.key, &create.range_end);
         *open = Some(range.clone());
         let header = self.header();

@@ -16,15 +16,14 @@
 //! 3. Real time: an operation stands at a coordinate (a step) or in a stretch of them (a read at
 //!    one revision). Who returned before another was called must stand before it. One pass in
 //!    order of time finds any violation.
-//! 4. Refusals carry no revision: each must be what the model would have said at some state
-//!    between what was before it and what came after it.
+//! 4. Refusals carry no revision, and what is said of leases none of its own: each must be what
+//!    the model would have said at some state between what was before it and what came after it.
 //!
 //! Serializable reads may be from the past, never from the future, and always whole.
 //!
 //! Cost: n log n in operations for sorting, everything else linear.
 //!
-//! Deliberately absent: keep-alives, remaining times, alarms: they are about time or members, not
-//! about keys.
+//! Deliberately absent: remaining times and alarms: they are about time or members, not keys.
 
 use std::collections::BTreeMap;
 

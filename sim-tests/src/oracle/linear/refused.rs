@@ -1,4 +1,5 @@
-//! Refusals carry no revision: each must have been right at some state in its window.
+//! Refusals carry no revision, and answers about leases one that says nothing about leases: each
+//! must have been right at some state in its window.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +7,12 @@ use quorate_core::error::Refusal;
 
 use super::times::Windows;
 use super::{Step, name};
-use crate::history::{Call, History, Operation, Outcome, Truth};
+use crate::history::{Call, History, Operation, Outcome, Reply, Truth};
 use crate::model::{Compaction, Model, Settings};
 
-/// A refused operation that is not explained yet.
+/// An operation that is not explained yet.
 struct Open {
     place: usize,
-    refusal: Refusal,
     /// The last state it may be explained by.
     last: usize,
 }
@@ -34,12 +34,17 @@ pub(super) fn check(
     for state in 0..=steps.len() {
         open.extend(waiting.remove(&state).unwrap_or_default());
         open.retain(|it| {
-            let call = &operations[it.place].call;
-            model.evaluate(call, Compaction::Checked).reply != Err(it.refusal)
+            let operation = &operations[it.place];
+            match &operation.outcome {
+                Outcome::Refused(refusal) => {
+                    model.evaluate(&operation.call, Compaction::Checked).reply != Err(*refusal)
+                }
+                Outcome::Ok(reply) => !explains(&model, &operation.call, reply),
+                Outcome::Unknown => false,
+            }
         });
         if let Some(late) = open.iter().find(|it| it.last <= state && !is_excused(history, it)) {
-            let (operation, refusal) = (name(&operations[late.place]), late.refusal.name());
-            return Err(format!("{operation} was refused as {refusal}, which was never right"));
+            return Err(describe(&operations[late.place]));
         }
         open.retain(|it| it.last > state);
         if let Some(step) = steps.get(state) {
@@ -50,7 +55,52 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Refused operations without a step, by the first state that may explain each.
+fn describe(operation: &Operation) -> String {
+    let what = match &operation.outcome {
+        Outcome::Refused(refusal) => format!("refused as {}", refusal.name()),
+        outcome => format!("answered {outcome:?}"),
+    };
+    format!("{} was {what}, which was never right", name(operation))
+}
+
+/// Whether an answer about leases fits the leases and keys there are; what it says about time is
+/// judged elsewhere.
+fn explains(model: &Model, call: &Call, reply: &Reply) -> bool {
+    match (call, reply) {
+        (Call::LeaseKeepAlive(ask), Reply::LeaseKeepAlive(answer)) => {
+            ask.id == answer.id && model.has_lease(ask.id) == (answer.ttl > 0)
+        }
+        (Call::LeaseTimeToLive(ask), Reply::LeaseTimeToLive(answer)) => {
+            let mut keys = answer.keys.clone();
+            keys.sort_unstable();
+            let due = if ask.keys { model.lease_keys(ask.id) } else { Vec::new() };
+            model.granted(ask.id) == answer.granted_ttl && due == keys
+        }
+        (Call::LeaseLeases(_), Reply::LeaseLeases(answer)) => {
+            let mut ids: Vec<i64> = answer.leases.iter().map(|lease| lease.id).collect();
+            ids.sort_unstable();
+            model.lease_ids().eq(ids)
+        }
+        _ => true,
+    }
+}
+
+/// Which answers have no place of their own in the order of revisions.
+const fn is_about_leases(call: &Call) -> bool {
+    matches!(call, Call::LeaseKeepAlive(_) | Call::LeaseTimeToLive(_) | Call::LeaseLeases(_))
+}
+
+/// Whether the answer may be from the past: any member tells its leases; and a renewal is not
+/// worth asking others whether its lease is there, only whether it is not.
+fn may_be_late(operation: &Operation) -> bool {
+    match (&operation.call, &operation.outcome) {
+        (Call::LeaseLeases(_), _) => true,
+        (Call::LeaseKeepAlive(_), Outcome::Ok(Reply::LeaseKeepAlive(answer))) => answer.ttl > 0,
+        (call, _) => call.is_serializable(),
+    }
+}
+
+/// Operations without a step that must be explained, by the first state that may explain each.
 fn waiting(
     operations: &[Operation],
     steps: &[Step],
@@ -62,15 +112,19 @@ fn waiting(
     }
     let mut waiting: BTreeMap<usize, Vec<Open>> = BTreeMap::new();
     for (place, operation) in operations.iter().enumerate() {
-        let Outcome::Refused(refusal) = operation.outcome else { continue };
-        if has_step[place] || !is_about_state(refusal) {
+        let is_judged = match operation.outcome {
+            Outcome::Refused(refusal) => is_about_state(refusal),
+            Outcome::Ok(_) => is_about_leases(&operation.call),
+            Outcome::Unknown => false,
+        };
+        if has_step[place] || !is_judged {
             continue;
         }
         let window = windows[place];
-        let first = if operation.call.is_serializable() { 0 } else { window.first.div_ceil(2) };
+        let first = if may_be_late(operation) { 0 } else { window.first.div_ceil(2) };
         let last = (window.last / 2).min(steps.len());
         let first = first.min(last);
-        waiting.entry(first).or_default().push(Open { place, refusal, last });
+        waiting.entry(first).or_default().push(Open { place, last });
     }
     waiting
 }
@@ -97,13 +151,18 @@ const fn is_about_state(refusal: Refusal) -> bool {
 /// Without a log, what leaves no trace in the revisions may explain a refusal: a compaction or a
 /// change of a lease nobody was answered for, and a lease that ended by itself.
 fn is_excused(history: &History, open: &Open) -> bool {
-    let is_lease = matches!(open.refusal, Refusal::LeaseNotFound | Refusal::LeaseExist);
+    let operation = &history.operations[open.place];
+    // Times of leases' ends are not in such a history.
+    let Outcome::Refused(refusal) = operation.outcome else {
+        return matches!(history.truth, Truth::Changes(_));
+    };
+    let is_lease = matches!(refusal, Refusal::LeaseNotFound | Refusal::LeaseExist);
     let is_traceless = |call: &Call| match call {
         Call::LeaseGrant(_) | Call::LeaseRevoke(_) => is_lease,
-        Call::Compact(_) => open.refusal == Refusal::Compacted,
+        Call::Compact(_) => refusal == Refusal::Compacted,
         _ => false,
     };
-    let returned = history.operations[open.place].returned.unwrap_or(u64::MAX);
+    let returned = operation.returned.unwrap_or(u64::MAX);
     let ended = |operation: &Operation| match &operation.call {
         Call::LeaseGrant(grant) => {
             let ttl = u64::try_from(grant.ttl).unwrap_or(0);
@@ -115,6 +174,6 @@ fn is_excused(history: &History, open: &Open) -> bool {
         && history.operations.iter().any(|operation| {
             operation.called < returned
                 && (operation.outcome == Outcome::Unknown && is_traceless(&operation.call)
-                    || open.refusal == Refusal::LeaseNotFound && ended(operation))
+                    || refusal == Refusal::LeaseNotFound && ended(operation))
         })
 }

@@ -342,3 +342,27 @@ fn a_second_opinion_agrees_on_spoilt_histories() {
     }
     assert!(rejected > 300 && accepted > 100, "{rejected} rejected, {accepted} accepted");
 }
+
+#[test]
+fn what_is_said_of_leases_must_have_been_right() {
+    let mut right = Right::default();
+    right.call(Call::LeaseGrant(pb::LeaseGrantRequest { ttl: 10, id: 7 }), 10, 20);
+    let (key, value) = ("a".into(), "1".into());
+    right.call(Call::Put(pb::PutRequest { key, value, lease: 7, ..Default::default() }), 30, 40);
+    let looked = |called: u64, granted_ttl, keys: &[&'static str]| {
+        let keys = keys.iter().map(|key| (*key).into()).collect();
+        let answer = pb::LeaseTimeToLiveResponse { id: 7, granted_ttl, keys, ..Default::default() };
+        let call = Call::LeaseTimeToLive(pb::LeaseTimeToLiveRequest { id: 7, keys: true });
+        let (client, member, returned) = (9, 1, Some(called + 1));
+        let outcome = Outcome::Ok(Reply::LeaseTimeToLive(answer));
+        let operation = Operation { id: 9, client, member, called, returned, call, outcome };
+        let mut history = right.with_log();
+        history.operations.push(operation);
+        said(&history).contains("which was never right")
+    };
+    assert!(!looked(50, 10, &["a"]), "as it is");
+    assert!(!looked(35, 10, &[]), "the put was under way");
+    assert!(looked(50, 10, &[]), "a key is missing");
+    assert!(looked(50, 9, &["a"]), "granted otherwise");
+    assert!(looked(50, 0, &[]), "it is there");
+}

@@ -1,8 +1,10 @@
 //! Real time: who returned before another was called must stand before it.
 
+use quorate_proto::etcdserverpb::{self as pb, request_op::Request};
+
 use super::name;
 use super::replay::{Places, Stretch};
-use crate::history::{Call, Operation, Outcome};
+use crate::history::{Call, Operation, Outcome, Reply};
 
 /// For each operation, the coordinates between what came before it and what came after it.
 pub(super) type Windows = Vec<Stretch>;
@@ -73,16 +75,32 @@ fn windows(operations: &[Operation], places: &Places) -> Windows {
 }
 
 fn check_compaction(operation: &Operation, places: &Places, stands: usize) -> Result<(), String> {
-    let (Call::Range(range), Outcome::Ok(_)) = (&operation.call, &operation.outcome) else {
-        return Ok(());
-    };
+    let Outcome::Ok(reply) = &operation.outcome else { return Ok(()) };
     let passed = places.compactions.partition_point(|(coordinate, _)| *coordinate <= stands);
     let compacted = places.compactions[..passed].last().map_or(-1, |(_, revision)| *revision);
-    if range.revision > 0 && range.revision < compacted {
-        let (operation, revision) = (name(operation), range.revision);
+    let read = lowest_revision(&operation.call, reply);
+    if let Some(revision) = read.filter(|revision| *revision < compacted) {
+        let operation = name(operation);
         return Err(format!(
             "{operation} was served revision {revision} after {compacted} was compacted"
         ));
     }
     Ok(())
+}
+
+/// The lowest revision a read asked for by number.
+fn lowest_revision(call: &Call, reply: &Reply) -> Option<i64> {
+    let asked = |range: &pb::RangeRequest| Some(range.revision).filter(|revision| *revision > 0);
+    match (call, reply) {
+        (Call::Range(range), _) => asked(range),
+        (Call::Txn(txn), Reply::Txn(answer)) if call.is_read() => {
+            let branch = if answer.succeeded { &txn.success } else { &txn.failure };
+            let revisions = branch.iter().filter_map(|op| match &op.request {
+                Some(Request::RequestRange(range)) => asked(range),
+                _ => None,
+            });
+            revisions.min()
+        }
+        _ => None,
+    }
 }

@@ -54,9 +54,14 @@ fn created(revision: i64) -> pb::WatchResponse {
 
 /// What the oracle says of a stream with one watch.
 fn said(request: pb::WatchCreateRequest, frames: Vec<pb::WatchResponse>) -> String {
-    let request = pb::WatchRequest { request_union: Some(RequestUnion::CreateRequest(request)) };
+    told(vec![RequestUnion::CreateRequest(request)], frames)
+}
+
+/// What it says of any stream.
+fn told(requests: Vec<RequestUnion>, frames: Vec<pb::WatchResponse>) -> String {
+    let request = |it| Traffic::Request(pb::WatchRequest { request_union: Some(it) });
     let responses = frames.into_iter().map(Traffic::Response);
-    let traffic = std::iter::once(Traffic::Request(request)).chain(responses);
+    let traffic = requests.into_iter().map(request).chain(responses);
     let watched = traffic.map(|what| Watched { at: 0, stream: 1, what }).collect();
     let history = History { watched, truth: Truth::Changes(changes()), ..History::default() };
     check(&history).map_or_else(|violation| violation.what, |()| "fine".to_owned())
@@ -167,7 +172,48 @@ fn a_cancel_names_a_compaction_that_was_in_the_way() {
 #[test]
 fn nothing_but_another_cancel_comes_after_a_cancel() {
     let cancel = || pb::WatchResponse { canceled: true, ..frame(1, vec![]) };
-    assert_eq!(said(create(1), vec![created(1), cancel(), cancel()]), "fine");
+    let asked = |times| {
+        let cancel = RequestUnion::CancelRequest(pb::WatchCancelRequest { watch_id: 0 });
+        let mut requests = vec![cancel; times];
+        requests.push(RequestUnion::CreateRequest(create(1)));
+        requests
+    };
+    assert_eq!(told(asked(2), vec![created(1), cancel(), cancel()]), "fine");
+    let expected = "stream 1: watch 0: cancelled, but nobody asked for it";
+    assert_eq!(told(asked(1), vec![created(1), cancel(), cancel()]), expected);
     let late = vec![created(1), cancel(), frame(2, vec![put("a", 2), put("b", 2)])];
-    assert_eq!(said(create(1), late), "stream 1: watch 0: a frame after its end");
+    assert_eq!(told(asked(1), late), "stream 1: watch 0: a frame after its end");
+}
+
+#[test]
+fn progress_before_the_start_or_between_fragments_is_found() {
+    let expected = "stream 1: watch 0: progress to 3, but it starts at 5";
+    assert_eq!(said(create(5), vec![created(1), frame(3, vec![])]), expected);
+    let all = pb::WatchResponse { watch_id: -1, ..frame(3, vec![]) };
+    assert_eq!(said(create(5), vec![created(1), all]), expected);
+    let fragment = pb::WatchCreateRequest { fragment: true, ..create(2) };
+    let first = pb::WatchResponse { fragment: true, ..frame(2, vec![put("a", 2)]) };
+    let expected = "stream 1: watch 0: progress to 2 between two fragments";
+    assert_eq!(said(fragment, vec![created(1), first, frame(2, vec![])]), expected);
+}
+
+#[test]
+fn ids_and_refusals_are_checked() {
+    let ask = |watch_id| {
+        let create = pb::WatchCreateRequest { watch_id, ..create(5) };
+        RequestUnion::CreateRequest(create)
+    };
+    let made = |watch_id| pb::WatchResponse { watch_id, ..created(1) };
+    let refused = || pb::WatchResponse { canceled: true, ..made(-1) };
+    assert_eq!(told(vec![ask(0), ask(7), ask(7)], vec![made(0), made(7), refused()]), "fine");
+    let expected = "stream 1: watch 7 was asked for, watch 8 created";
+    assert_eq!(told(vec![ask(7)], vec![made(8)]), expected);
+    let expected = "stream 1: watch 0 was given the id of an earlier one";
+    assert_eq!(told(vec![ask(0), ask(0)], vec![made(1), made(0)]), expected);
+    let expected = "stream 1: a watch was created although its id is taken";
+    assert_eq!(told(vec![ask(7), ask(7)], vec![made(7), made(7)]), expected);
+    assert_eq!(told(vec![ask(0)], vec![refused()]), "stream 1: refused for no reason: ");
+    let early = RequestUnion::CreateRequest(create(-1));
+    let expected = "stream 1: a watch was created although its start is compacted for ever";
+    assert_eq!(told(vec![early], vec![made(0)]), expected);
 }
