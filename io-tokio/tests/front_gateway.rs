@@ -178,6 +178,37 @@ async fn a_client_that_leaves_in_the_middle_of_its_body_is_missed() {
 }
 
 #[tokio::test]
+async fn a_websocket_that_closes_ends_its_call() {
+    let mut fake = Fake::new(leading());
+    let served = served(&fake);
+    let server = address(&served);
+    let socket = spawn_blocking(move || {
+        let stream = std::net::TcpStream::connect(server).unwrap();
+        let (mut socket, _) = client(format!("ws://{server}/v3/kv/put"), stream).unwrap();
+        // The call takes one message only.
+        for _ in 0..3 {
+            socket.send(Message::text(r#"{"key":"YQ=="}"#)).unwrap();
+        }
+        socket
+    });
+    let socket = socket.await.unwrap();
+    let call = fake.calls.recv().await;
+    assert!(matches!(call, Some(Call::Request(Request::Put(_), _))), "{call:?}");
+    let is_pending = || {
+        let text = fake.metrics.text(&view_of(leading()));
+        !text.contains("etcd_server_proposals_pending 0\n")
+    };
+    assert!(is_pending());
+    drop(socket);
+    let ended = async {
+        while is_pending() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(SOON, ended).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_stopping_server_ends_streams_and_websockets() {
     let mut fake = Fake::new(leading());
     let served = served(&fake);

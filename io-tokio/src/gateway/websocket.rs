@@ -7,7 +7,7 @@
 
 use bytes::Bytes;
 use futures_core::Stream;
-use futures_util::{SinkExt as _, StreamExt as _, future, stream};
+use futures_util::{SinkExt as _, StreamExt as _, stream};
 use http::header::{
     AUTHORIZATION, CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
@@ -103,10 +103,8 @@ impl Conversation {
                     // A close is answered by reading on, to the end.
                     _ => continue,
                 };
-                if pieces.send(piece).await.is_err() {
-                    // The call wants nothing more, and will say when it is over.
-                    future::pending::<()>().await;
-                }
+                // What the call does not want any more is forgotten: the end must be seen.
+                let _ = pieces.send(piece).await;
             }
         };
         let speaking = async {

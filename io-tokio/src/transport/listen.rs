@@ -120,7 +120,8 @@ impl<G> Port<G> {
     }
 }
 
-/// Whether a request of HTTP/2 is a call in gRPC.
+/// Whether a request of HTTP/2 is a call in gRPC. etcd looks only under TLS: on its plain ports
+/// HTTP/2 is gRPC or refused.
 fn is_grpc<B>(request: &Request<B>) -> bool {
     let kind = request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     kind.is_some_and(|kind| kind.starts_with(b"application/grpc"))
