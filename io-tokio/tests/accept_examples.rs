@@ -27,6 +27,9 @@ const LATE: Duration = Duration::from_secs(3);
 /// How long a program may take to start or to end on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What can be seen of an example.
+type Example = fn(&Stage);
+
 /// Runs examples against one cluster.
 struct Stage {
     cluster: Cluster,
@@ -103,7 +106,7 @@ fn assert_success(mut example: Following) {
 #[test]
 fn the_examples_do_what_they_say() {
     let Some(stage) = &Stage::set() else { return };
-    let examples: [(&str, fn(&Stage)); 10] = [
+    let examples: [(&str, Example); 10] = [
         ("service discovery", service_discovery),
         ("configuration", configuration),
         ("load balancing", load_balancing),
