@@ -27,7 +27,7 @@ use compat::{judge, luck};
 const SEEDS: u64 = 8;
 const OPERATIONS: u64 = 500;
 /// Scripts that run side by side.
-const LANES: usize = 6;
+const LANES: usize = 8;
 
 fn number(name: &str) -> Option<u64> {
     let value = env::var(name).ok()?;
