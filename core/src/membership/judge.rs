@@ -48,7 +48,7 @@ impl Members {
         }
         let voters = self.count_voters(|_| true);
         let started = self.count_voters(MemberRecord::is_started);
-        let quorum = (voters + 1) / 2 + 1;
+        let quorum = quorum_of(voters + 1);
         let is_second = started == 1 && voters == 1;
         if !record.is_learner && started < quorum && !is_second {
             return Err(Refusal::MemberNotEnoughStarted);
@@ -65,7 +65,7 @@ impl Members {
         }
         let voters = self.count_voters(|_| true);
         let started = self.count_voters(MemberRecord::is_started);
-        if on.is_strict && started + 1 < (voters + 1) / 2 + 1 {
+        if on.is_strict && started + 1 < quorum_of(voters + 1) {
             return Err(Refusal::MemberNotEnoughStarted);
         }
         Ok(())
@@ -79,14 +79,14 @@ impl Members {
         let is_other = |other: &MemberRecord| other.id != member.get();
         let remaining = self.count_voters(is_other);
         let started = self.count_voters(|other| is_other(other) && other.is_started());
-        if started < remaining / 2 + 1 {
+        if started < quorum_of(remaining) {
             return Err(Refusal::MemberNotEnoughStarted);
         }
         // Whoever is not there takes nothing away from those who are.
         if member != on.leader && !on.followers.active.contains(&member) {
             return Ok(());
         }
-        if self.count_active(on) - 1 < 1 + remaining / 2 {
+        if self.count_active(on) - 1 < quorum_of(remaining) {
             return Err(Refusal::Unhealthy);
         }
         Ok(())
@@ -105,6 +105,10 @@ impl Members {
         };
         self.count_voters(is_there)
     }
+}
+
+const fn quorum_of(voters: usize) -> usize {
+    voters / 2 + 1
 }
 
 #[cfg(test)]
