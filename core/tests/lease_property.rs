@@ -38,6 +38,8 @@ struct Model {
     remaining: i64,
     /// Not to be reported before; only while this member leads.
     least: Time,
+    /// It was reported while this member leads.
+    has_ended: bool,
     keys: BTreeSet<Bytes>,
 }
 
@@ -118,7 +120,8 @@ impl World {
         assert_eq!(grant.ttl, ttl.max(2));
         let least = self.now + seconds(grant.ttl);
         let keys = BTreeSet::new();
-        self.leases.insert(id, Model { ttl: grant.ttl, remaining: 0, least, keys });
+        self.leases
+            .insert(id, Model { ttl: grant.ttl, remaining: 0, least, has_ended: false, keys });
         self.store(grant.write);
     }
 
@@ -175,12 +178,22 @@ impl World {
 
     fn promote(&mut self) {
         self.book.promote(self.now, EXTEND);
-        for lease in self.leases.values_mut() {
+        // What a leader that slept had reported before stays expired.
+        let has_ended = |lease: &Model| self.leads && lease.has_ended;
+        for lease in self.leases.values_mut().filter(|lease| !has_ended(lease)) {
             let ttl = if lease.remaining > 0 { lease.remaining } else { lease.ttl };
             lease.least = self.now + EXTEND + seconds(ttl);
         }
+        if !self.leads {
+            self.forget_reports();
+        }
         self.leads = true;
+    }
+
+    fn forget_reports(&mut self) {
+        self.leads = false;
         self.in_flight.clear();
+        self.leases.values_mut().for_each(|lease| lease.has_ended = false);
     }
 
     fn change_leader(&mut self) {
@@ -188,8 +201,7 @@ impl World {
             self.promote();
         } else {
             self.book.demote();
-            self.leads = false;
-            self.in_flight.clear();
+            self.forget_reports();
         }
     }
 
@@ -199,8 +211,7 @@ impl World {
         for (id, lease) in &self.leases {
             lease.keys.iter().for_each(|key| self.book.attach(*id, key).unwrap());
         }
-        self.leads = false;
-        self.in_flight.clear();
+        self.forget_reports();
     }
 
     fn checkpoint(&mut self) {
@@ -231,6 +242,7 @@ impl World {
                 assert!(self.now.since(before) >= RETRY, "reported again too early");
             }
             self.reported += 1;
+            self.leases.get_mut(&id).unwrap().has_ended = true;
             match self.lot(3) {
                 0 => self.revoke(id),
                 1 => {

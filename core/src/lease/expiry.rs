@@ -126,6 +126,17 @@ impl Duty {
         self.waiting.insert((deadline, id));
     }
 
+    /// Takes over a lease of an earlier duty whose revoke may be in the log already: it has ended.
+    fn keep_ended(&mut self, id: LeaseId, before: &Self) -> bool {
+        let (Some(&deadline), Some(&retry)) = (before.deadlines.get(&id), before.retries.get(&id))
+        else {
+            return false;
+        };
+        self.deadlines.insert(id, deadline);
+        self.launch(id, retry);
+        true
+    }
+
     fn launch(&mut self, id: LeaseId, retry: Time) {
         self.retries.insert(id, retry);
         self.in_flight.insert((retry, id));
@@ -168,15 +179,19 @@ impl Duty {
 
 impl Book {
     /// This member leads now: every lease lasts from `now` for `extend` and its TTL, or what a
-    /// checkpoint says remains of it.
+    /// checkpoint says remains of it. If it led before, what it had asked to be revoked stays
+    /// expired.
     pub fn promote(&mut self, now: Time, extend: Duration) {
         let mut timings: Vec<(LeaseId, Timing)> =
             self.leases.iter().map(|(&id, lease)| (id, Timing::of(lease, now + extend))).collect();
         timings.sort_by_key(|(id, timing)| (timing.deadline, *id));
         spread(&mut timings);
         let mut duty = Duty::new(self.checkpoint_interval);
+        let before = self.duty.take();
         for (id, timing) in timings {
-            duty.enter(id, timing, now);
+            if !before.as_ref().is_some_and(|before| duty.keep_ended(id, before)) {
+                duty.enter(id, timing, now);
+            }
         }
         self.duty = Some(duty);
     }

@@ -149,7 +149,9 @@ impl ToyReplica {
             }
             let skip = (next - 1 - self.mark.index.0) as usize;
             // There are no terms: what a crash might take from the leader must not be elsewhere.
-            let take = self.persisted.saturating_sub(next - 1).min(64) as usize;
+            let is_early = self.planted == Planted::EarlyAck;
+            let upto = if is_early { self.last() } else { self.persisted };
+            let take = upto.saturating_sub(next - 1).min(64) as usize;
             let entries = self.entries.iter().skip(skip).take(take).map(|entry| raftpb::Entry {
                 term: entry.term.0,
                 index: entry.index.0,
