@@ -1,5 +1,6 @@
 //! The disk of the leader's log hangs and never answers again: the others go on without it.
 
+use quorate_core::error::Refusal;
 use quorate_core::ids::MemberId;
 use quorate_core::time::{Duration, Time};
 use quorate_core::{Request, Role};
@@ -29,6 +30,18 @@ struct Watch {
     roles: Vec<(Time, MemberId, Role)>,
 }
 
+/// Whether a write had its answer: what was done, or why the request itself cannot be.
+fn is_answer(outcome: &Outcome) -> bool {
+    use Refusal::{KeyNotFound, LeaseNotFound, LeaseProvided, ValueProvided};
+    match outcome {
+        Outcome::Response(_) => true,
+        Outcome::Refused(refusal) => {
+            matches!(refusal, KeyNotFound | LeaseNotFound | LeaseProvided | ValueProvided)
+        }
+        _ => false,
+    }
+}
+
 impl Observer for Watch {
     fn observe(&mut self, at: Time, seen: &Seen) -> Result<(), Violation> {
         match seen {
@@ -38,7 +51,7 @@ impl Observer for Watch {
                 let (call, member) = (*call, *member);
                 self.writes.push(Written { call, member, called: at, served: None });
             }
-            Seen::Returned { call, outcome: Outcome::Response(_), .. } => {
+            Seen::Returned { call, outcome, .. } if is_answer(outcome) => {
                 let found = self.writes.iter_mut().find(|written| written.call == *call);
                 if let Some(written) = found {
                     written.served = Some(at);

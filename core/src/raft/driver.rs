@@ -1,4 +1,4 @@
-//! The only file that touches the `raft` crate's node.
+//! The only room that touches the `raft` crate's node.
 //!
 //! Every call into the crate goes through [`Driver::call`], which takes its luck away again: the
 //! crate draws election timeouts from the operating system's randomness, and here they are a
@@ -9,6 +9,8 @@
 //! two readies, as they are here. Proposals are stepped in one message and what leaves is joined
 //! by `order_messages`, which does compare.
 
+mod group;
+
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
@@ -18,7 +20,8 @@ use ::raft::{RawNode, Ready, SnapshotStatus, StateRole};
 use bytes::Bytes;
 use quorate_proto::raftpb;
 
-use super::confchange::{self, ConfHistory, encode_conf_state};
+use self::group::has_change;
+use super::confchange::{self, ConfHistory};
 use super::log::{Log, Point};
 use super::luck::Luck;
 use super::message::{
@@ -29,9 +32,9 @@ use super::opening::{crate_config, load_log};
 use crate::config::Config;
 use crate::error::{Misbehaviour, StorageFault};
 use crate::ids::{LogIndex, MemberId, Term};
-use crate::input::{Followers, Role};
+use crate::input::Role;
 use crate::limits;
-use crate::storage::{Entry, EntryKind, HardState, LogContents, SnapshotMark};
+use crate::storage::{Entry, HardState, LogContents, SnapshotMark};
 
 /// Read barriers a leader keeps for others and itself.
 const READS_MAX: usize = limits::PENDING_READS_MAX;
@@ -210,21 +213,6 @@ impl Driver {
         self.call(|node| node.raft.step(message)).is_ok()
     }
 
-    /// Appends a change of the group, as its leader. Whether it was taken: not while another is
-    /// under way.
-    pub(crate) fn propose_change(&mut self, data: Bytes) -> bool {
-        let raft = &self.node.raft;
-        if raft.state != StateRole::Leader || raft.has_pending_conf() || self.is_full() {
-            return false;
-        }
-        let mut entry = eraftpb::Entry { data, ..eraftpb::Entry::default() };
-        entry.set_entry_type(eraftpb::EntryType::EntryConfChange);
-        let mut message = self.own_message(MessageType::MsgPropose);
-        message.set_entries(Vec::from([entry]).into());
-        self.propose_changes(message);
-        true
-    }
-
     /// Asks for a read index; the answer comes with `context`.
     pub(crate) fn ask_read(&mut self, context: Bytes) {
         let mut message = self.own_message(MessageType::MsgReadIndex);
@@ -274,11 +262,6 @@ impl Driver {
         }
     }
 
-    /// Whether `member` is in the group.
-    pub(crate) fn has_member(&self, member: MemberId) -> bool {
-        self.node.raft.prs().get(member.get()).is_some()
-    }
-
     /// A peer's message.
     pub(crate) fn handle_message(
         &mut self,
@@ -301,37 +284,6 @@ impl Driver {
             // A forwarded proposal was not taken; its member will give up waiting.
             _ => Ok(()),
         }
-    }
-
-    /// Takes proposals with changes of the group, as their leader. The crate would do so by
-    /// decoding them, and it knows fewer kinds than etcd; its rules are kept: one change at a
-    /// time, and a joint group is left before anything else. A change that breaks them becomes an
-    /// empty entry.
-    fn propose_changes(&mut self, mut message: eraftpb::Message) {
-        let raft = &mut self.node.raft;
-        if raft.lead_transferee.is_some() {
-            return;
-        }
-        let is_joint = !raft.prs().conf().to_conf_state().voters_outgoing.is_empty();
-        let mut entries = message.take_entries().into_vec();
-        let next = raft.raft_log.last_index() + 1;
-        for (entry, index) in entries.iter_mut().zip(next..) {
-            if entry.get_entry_type() == eraftpb::EntryType::EntryNormal {
-                continue;
-            }
-            let change = confchange::parse_change(&export_entry(entry));
-            let leaves = change.is_some_and(|change| change.leave_joint());
-            if raft.has_pending_conf() || is_joint != leaves {
-                *entry = eraftpb::Entry::default();
-            } else {
-                raft.pending_conf_index = index;
-            }
-        }
-        self.call(|node| {
-            if node.raft.append_entry(&mut entries) {
-                node.raft.bcast_append();
-            }
-        });
     }
 
     fn standing(&self, from: MemberId, may_campaign: bool) -> Standing {
@@ -540,77 +492,6 @@ impl Driver {
         }
         work
     }
-
-    /// Changes of the group take effect once `State` has accepted them.
-    fn note_changes(&mut self, committed: &[Entry]) {
-        let changes = committed.iter().filter(|entry| entry.kind != EntryKind::Normal);
-        self.handed_out.extend(changes.map(|entry| (entry.index, entry.clone())));
-    }
-
-    /// `State` has judged the change at `index`.
-    pub(crate) fn handle_changed(&mut self, index: LogIndex, is_accepted: bool) -> Effect {
-        // An image that was installed meanwhile has the group it led to.
-        let Some(entry) = self.handed_out.remove(&index) else { return Effect::default() };
-        let change = is_accepted.then(|| confchange::parse_change(&entry)).flatten();
-        let effect = change.map_or_else(Effect::default, |change| self.apply_change(&change));
-        let conf = self.node.raft.prs().conf().to_conf_state();
-        self.history.note(index, encode_conf_state(&conf));
-        effect
-    }
-
-    /// A change the group does not allow is refused by every member alike, and changes nothing.
-    fn apply_change(&mut self, change: &eraftpb::ConfChangeV2) -> Effect {
-        let is_member = |node: &RawNode<Log>| node.raft.prs().get(node.raft.id).is_some();
-        let was_member = is_member(&self.node);
-        let _ = self.call(|node| node.apply_conf_change(change));
-        let mut effect = Effect::default();
-        let raft = &self.node.raft;
-        // The crate would look for the leader among the members at its next commit, and panic.
-        if raft.state == StateRole::Leader && !raft.promotable() {
-            self.step_down();
-            effect.gave_up = "no longer a voter";
-        }
-        effect.is_removed = was_member && !is_member(&self.node);
-        effect
-    }
-
-    /// How a leader's followers are: `is_heard` says from whom it heard lately.
-    pub(crate) fn followers(&self, is_heard: impl Fn(MemberId) -> bool) -> Followers {
-        let raft = &self.node.raft;
-        if raft.state != StateRole::Leader {
-            return Followers::default();
-        }
-        let last = raft.raft_log.last_index();
-        let mut members: Vec<(MemberId, bool, bool)> = raft
-            .prs()
-            .iter()
-            .map(|(&id, progress)| {
-                let is_self = id == raft.id;
-                let is_in_sync = is_self || progress.matched * 10 >= last * 9;
-                (MemberId(id), is_self || is_heard(MemberId(id)), is_in_sync)
-            })
-            .collect();
-        members.sort_unstable();
-        let pick = |is_wanted: fn(&(MemberId, bool, bool)) -> bool| {
-            members.iter().filter(|member| is_wanted(member)).map(|member| member.0).collect()
-        };
-        Followers { active: pick(|member| member.1), in_sync: pick(|member| member.2) }
-    }
-}
-
-/// What a change of the group did to this member.
-#[derive(Default)]
-pub(crate) struct Effect {
-    /// Whether it was removed from the group.
-    pub(crate) is_removed: bool,
-    /// Why it gave up leadership, if it did; empty if it did not.
-    pub(crate) gave_up: &'static str,
-}
-
-fn has_change(message: &eraftpb::Message) -> bool {
-    let is_change =
-        |entry: &eraftpb::Entry| entry.get_entry_type() != eraftpb::EntryType::EntryNormal;
-    message.get_msg_type() == MessageType::MsgPropose && message.get_entries().iter().any(is_change)
 }
 
 /// How much of the log stays behind the durable point.

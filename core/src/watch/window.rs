@@ -123,9 +123,9 @@ mod tests {
     #[test]
     fn the_pace_falls_with_large_records_and_recovers_with_small_ones() {
         let mut windows = Windows::default();
-        windows.learn(16 << 20);
+        windows.learn(16 * CATCH_UP_BYTES_MAX);
         assert_eq!(windows.pace, 4);
-        windows.learn(1 << 19);
+        windows.learn(CATCH_UP_BYTES_MAX / 2);
         assert_eq!(windows.pace, 4);
         windows.learn(1_000);
         assert_eq!(windows.pace, 8);

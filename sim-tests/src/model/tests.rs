@@ -298,12 +298,12 @@ fn leases_take_their_keys_along() {
 }
 
 #[test]
-fn a_put_within_a_transaction_looks_for_its_key_before_its_lease() {
+fn a_put_looks_for_its_lease_before_its_key() {
     let mut model = Model::default();
     let put =
         pb::PutRequest { key: "none".into(), lease: 99, ignore_value: true, ..Default::default() };
     assert_eq!(model.apply(&Call::Put(put.clone())), Err(Refusal::LeaseNotFound));
     let success = vec![pb::RequestOp { request: Some(Op::RequestPut(put)) }];
     let txn = pb::TxnRequest { success, ..Default::default() };
-    assert_eq!(model.apply(&Call::Txn(txn)), Err(Refusal::KeyNotFound));
+    assert_eq!(model.apply(&Call::Txn(txn)), Err(Refusal::LeaseNotFound));
 }

@@ -23,8 +23,7 @@ pub(super) fn single(model: &Model, call: &Call) -> Outcome {
     let mut draft = Draft { model, events: Vec::new() };
     let reply = match call {
         Call::Put(put) => {
-            draft.check_lease(put)?;
-            draft.check_update(put)?;
+            draft.check_put(put)?;
             Reply::Put(draft.put(put)?)
         }
         Call::DeleteRange(delete) => Reply::DeleteRange(draft.delete(delete)),
@@ -65,11 +64,7 @@ impl Draft<'_> {
         for op in self.branch(txn).1 {
             match &op.request {
                 Some(Request::RequestRange(range)) => self.check_range(range, compaction)?,
-                // A lone put looks for its lease first.
-                Some(Request::RequestPut(put)) => {
-                    self.check_update(put)?;
-                    self.check_lease(put)?;
-                }
+                Some(Request::RequestPut(put)) => self.check_put(put)?,
                 Some(Request::RequestTxn(nested)) => self.check(nested, compaction)?,
                 Some(Request::RequestDeleteRange(_)) | None => {}
             }
@@ -94,14 +89,11 @@ impl Draft<'_> {
         Ok(())
     }
 
-    fn check_lease(&self, put: &pb::PutRequest) -> Result<(), Refusal> {
+    /// The lease is looked for before the key.
+    fn check_put(&self, put: &pb::PutRequest) -> Result<(), Refusal> {
         if put.lease != 0 && !self.model.has_lease(put.lease) {
             return Err(Refusal::LeaseNotFound);
         }
-        Ok(())
-    }
-
-    fn check_update(&self, put: &pb::PutRequest) -> Result<(), Refusal> {
         let is_update = put.ignore_value || put.ignore_lease;
         if is_update && self.model.kv_at(&put.key, self.model.revision).is_none() {
             return Err(Refusal::KeyNotFound);
