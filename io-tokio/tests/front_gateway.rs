@@ -398,7 +398,10 @@ async fn whatever_is_sent_is_answered() {
                     let answer = serde_json::from_str::<serde_json::Value>(&text);
                     assert!(answer.is_ok_and(|json| json.is_object()), "{path} {body:?}: {text}");
                 }
-                assert_ne!(code, 500, "{path} {body:?}");
+                // Recipes fail with etcd's code for what is wrong with their answers, which here
+                // are another request's.
+                let is_recipe = path.starts_with("/v3/lock/") || path.starts_with("/v3/election/");
+                assert!(code != 500 || is_recipe, "{path} {body:?}");
             }
         }
     });

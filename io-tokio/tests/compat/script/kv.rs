@@ -3,13 +3,20 @@
 use quorate_proto::etcdserverpb as pb;
 
 use super::super::call::{Call, Method};
-use super::{Known, RANGE_STREAM, Script};
+use super::{Known, Script};
 
 impl Script {
     pub(super) fn range_call(&mut self, known: &Known) -> Call {
-        let is_streamed = RANGE_STREAM && self.luck.one_in(4);
-        let method = if is_streamed { Method::RangeStream } else { Method::Range };
-        Call::new(method, &self.range(known))
+        let is_streamed = self.luck.one_in(4);
+        let mut request = self.range(known);
+        if !is_streamed {
+            return Call::new(Method::Range, &request);
+        }
+        // A target without an order makes etcd send keys twice: `docs/differences.md`.
+        if request.sort_order == 0 && (1..=4).contains(&request.sort_target) {
+            request.sort_target = 0;
+        }
+        Call::new(Method::RangeStream, &request)
     }
 
     pub(super) fn range(&mut self, known: &Known) -> pb::RangeRequest {

@@ -17,9 +17,6 @@ use super::luck::Luck;
 
 pub(crate) use watch::WatchStep;
 
-/// Whether `RangeStream` is among the calls.
-pub(crate) const RANGE_STREAM: bool = true;
-
 /// What scripts never touch but to know that everything before has been heard.
 pub(crate) const SENTINEL: &[u8] = b"\x7fsentinel";
 
