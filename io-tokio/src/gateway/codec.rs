@@ -5,7 +5,8 @@ use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
 /// Takes and gives messages' bytes.
-pub(super) struct AsBytes;
+#[derive(Clone, Copy, Debug)]
+pub struct AsBytes;
 
 impl Codec for AsBytes {
     type Encode = Bytes;

@@ -48,6 +48,8 @@ use tonic::metadata::MetadataMap;
 use crate::grpc::Services;
 use routes::Route;
 
+pub use codec::AsBytes;
+
 /// How much larger than the message it stands for JSON may be: base64 takes a third more, short
 /// fields have long names.
 const JSON_GROWTH_MAX: usize = 4;

@@ -1,10 +1,8 @@
 //! Unary calls as bytes, so that a body need not be a message; replies as what they mean.
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::Bytes;
 use prost::{DecodeError, Message};
 use quorate_proto::etcdserverpb as pb;
-use tonic::Status;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
 macro_rules! methods {
     ($($name:ident $path:literal: $request:ident -> $response:ident;)*) => {
@@ -132,43 +130,5 @@ impl std::fmt::Debug for Call {
         let told: String = told.chars().take(4 * SHOWN_MAX).collect();
         write!(f, "{:?} {told}\n  body ({} bytes):", self.method, self.body.len())?;
         shown.iter().try_for_each(|byte| write!(f, " {byte:02x}"))
-    }
-}
-
-/// Bodies as they are.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Raw;
-
-impl Codec for Raw {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use prost::Message;
+use quorate_io_tokio::gateway::AsBytes;
 use quorate_proto::etcdserverpb as pb;
 use quorate_proto::etcdserverpb::lease_client::LeaseClient;
 use tonic::Request;
@@ -11,7 +12,7 @@ use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::Channel;
 
-use super::call::{Answer, Call, Method, Raw, Refused, Reply};
+use super::call::{Answer, Call, Method, Refused, Reply};
 use super::streams::Streams;
 use crate::accept::{Cluster, api};
 
@@ -49,7 +50,8 @@ impl Side {
         let listen = async {
             grpc.ready().await.map_err(|error| tonic::Status::unknown(error.to_string()))?;
             let path = PathAndQuery::from_static(path);
-            let mut answers = grpc.streaming(Request::new(bodies), path, Raw).await?.into_inner();
+            let mut answers =
+                grpc.streaming(Request::new(bodies), path, AsBytes).await?.into_inner();
             while answers.message().await?.is_some() {
                 count += 1;
             }
@@ -89,9 +91,10 @@ impl Side {
         grpc.ready().await.map_err(|error| tonic::Status::unknown(error.to_string()))?;
         let path = PathAndQuery::from_static(method.path());
         if method != Method::RangeStream {
-            return Ok(grpc.unary(Request::new(body), path, Raw).await?.into_inner());
+            return Ok(grpc.unary(Request::new(body), path, AsBytes).await?.into_inner());
         }
-        let mut parts = grpc.server_streaming(Request::new(body), path, Raw).await?.into_inner();
+        let mut parts =
+            grpc.server_streaming(Request::new(body), path, AsBytes).await?.into_inner();
         let mut all = BytesMut::new();
         while let Some(part) = parts.message().await? {
             all.extend_from_slice(&part);
