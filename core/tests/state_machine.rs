@@ -4,14 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use prost::Message;
+use prost::Message as _;
 use quorate_core::error::Refusal;
 use quorate_core::ids::{LogIndex, MemberId, RequestId, Term, Token};
+use quorate_core::input::MemberAddition;
 use quorate_core::limits::TXN_DEPTH_MAX;
+use quorate_core::peer::Message;
 use quorate_core::storage::{Entry, EntryKind, NoRows};
 use quorate_core::time::Time;
 use quorate_core::{Config, Machine, Request, Response, Role, State, StateInput, StateOutput};
 use quorate_proto::etcdserverpb as pb;
+use quorate_proto::peer::{ChangeRefusal, ChangeWish};
+use quorate_proto::raftpb::ConfChange;
 
 const TERM: Term = Term(2);
 
@@ -336,4 +340,100 @@ fn a_transaction_is_carried_out_or_refused_however_deep_it_is() {
             }
         }
     }
+}
+
+/// A member as configuration changes tell of it; without a name it has not started.
+fn member(id: u64, name: &str) -> ConfChange {
+    let context = format!(r#"{{"id":{id},"peerURLs":["http://127.0.0.1:{id}"],"name":"{name}"}}"#);
+    ConfChange { node_id: id, context: context.into(), ..ConfChange::default() }
+}
+
+fn add(id: u64) -> Request {
+    let peer_ur_ls = vec![format!("http://127.0.0.1:{id}")];
+    let request = pb::MemberAddRequest { peer_ur_ls, is_learner: false };
+    Request::MemberAdd(MemberAddition { id: MemberId(id), request })
+}
+
+impl Group {
+    /// A leader of these members, the first of which is itself; proposals are kept.
+    fn of(members: &[ConfChange]) -> Self {
+        let mut group = Self::led();
+        members.iter().for_each(|member| group.change(member.encode_to_vec().into()));
+        group.is_deaf = true;
+        group.outputs.clear();
+        group
+    }
+
+    fn change(&mut self, data: Bytes) {
+        self.last += 1;
+        let index = LogIndex(self.last);
+        let entry = Entry { term: self.term, index, kind: EntryKind::ConfChange, data };
+        self.feed(StateInput::Committed { entries: vec![entry] });
+    }
+}
+
+#[test]
+fn changes_of_the_group_are_judged_one_after_the_other() {
+    let mut group = Group::of(&[member(1, "a")]);
+    assert_eq!([group.ask(add(2)), group.ask(add(3))], [None, None]);
+    assert_eq!(group.sent.len(), 1, "two would leave one of three");
+    let (_, data) = group.sent.pop().unwrap();
+    group.change(data);
+    match group.answer(Token(1)) {
+        Some(Ok(Response::MemberAdd(added))) => {
+            assert_eq!(added.members.iter().map(|m| m.id).collect::<Vec<_>>(), [1, 2]);
+            assert_eq!(added.header.map(|header| header.revision), Some(0));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(group.answer(Token(2)), Some(Err(Refusal::MemberNotEnoughStarted)));
+    let is_accepted = |output: &StateOutput| match output {
+        StateOutput::Changed { is_accepted, .. } => Some(*is_accepted),
+        _ => None,
+    };
+    assert_eq!(group.outputs.iter().filter_map(is_accepted).collect::<Vec<_>>(), [true]);
+}
+
+#[test]
+fn a_change_that_is_impossible_by_the_time_it_is_applied_leaves_the_group_alone() {
+    let mut group = Group::of(&[member(1, "a"), member(2, "b")]);
+    group.change(member(2, "").encode_to_vec().into());
+    let told =
+        |output: &StateOutput| matches!(output, StateOutput::Changed { is_accepted: false, .. });
+    assert!(group.outputs.iter().any(told));
+    group.outputs.clear();
+}
+
+#[test]
+fn a_follower_wishes_changes_of_its_leader_and_hears_refusals_of_that_term_only() {
+    let mut group = Group::following();
+    let remove = Request::MemberRemove(pb::MemberRemoveRequest { id: 5 });
+    assert_eq!(group.ask(remove), None);
+    let wish = group.outputs.iter().find_map(|output| match output {
+        StateOutput::Send { to, message } => match &message.message {
+            Some(Message::ChangeWish(wish)) => Some((*to, wish.clone())),
+            _ => None,
+        },
+        _ => None,
+    });
+    let (to, wish) = wish.expect("a wish");
+    assert_eq!((to, wish.term), (MemberId(12), 2));
+    for (term, answer) in [(1, None), (2, Some(Err(Refusal::MemberNotFound)))] {
+        let refusal = ChangeRefusal { id: wish.id, refused: "MemberNotFound".into(), term };
+        group.feed(StateInput::ChangeRefusal { from: to, refusal });
+        assert_eq!(group.answer(Token(1)), answer, "term {term}");
+    }
+}
+
+#[test]
+fn a_leader_grants_wishes_of_members_in_its_own_term() {
+    let mut group = Group::of(&[member(1, "a"), member(2, "b"), member(3, "c")]);
+    let change = ConfChange { id: 77, node_id: 3, r#type: 1, ..ConfChange::default() };
+    let wish = |term| ChangeWish { id: 77, term, change: change.encode_to_vec().into() };
+    for (from, term) in [(9, 2), (2, 1), (2, 3)] {
+        group.feed(StateInput::ChangeWish { from: MemberId(from), wish: wish(term) });
+        assert!(group.sent.is_empty(), "from {from} in term {term}");
+    }
+    group.feed(StateInput::ChangeWish { from: MemberId(2), wish: wish(2) });
+    assert_eq!(group.sent.len(), 1, "member 3 is not there: removing it costs nothing");
 }

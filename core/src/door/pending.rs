@@ -10,7 +10,7 @@
 //! entry of a later term knows which of its proposals are lost, and proposes them anew: a leader
 //! that dies costs its clients an election, not a time-out.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -69,7 +69,7 @@ pub(crate) struct Sending {
 pub(crate) struct Pending {
     waiting: BTreeMap<RequestId, Proposal>,
     /// Those of them that are to be sent as soon as somebody leads.
-    unsent: Vec<RequestId>,
+    unsent: BTreeSet<RequestId>,
     kept_bytes: u64,
     patience: Duration,
     prefix: u64,
@@ -84,7 +84,7 @@ impl Pending {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             waiting: BTreeMap::new(),
-            unsent: Vec::new(),
+            unsent: BTreeSet::new(),
             kept_bytes: 0,
             patience: config.request_timeout(),
             prefix: config.member.get() << SUFFIX_BITS,
@@ -120,7 +120,7 @@ impl Pending {
         let proposal = Proposal { deadline, waiter, sent_in: led_in, data: kept, kind };
         self.waiting.insert(id, proposal);
         if led_in.is_none() {
-            self.unsent.push(id);
+            self.unsent.insert(id);
             return Ok(None);
         }
         Ok(Some(Sending { id, data, kind, may_forward: !waiter.is_leaders_own() }))
@@ -129,21 +129,20 @@ impl Pending {
     /// Takes out who waits for `id`, if it is one of ours.
     pub(crate) fn remove(&mut self, id: RequestId) -> Option<Waiter> {
         let proposal = self.waiting.remove(&id)?;
+        self.unsent.remove(&id);
         self.kept_bytes -= size(proposal.data.as_ref());
         Some(proposal.waiter)
     }
 
     /// Sends what is unsent, in the term of a leader that is known.
     pub(crate) fn send(&mut self, term: Term) -> Vec<Sending> {
-        let mut ids = core::mem::take(&mut self.unsent);
-        ids.sort_unstable();
         let send = |id| {
             let proposal = self.waiting.get_mut(&id)?;
             proposal.sent_in = Some(term);
             let data = proposal.data.clone()?;
             Some(Sending { id, data, kind: proposal.kind, may_forward: true })
         };
-        ids.into_iter().filter_map(send).collect()
+        core::mem::take(&mut self.unsent).into_iter().filter_map(send).collect()
     }
 
     /// Whether `id` still waits, and was last sent in that term.
@@ -156,7 +155,7 @@ impl Pending {
         match self.waiting.get_mut(&id) {
             Some(proposal) if proposal.data.is_some() => {
                 proposal.sent_in = None;
-                self.unsent.push(id);
+                self.unsent.insert(id);
                 true
             }
             _ => false,
@@ -174,7 +173,7 @@ impl Pending {
                 continue;
             }
             proposal.sent_in = None;
-            self.unsent.push(id);
+            self.unsent.insert(id);
         }
         hopeless
     }
@@ -248,6 +247,7 @@ mod tests {
         let (second, _) = insert(&mut pending, 1, CLIENT, None).unwrap();
         let (gone, _) = insert(&mut pending, 1, CLIENT, None).unwrap();
         pending.remove(gone);
+        assert_eq!(pending.unsent.len(), 2, "nothing is kept of what nobody waits for");
         assert_eq!(ids(&pending.send(TERM)), [first, second]);
         assert_eq!(ids(&pending.send(TERM)), []);
     }

@@ -6,12 +6,13 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use quorate_proto::etcdserverpb as pb;
-use quorate_proto::peer::{Answer, Ask, PeerMessage};
+use quorate_proto::peer::{Answer, Ask, ChangeRefusal, ChangeWish, PeerMessage};
 use quorate_proto::raftpb;
 
 use super::Canonical;
 use crate::error::{Misbehaviour, Refusal, StorageFault};
 use crate::ids::{BarrierId, LogIndex, MemberId, RequestId, Revision, StreamId, Term, Token};
+use crate::input::Followers;
 use crate::output::{Batch, Note, Persist};
 use crate::storage::EntryKind;
 use crate::storage::{Entry, NoRows, SnapshotMark, StateRead, Table, Write};
@@ -68,6 +69,8 @@ fn replica_inputs_differ() {
         ReplicaInput::Unreachable { to: TO },
         ReplicaInput::TransferLeader { to: None },
         ReplicaInput::TransferLeader { to: Some(TO) },
+        ReplicaInput::Changed { index: INDEX, is_accepted: true },
+        ReplicaInput::Changed { index: INDEX, is_accepted: false },
     ];
     check_all_differ(&all.iter().map(form).collect::<Vec<_>>());
 }
@@ -94,6 +97,8 @@ fn replica_outputs_differ() {
         ReplicaOutput::Note(Note::Published),
         ReplicaOutput::Removed,
         ReplicaOutput::Halt(StorageFault::new("gone")),
+        ReplicaOutput::Followers(Followers { active: vec![TO], in_sync: vec![] }),
+        ReplicaOutput::Followers(Followers { active: vec![], in_sync: vec![TO] }),
     ];
     check_all_differ(&all.iter().map(form).collect::<Vec<_>>());
 }
@@ -124,6 +129,9 @@ fn state_inputs_differ() {
         StateInput::Ask { from: TO, ask: Ask::default() },
         StateInput::Answer { from: TO, answer: Answer::default() },
         StateInput::DbSize { allocated: 7, in_use: 7 },
+        StateInput::Followers(Followers { active: vec![TO], in_sync: vec![] }),
+        StateInput::ChangeWish { from: TO, wish: ChangeWish::default() },
+        StateInput::ChangeRefusal { from: TO, refusal: ChangeRefusal::default() },
     ];
     check_all_differ(&all.iter().map(form).collect::<Vec<_>>());
 }
@@ -169,6 +177,10 @@ fn state_outputs_differ() {
         StateOutput::Note(Note::Published),
         StateOutput::Note(Note::CompactionFinished { revision: Revision(7) }),
         StateOutput::Halt(StorageFault::new("gone")),
+        StateOutput::Changed { index: INDEX, is_accepted: true },
+        StateOutput::Changed { index: INDEX, is_accepted: false },
+        StateOutput::TransferLeader { to: None },
+        StateOutput::TransferLeader { to: Some(TO) },
     ];
     check_all_differ(&all.iter().map(form).collect::<Vec<_>>());
 }
@@ -184,6 +196,9 @@ fn notes_differ_in_each_field() {
         form(&Note::LogStalled { number: 1 }),
         form(&Note::ClusterVersion { version: String::from("3.7.0") }),
         form(&Note::MemberAdded { member: TO }),
+        form(&Note::MemberRemoved { member: TO }),
+        form(&Note::MemberPromoted { member: TO }),
+        form(&Note::MemberUpdated { member: TO }),
         form(&Note::SnapshotApplied { index: INDEX }),
         form(&Note::Alarm { member: TO, kind: "NOSPACE", raised: true }),
         form(&Note::Alarm { member: TO, kind: "NOSPACE", raised: false }),

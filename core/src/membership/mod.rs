@@ -132,6 +132,11 @@ impl Members {
             .collect()
     }
 
+    /// Whether that member is in the cluster.
+    pub(crate) fn contains(&self, id: MemberId) -> bool {
+        self.members.contains_key(&id)
+    }
+
     /// Whether that member has a vote.
     pub(crate) fn is_voter(&self, id: MemberId) -> bool {
         self.members.get(&id).is_some_and(|member| !member.is_learner)

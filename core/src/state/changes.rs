@@ -25,7 +25,7 @@ use quorate_proto::raftpb::ConfChange;
 use super::State;
 use crate::door::pending::{Sending, Waiter};
 use crate::error::Refusal;
-use crate::ids::{MemberId, RequestId, Token};
+use crate::ids::{MemberId, RequestId, Term, Token};
 use crate::input::Request;
 use crate::limits::{CHANGES_WAITING_MAX, TRANSFERS_WAITING_MAX};
 use crate::membership::{Change, Circumstances, MemberRecord};
@@ -123,7 +123,8 @@ impl State {
     }
 
     pub(super) fn handle_wish(&mut self, from: MemberId, wish: ChangeWish) {
-        if self.role.is_leader && wish.term == self.role.term.get() {
+        let is_for_us = self.role.is_leader && wish.term == self.role.term.get();
+        if is_for_us && self.ledgers.members.contains(from) {
             self.take_wish(Wish { id: RequestId(wish.id), from: Some(from), data: wish.change });
         }
     }
@@ -136,7 +137,9 @@ impl State {
 
     pub(super) fn handle_refusal(&mut self, refusal: ChangeRefusal) {
         let id = RequestId(refusal.id);
-        if let Some(waiter) = self.pending.remove(id) {
+        if self.pending.is_sent_in(id, Term(refusal.term))
+            && let Some(waiter) = self.pending.remove(id)
+        {
             self.give_up(waiter, super::reads::refusal_named(&refusal.refused));
         }
     }
@@ -148,7 +151,11 @@ impl State {
             }
             return;
         };
-        let refused = ChangeRefusal { id: wish.id.get(), refused: refusal.name().into() };
+        let refused = ChangeRefusal {
+            id: wish.id.get(),
+            refused: refusal.name().into(),
+            term: self.role.term.get(),
+        };
         let message = PeerMessage { message: Some(Message::ChangeRefusal(refused)) };
         self.outputs.push_back(StateOutput::Send { to, message });
     }
