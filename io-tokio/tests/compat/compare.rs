@@ -23,6 +23,7 @@ pub(crate) const LEVELLED: &[(&str, &str)] = &[
     ("keys that sort equal among more than 12", "etcd's sort is unstable from there on"),
     ("order between the watches of a stream", "etcd walks a hash map; each has its own order"),
     ("how a watch from the past is cut into responses", "etcd looks for such watches 10 times/s"),
+    ("the same of a stream that is told very much", "whoever falls behind is told from history"),
     ("hashes left by compactions before a restart", "there again if replay compacts once more"),
     ("spaces in the words of an alarm", "Go's protobuf doubles them in some of its builds"),
     ("sizes of the store, addresses of members", "not the same file, not the same port"),

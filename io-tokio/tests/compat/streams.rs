@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use prost::Message as _;
 use quorate_proto::etcdserverpb as pb;
 use quorate_proto::etcdserverpb::watch_client::WatchClient;
 use quorate_proto::etcdserverpb::watch_request::RequestUnion;
@@ -19,6 +20,9 @@ use super::compare::level_header;
 
 /// A watch of a stream: its id, and how many watches had that id before.
 pub(crate) type WatchName = (i64, usize);
+
+/// Less than any server keeps for a stream whose client is slow.
+const FLOOD_BYTES: usize = 256 << 10;
 
 /// What came back on one stream.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -83,6 +87,13 @@ impl Heard {
             left -= usize::from(!is_kept);
             is_kept
         });
+    }
+
+    /// Whether so much was told that a watch may have fallen behind meanwhile, and be told the
+    /// rest from history.
+    pub(crate) fn is_flooded(&self) -> bool {
+        let told = self.watches.values().flatten();
+        told.map(pb::WatchResponse::encoded_len).sum::<usize>() >= FLOOD_BYTES
     }
 
     /// How many events there were.

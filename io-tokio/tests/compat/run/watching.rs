@@ -173,7 +173,8 @@ impl Run {
 
     fn heard(&self, side: usize, stream: u64) -> (Heard, BTreeMap<WatchName, Told>) {
         let heard = self.sides[side].streams.heard(stream);
-        level_heard(heard, |name| self.past.contains(&(stream, name)))
+        let is_flooded = self.sides[0].streams.look(stream, Heard::is_flooded) == Some(true);
+        level_heard(heard, |name| is_flooded || self.past.contains(&(stream, name)))
     }
 
     async fn ask_for_progress(&mut self, stream: u64) -> Outcome<()> {
