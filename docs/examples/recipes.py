@@ -17,10 +17,23 @@ from urllib.parse import urlsplit
 import aetcd
 
 
-def connect():
+@asynccontextmanager
+async def connect():
     first = os.environ.get("ETCDCTL_ENDPOINTS", "http://127.0.0.1:2379").split(",")[0]
     server = urlsplit(first if "//" in first else f"//{first}")
-    return aetcd.Client(server.hostname, server.port or 2379, timeout=5)
+    client = aetcd.Client(server.hostname, server.port or 2379, timeout=5)
+    await client.connect()
+    try:
+        yield client
+    finally:
+        await end(client.close())
+
+
+async def end(work):
+    """Lets something end, but not for ever: a program that is to end must do so."""
+    with suppress(aetcd.ClientError, TimeoutError):
+        async with asyncio.timeout(2):
+            await work
 
 
 async def follow(client, prefix):
@@ -39,7 +52,7 @@ async def follow(client, prefix):
                         entries.pop(event.kv.key, None)
                     yield dict(entries)
             finally:
-                await watch.cancel()
+                await end(watch.cancel())
         except aetcd.ClientError:
             # The server is away, or has forgotten the revision: start again by reading.
             await asyncio.sleep(0.5)
@@ -66,8 +79,7 @@ async def session(client, ttl=5):
     finally:
         keeping.cancel()
         # What hangs on the lease is gone at once instead of after its time.
-        with suppress(aetcd.ClientError):
-            await lease.revoke()
+        await end(lease.revoke())
 
 
 async def keep_alive(lease, granted):
