@@ -169,12 +169,9 @@ impl State {
         {
             let change = ConfChange::decode(wish.data.clone()).ok();
             let change = change.filter(|change| change.id == wish.id.get());
-            let judged = match change.as_ref().and_then(Change::load) {
-                Some(change) => self.judge_change(&change),
-                None => Err(Refusal::MemberNotFound),
-            };
-            match judged {
-                Ok(()) => self.propose_wish(wish),
+            let change = change.as_ref().and_then(Change::load).ok_or(Refusal::MemberNotFound);
+            match change.and_then(|change| self.judge_change(&change).map(|()| change)) {
+                Ok(change) => self.propose_wish(wish, &change),
                 Err(refusal) => self.refuse_wish(&wish, refusal),
             }
         }
@@ -193,10 +190,8 @@ impl State {
     }
 
     /// A leader that shall go hands leadership over first; its successor will be asked again.
-    fn propose_wish(&mut self, wish: Wish) {
-        let change = ConfChange::decode(wish.data.clone()).ok();
-        let is_own_end = change.and_then(|change| Change::load(&change))
-            == Some(Change::Remove(self.config.member));
+    fn propose_wish(&mut self, wish: Wish, change: &Change) {
+        let is_own_end = *change == Change::Remove(self.config.member);
         if is_own_end && self.followers.in_sync.len() > 1 {
             self.outputs.push_back(StateOutput::TransferLeader { to: None });
             return;
