@@ -236,6 +236,13 @@ pub enum StateInput {
     },
 }
 
+impl StateInput {
+    /// Whether somebody waits for this, other than a watcher for what it missed.
+    pub(crate) fn is_service(&self) -> bool {
+        matches!(self, Self::Request { .. } | Self::Read { .. } | Self::Committed { .. })
+    }
+}
+
 /// Calls that go through the core's loop. Reads of keys do not: they run against a view.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {

@@ -33,6 +33,10 @@ pub const RECENT_REVISIONS_MAX: usize = 1_000;
 pub const RECENT_BYTES_MAX: usize = 4 << 20;
 /// Bytes of keys and values after which a slice of catching up takes no further revision.
 pub const CATCH_UP_BYTES_MAX: usize = 256 << 10;
+/// The same while others are served: what a write may have to wait for.
+pub const CATCH_UP_SMALL_BYTES_MAX: usize = 32 << 10;
+/// Records in a slice of catching up while others are served.
+pub const CATCH_UP_SMALL_RECORDS_MAX: usize = 128;
 /// Slices of history kept for other watchers that are behind by about as much.
 pub const CATCH_UP_WINDOWS_MAX: usize = 8;
 /// Distinct revisions in one catch-up response.

@@ -31,3 +31,13 @@ impl Class {
         }
     }
 }
+
+/// Whether a message is as good when it arrives late: it is for one term or one question, and
+/// nobody sends it again. All others say how things were, and raft says them anew.
+pub fn is_patient(message: &Message) -> bool {
+    match message {
+        Message::Ask(_) | Message::ChangeWish(_) => true,
+        Message::Raft(raft) => raft.r#type() == raftpb::MessageType::MsgProp,
+        Message::Answer(_) | Message::ChangeRefusal(_) => false,
+    }
+}

@@ -312,6 +312,9 @@ impl Machine for State {
             return;
         }
         self.advance(now);
+        if input.is_service() {
+            self.hub.note_served(self.now);
+        }
         match input {
             StateInput::Request { token, request } => self.handle_request(token, request),
             StateInput::Read { token } => self.enter_lane(Reader::Client(token)),
@@ -376,8 +379,8 @@ impl Machine for State {
         if self.is_halted {
             return None;
         }
-        let has_work = self.hub.has_work();
-        let catch_up = has_work.then_some(Wake { at: self.now, timer: "watch catch-up" });
+        let catch_up = self.hub.catch_up_due();
+        let catch_up = catch_up.map(|at| Wake { at: at.max(self.now), timer: "watch catch-up" });
         let compact = self.compact_at.map(|at| Wake { at, timer: "compaction" });
         let leader = self.role.is_leader;
         let may_ask = self.role.leader.is_some() && !leader;

@@ -172,7 +172,10 @@ impl World {
             66..69 => self.compact(),
             69..80 => self.pass_on(stream),
             80..92 => {
-                self.hub.step(&self.memory).unwrap();
+                if self.chance(2) {
+                    self.hub.note_served(self.now);
+                }
+                self.hub.step(self.now, &self.memory).unwrap();
             }
             92..99 => {
                 self.now += Duration::from_millis(500);
@@ -297,9 +300,13 @@ impl World {
                 self.hub.handle_ready(self.now, *stream, client.held);
                 client.held = 0;
             }
-            self.hub.step(&self.memory).unwrap();
+            // Later than any pause.
+            self.now += Duration::from_millis(500);
+            self.hub.step(self.now, &self.memory).unwrap();
             self.receive();
-            if !self.hub.has_work() && self.clients.values().all(|client| client.held == 0) {
+            if self.hub.catch_up_due().is_none()
+                && self.clients.values().all(|client| client.held == 0)
+            {
                 break;
             }
         }

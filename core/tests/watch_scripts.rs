@@ -10,7 +10,8 @@
 //! | `miss a=1`, `install` | changes the hub hears of only by an image; the image |
 //! | `compact N`, `term N`, `break` | a compaction; a term; a broken disk |
 //! | `stall S`, `ready S N`, `flow S` | the shell keeps frames; passes N on; passes all on again |
-//! | `step` | one step of catching up |
+//! | `served` | somebody is served who is not catching up |
+//! | `step` | one step of catching up, if it is due |
 //! | `after MS` | time passes; timers fire |
 //! | `repeat N COMMAND` | prints how many frames came instead of the frames |
 //! | `counts`, `wake`, `reads` | what the hub holds; its timer; how often history was read |
@@ -135,9 +136,11 @@ impl World {
                 assert!(self.stalled.remove(&stream()));
                 self.hub.handle_ready(self.now, stream(), usize::MAX);
             }
+            "served" => self.hub.note_served(self.now),
             "step" => {
-                let stepped = self.hub.step(&self.memory);
-                return answer(stepped.map(|more| more.then_some("more to do")));
+                let stepped = self.hub.step(self.now, &self.memory);
+                let has_more = self.hub.catch_up_due().is_some();
+                return answer(stepped.map(|()| has_more.then_some("more to do")));
             }
             "after" => {
                 self.now += Duration::from_millis(number(1));

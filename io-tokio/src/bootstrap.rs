@@ -12,13 +12,15 @@
 //! - Members come back sorted by id, without duplicates.
 //! - This member is among them, with exactly the URLs it advertises.
 //!
-//! A member that joins a running cluster asks its members instead (`join`).
+//! A member that joins a running cluster asks its members instead (`join`); one that is left of a
+//! cluster goes on without the others when it is forced to (`alone`).
 //!
 //! Deliberately absent: discovery services.
 //!
 //! Answers to: etcd v3.7.1 `server/etcdserver/bootstrap.go`, `server/config/config.go`,
 //! `server/etcdserver/api/membership/member.go`
 
+pub mod alone;
 mod join;
 
 use std::collections::BTreeSet;

@@ -15,13 +15,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use quorate_core::error::StorageFault;
 use quorate_core::ids::MemberId;
 use quorate_core::schema::stored_mark;
-use quorate_core::storage::{LogRead, StateRead};
+use quorate_core::storage::{LogContents, LogRead, StateRead};
 use quorate_core::{Config, Replica, State};
 use quorate_proto::peer::{ImageChunk, ImageHeader};
 use tokio::runtime::Handle;
 use tracing::{info, warn};
 
-use crate::bootstrap::{self, Bootstrap};
+use crate::bootstrap::{self, Bootstrap, alone};
 use crate::cli::Settings;
 use crate::clock::Clock;
 use crate::disk::image::ImageChunks;
@@ -49,16 +49,25 @@ pub fn open(
     let faults = faults::parse(std::env::var(faults::FAULT_LOG_ENV).ok().as_deref())?;
     let log_settings = wal::Settings { faults, ..wal::Settings::default() };
     let dir = DataDir::open(&settings.data_dir).map_err(fault)?;
-    let bootstrap = identify(settings, &dir, peer_threads.next())?;
+    let runtime = peer_threads.next();
+    let mut bootstrap = identify(settings, &dir, runtime)?;
     let identity = Identity { member: bootstrap.member, cluster: bootstrap.cluster };
     let mark_of = |image: &dyn StateRead| stored_mark(image);
-    let found = recovery::open(&dir, Some(identity), &mark_of, log_settings).map_err(fault)?;
+    let mut found = recovery::open(&dir, Some(identity), &mark_of, log_settings).map_err(fault)?;
+    let mut log = found.log.load(&found.stored).map_err(fault)?;
+    if is_blank(&log) && bootstrap.peers.is_empty() {
+        begin_again(settings, &mut bootstrap, runtime)?;
+    }
 
     let clock = Clock::start();
     let known = bootstrap.peers.clone();
     let config = configure(settings, bootstrap);
+    if settings.is_forced_alone && !is_blank(&log) {
+        let plan = alone::plan(&config, (&found.stored, Arc::clone(&found.image)), &log)?;
+        warn!(plan = plan.describe(identity.member), "forcing a new cluster");
+        plan.carry_out(&mut found.log_writer, &mut log).map_err(fault)?;
+    }
     let state = State::open(&config, found.image, clock.now()).map_err(fault)?;
-    let log = found.log.load(&found.stored).map_err(fault)?;
     let replica = Replica::open(&config, found.stored, log, clock.now()).map_err(fault)?;
 
     let own = peers::Identity { cluster: identity.cluster, member: identity.member };
@@ -106,6 +115,28 @@ fn identify(settings: &Settings, dir: &DataDir, runtime: &Handle) -> Result<Boot
     let identity = Identity { member: bootstrap.member, cluster: bootstrap.cluster };
     recovery::create(dir, identity).map_err(|fault| fault.what)?;
     Ok(bootstrap)
+}
+
+/// Whether a log holds nothing yet, not even how the group began.
+fn is_blank(log: &LogContents) -> bool {
+    *log == LogContents::default()
+}
+
+/// A first start that was cut short before its first entry is made good, if the settings are still
+/// those it was made with. A member that was to join needs nothing: it waits to be spoken to.
+fn begin_again(
+    settings: &Settings,
+    bootstrap: &mut Bootstrap,
+    runtime: &Handle,
+) -> Result<(), String> {
+    if settings.is_new_cluster {
+        let again = runtime.block_on(bootstrap::bootstrap(settings));
+        let again = again.map_err(|error| error.to_string())?;
+        if (again.member, again.cluster) == (bootstrap.member, bootstrap.cluster) {
+            *bootstrap = again;
+        }
+    }
+    Ok(())
 }
 
 fn configure(settings: &Settings, bootstrap: Bootstrap) -> Config {

@@ -231,6 +231,26 @@ async fn a_peer_that_is_not_there_is_reported_and_found_when_it_comes() {
 }
 
 #[tokio::test]
+async fn a_proposal_waits_for_the_connection_and_an_append_does_not() {
+    let mut a = Member::new(7, 1, Shelf::default());
+    let mut b = Member::new(7, 2, Shelf::default());
+    let port = loopback();
+    let address = port.address;
+    drop(port);
+    a.peers.set_members([(MemberId(2), vec![format!("http://{address}")])]);
+    let proposal = raft(raftpb::MessageType::MsgProp, 0);
+    a.peers.send(MemberId(2), append(1));
+    a.peers.send(MemberId(2), PeerMessage { message: Some(Message::Raft(proposal.clone())) });
+    // Of either class.
+    assert_eq!(a.hear().await, Heard::Unreachable(2));
+    assert_eq!(a.hear().await, Heard::Unreachable(2));
+    let url = quorate_io_tokio::cli::Url { host: "127.0.0.1".to_owned(), port: address.port() };
+    let _served = b.serve(quorate_io_tokio::transport::listen::bind(&url).unwrap());
+    assert_eq!(b.hear_message().await, (1, proposal));
+    assert_eq!(a.metrics.peer_send_failures(MemberId(2)).get(), 1);
+}
+
+#[tokio::test]
 async fn a_stranger_is_refused_and_nothing_of_it_is_believed() {
     let mut a = Member::new(8, 1, Shelf::default());
     let mut b = Member::new(7, 2, Shelf::default());

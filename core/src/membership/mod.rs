@@ -15,6 +15,7 @@
 //!
 //! Answers to: etcd v3.7.1 `server/etcdserver/api/membership/cluster.go`, `store.go`
 
+mod alone;
 mod change;
 mod judge;
 mod record;
@@ -30,6 +31,7 @@ use bytes::Bytes;
 use quorate_proto::etcdserverpb as pb;
 use quorate_proto::membershippb::ClusterMemberAttrSetRequest;
 
+pub use alone::leave_alone;
 pub(crate) use change::{Change, apply_to_conf_state};
 pub(crate) use judge::Circumstances;
 pub use record::MemberRecord;

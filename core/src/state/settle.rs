@@ -21,9 +21,7 @@ impl State {
         self.announce();
         self.propose_change();
         self.ship();
-        if self.hub.has_work() {
-            self.try_to(|this| this.hub.step(this.ledgers.kv.now()).map(|_| ()));
-        }
+        self.try_to(|this| this.hub.step(this.now, this.ledgers.kv.now()));
         while let Some((stream, frame)) = self.hub.poll_frame() {
             self.outputs.push_back(StateOutput::Stream { stream, frame });
         }

@@ -6,11 +6,12 @@ use quorate_proto::mvccpb::Event;
 
 use super::fan_out::read_previous;
 use super::hub::Hub;
+use super::restraint::Portion;
 use super::watcher::{Place, Slot};
 use crate::error::StorageFault;
 use crate::event::{History, ReadError};
 use crate::ids::{Revision, StreamId};
-use crate::limits::CATCH_UP_RECORDS_MAX;
+use crate::time::Time;
 
 /// What a slice brought to light.
 struct Slice {
@@ -37,20 +38,28 @@ impl From<ReadError> for Obstacle {
 }
 
 impl Hub {
-    /// Whether [`step`](Self::step) has anything to do.
-    pub fn has_work(&self) -> bool {
-        !self.running.is_empty()
+    /// When [`step`](Self::step) has something to do next without more credit; may be past.
+    pub fn catch_up_due(&self) -> Option<Time> {
+        (!self.running.is_empty()).then(|| self.restraint.due())
     }
 
-    /// Catches watchers up, one slice each in turns, until [`CATCH_UP_RECORDS_MAX`] records were
-    /// looked at; a slice begun is finished. Returns whether work remains that can be done without
-    /// more credit.
-    pub fn step(&mut self, history: &dyn History) -> Result<bool, StorageFault> {
-        let mut records_left = CATCH_UP_RECORDS_MAX;
+    /// Somebody who is not catching up is being served: steps are small and rare for a while.
+    pub fn note_served(&mut self, now: Time) {
+        self.restraint.note_served(now);
+    }
+
+    /// Catches watchers up, one slice each in turns, until the step's records were looked at; a
+    /// slice begun is finished. Nothing happens before it is due.
+    pub fn step(&mut self, now: Time, history: &dyn History) -> Result<(), StorageFault> {
+        if self.running.is_empty() {
+            return Ok(());
+        }
+        let Some(portion) = self.restraint.take(now, self.behind) else { return Ok(()) };
+        let mut records_left = portion.records_max;
         while records_left > 0 {
             let Some(id) = self.running.pop_front() else { break };
             let Some(slot) = self.next_behind(id) else { continue };
-            let records = self.catch_up(slot, history)?;
+            let records = self.catch_up(slot, portion, history)?;
             records_left = records_left.saturating_sub(records.max(1));
             self.answer_wish(id);
             self.list_running(id);
@@ -58,7 +67,7 @@ impl Hub {
         if self.behind == 0 {
             self.windows.clear();
         }
-        Ok(self.has_work())
+        Ok(())
     }
 
     fn next_behind(&mut self, id: StreamId) -> Option<Slot> {
@@ -73,9 +82,14 @@ impl Hub {
     }
 
     /// Shows one watcher, taken out of its line, one slice; returns the records that cost.
-    fn catch_up(&mut self, slot: Slot, history: &dyn History) -> Result<usize, StorageFault> {
+    fn catch_up(
+        &mut self,
+        slot: Slot,
+        portion: Portion,
+        history: &dyn History,
+    ) -> Result<usize, StorageFault> {
         let compacted = history.compacted();
-        let slice = match self.read_slice(slot, history) {
+        let slice = match self.read_slice(slot, portion, history) {
             Ok(slice) => slice,
             Err(Obstacle::Fault(fault)) => return Err(fault),
             Err(Obstacle::Compacted) => {
@@ -102,7 +116,12 @@ impl Hub {
         Ok(slice.records)
     }
 
-    fn read_slice(&mut self, slot: Slot, history: &dyn History) -> Result<Slice, Obstacle> {
+    fn read_slice(
+        &mut self,
+        slot: Slot,
+        portion: Portion,
+        history: &dyn History,
+    ) -> Result<Slice, Obstacle> {
         let Some(watcher) = self.watchers.get(slot) else {
             return Ok(Slice { events: Vec::new(), reached: self.revision.next(), records: 0 });
         };
@@ -113,7 +132,8 @@ impl Hub {
         let (mut events, reached, selected) = if self.recent.reaches(watcher.next) {
             self.recent.select(watcher.next, &watcher.keys)
         } else {
-            let (window, records) = self.windows.reach(watcher.next, self.revision, history)?;
+            let revisions = (watcher.next, self.revision);
+            let (window, records) = self.windows.reach(revisions, portion, history)?;
             read = records;
             window.select(watcher.next, &watcher.keys)
         };

@@ -10,6 +10,7 @@ use quorate_proto::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchRespons
 use super::frame::{self, Letterhead};
 use super::index::Index;
 use super::recent::Recent;
+use super::restraint::Restraint;
 use super::stream::{Message, Stream};
 use super::watcher::{Place, Slot, Slots, Wants, Watcher};
 use super::window::Windows;
@@ -68,6 +69,7 @@ pub struct Hub {
     pub(super) synced: Index,
     pub(super) recent: Recent,
     pub(super) windows: Windows,
+    pub(super) restraint: Restraint,
     /// How many watchers stand in their stream's line for catching up.
     pub(super) behind: usize,
     /// Streams with frames to take.
@@ -94,6 +96,7 @@ impl Hub {
             synced: Index::default(),
             recent: Recent::default(),
             windows: Windows::default(),
+            restraint: Restraint::default(),
             behind: 0,
             ready: VecDeque::new(),
             running: VecDeque::new(),

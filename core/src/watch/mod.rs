@@ -61,6 +61,7 @@ mod index;
 mod interval;
 mod progress;
 mod recent;
+mod restraint;
 mod stream;
 mod watcher;
 mod window;

@@ -7,9 +7,10 @@ use bytes::Bytes;
 use quorate_proto::mvccpb::Event;
 
 use super::recent::{event_bytes, touches};
+use super::restraint::Portion;
 use crate::event::{History, KeyRange, ReadError, Span};
 use crate::ids::Revision;
-use crate::limits::{CATCH_UP_BYTES_MAX, CATCH_UP_REVISIONS_MAX, CATCH_UP_WINDOWS_MAX};
+use crate::limits::{CATCH_UP_REVISIONS_MAX, CATCH_UP_WINDOWS_MAX};
 
 /// Records of the first slice ever read; how large records are is not known yet.
 const PACE_FIRST: usize = 64;
@@ -68,15 +69,15 @@ impl Windows {
     /// A slice with `from` in it, and the records that were read for it: none if it was there.
     pub(super) fn reach(
         &mut self,
-        from: Revision,
-        until: Revision,
+        (from, until): (Revision, Revision),
+        portion: Portion,
         history: &dyn History,
     ) -> Result<(&Window, usize), ReadError> {
         let known = self.windows.iter().position(|window| window.covers(from));
         let (at, records) = match known {
             Some(at) => (at, 0),
             None => {
-                let window = self.read(from, until, history)?;
+                let window = self.read((from, until), portion, history)?;
                 let records = window.events.len();
                 if self.windows.len() >= CATCH_UP_WINDOWS_MAX {
                     self.windows.pop_front();
@@ -90,25 +91,27 @@ impl Windows {
 
     fn read(
         &mut self,
-        from: Revision,
-        until: Revision,
+        (from, until): (Revision, Revision),
+        portion: Portion,
         history: &dyn History,
     ) -> Result<Window, ReadError> {
-        let (records_max, bytes_max) = (self.pace, CATCH_UP_BYTES_MAX);
+        let records_max = self.pace.min(portion.slice_records_max);
+        let bytes_max = portion.slice_bytes_max;
         let span = Span { from, until, records_max, bytes_max };
         let everything = KeyRange::From(Bytes::new());
         let mut events = Vec::new();
         let mut keep = |revision, event| events.push((revision, event));
         let reached = history.changes(span, &everything, &mut keep)?;
-        self.learn(events.iter().map(|(_, event)| event_bytes(event)).sum());
+        let bytes = events.iter().map(|(_, event)| event_bytes(event)).sum();
+        self.learn(bytes, bytes_max);
         Ok(Window { from, reached, events })
     }
 
-    fn learn(&mut self, bytes: usize) {
-        self.pace = if bytes > CATCH_UP_BYTES_MAX {
-            let scaled = self.pace as u128 * CATCH_UP_BYTES_MAX as u128 / bytes as u128;
+    fn learn(&mut self, bytes: usize, bytes_max: usize) {
+        self.pace = if bytes > bytes_max {
+            let scaled = self.pace as u128 * bytes_max as u128 / bytes as u128;
             usize::try_from(scaled).unwrap_or(1).max(1)
-        } else if bytes < CATCH_UP_BYTES_MAX / 4 {
+        } else if bytes < bytes_max / 4 {
             (self.pace * 2).min(CATCH_UP_REVISIONS_MAX)
         } else {
             self.pace
@@ -120,20 +123,22 @@ impl Windows {
 mod tests {
     use super::*;
 
+    const MAX: usize = 1 << 18;
+
     #[test]
     fn the_pace_falls_with_large_records_and_recovers_with_small_ones() {
         let mut windows = Windows::default();
-        windows.learn(16 * CATCH_UP_BYTES_MAX);
+        windows.learn(16 * MAX, MAX);
         assert_eq!(windows.pace, 4);
-        windows.learn(CATCH_UP_BYTES_MAX / 2);
+        windows.learn(MAX / 2, MAX);
         assert_eq!(windows.pace, 4);
-        windows.learn(1_000);
+        windows.learn(1_000, MAX);
         assert_eq!(windows.pace, 8);
         for _ in 0..20 {
-            windows.learn(0);
+            windows.learn(0, MAX);
         }
         assert_eq!(windows.pace, CATCH_UP_REVISIONS_MAX);
-        windows.learn(usize::MAX);
+        windows.learn(usize::MAX, MAX);
         assert_eq!(windows.pace, 1);
     }
 }

@@ -51,6 +51,8 @@ pub struct Settings {
     pub is_new_cluster: bool,
     /// What keeps equal clusters apart.
     pub token: String,
+    /// Whether this member goes on without all others.
+    pub is_forced_alone: bool,
     /// One tick of raft's clock.
     pub heartbeat_interval: Duration,
     /// Least time without a leader before an election.
@@ -166,6 +168,7 @@ pub fn understand(flags: &Flags, called: Called) -> Result<Settings, CliError> {
         advertise_peer,
         is_new_cluster: flags.initial_cluster_state == "new",
         token: flags.initial_cluster_token.clone(),
+        is_forced_alone: flags.force_new_cluster,
         heartbeat_interval: Duration::from_millis(flags.heartbeat_interval),
         election_timeout: Duration::from_millis(flags.election_timeout),
         snapshot_count: flags.snapshot_count,

@@ -191,6 +191,8 @@ flags! {
             "Refuse changes of the cluster that could cost it its quorum.";
         "max-learners" => max_learners: u64 = "1",
             "Most learners in the cluster.";
+        "force-new-cluster" => force_new_cluster: bool = "false",
+            "Go on as the only member of a cluster whose quorum is lost; all others are removed.";
         "auto-compaction-mode" => auto_compaction_mode: String = "periodic",
             "'periodic' keeps a stretch of time, 'revision' a number of revisions.";
         "auto-compaction-retention" => auto_compaction_retention: String = "0",

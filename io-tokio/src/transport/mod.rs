@@ -36,6 +36,9 @@ pub mod capacity {
     pub const URGENT_MESSAGES_MAX: usize = 1_024;
     /// Bulky messages waiting for one peer; further ones are dropped likewise.
     pub const BULK_MESSAGES_MAX: usize = 1_024;
+    /// Forwarded proposals and questions that wait for a connection to come; further ones are
+    /// dropped, and their clients run into their time-outs.
+    pub const PATIENT_MESSAGES_MAX: usize = 1_024;
     /// Messages that travel in one envelope.
     pub const ENVELOPE_MESSAGES_MAX: usize = 64;
     /// Bytes after which an envelope takes no further message.

@@ -9,7 +9,8 @@
 //! - Sending never waits: a full queue drops, and says so to raft.
 //! - Within one peer and class messages arrive in the order they were sent, or not at all.
 //! - Votes and heartbeats have a connection of their own; appends and images cannot delay them.
-//! - Messages that waited for a connection that did not come are dropped: raft asks again.
+//! - Messages that waited for a connection that did not come are dropped: raft asks again. Only
+//!   what nobody would repeat, a forwarded proposal or a question, waits on.
 //! - Nothing is believed of a stream whose cluster or receiver is not ours.
 //!
 //! Deliberately absent: compression, acknowledgements (raft has its own), etcd's peer protocol.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use prost::Message as _;
 use quorate_core::ids::MemberId;
-use quorate_core::peer::PeerMessage;
+use quorate_core::peer::{PeerMessage, is_patient};
 use quorate_proto::peer::Envelope;
 use quorate_proto::peer::peer_client::PeerClient;
 use tokio::sync::mpsc;
@@ -14,7 +14,9 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::{REMOVED, Wires};
 use crate::metrics::Count;
-use crate::transport::capacity::{ENVELOPE_BYTES_MAX, ENVELOPE_MESSAGES_MAX, ENVELOPES_AHEAD_MAX};
+use crate::transport::capacity::{
+    ENVELOPE_BYTES_MAX, ENVELOPE_MESSAGES_MAX, ENVELOPES_AHEAD_MAX, PATIENT_MESSAGES_MAX,
+};
 
 /// How long a connection may take.
 const CONNECT_MAX: Duration = Duration::from_secs(1);
@@ -66,6 +68,7 @@ impl Outbound {
     pub(super) async fn run(self, mut queue: mpsc::Receiver<PeerMessage>) {
         let mut pause = PAUSE_MIN;
         let mut is_known_lost = false;
+        let mut batch = Vec::with_capacity(ENVELOPE_MESSAGES_MAX);
         for url in self.urls.iter().cycle() {
             let reason = match dial(url).await {
                 Ok(channel) => {
@@ -73,7 +76,7 @@ impl Outbound {
                         "remote-peer-id" = %self.to, url, "established connection with remote peer"
                     );
                     (pause, is_known_lost) = (PAUSE_MIN, false);
-                    match self.stream(channel, &mut queue).await {
+                    match self.stream(channel, &mut queue, &mut batch).await {
                         End::QueueClosed => return,
                         End::Broken(reason) => reason,
                     }
@@ -88,7 +91,7 @@ impl Outbound {
                 tracing::warn!("remote-peer-id" = %id, url, reason, "lost connection with peer");
             }
             is_known_lost = true;
-            self.forget(&mut queue);
+            self.forget(&mut queue, &mut batch);
             if queue.is_closed() {
                 return;
             }
@@ -97,30 +100,37 @@ impl Outbound {
         }
     }
 
-    /// Drops what waits: by the time there is a connection it is stale.
-    fn forget(&self, queue: &mut mpsc::Receiver<PeerMessage>) {
-        while queue.try_recv().is_ok() {
-            self.failures.add(1);
-        }
+    /// Drops what waits, except for what is as good later: by the time there is a connection it is
+    /// stale.
+    fn forget(&self, queue: &mut mpsc::Receiver<PeerMessage>, kept: &mut Vec<PeerMessage>) {
+        let is_kept = |one: &PeerMessage| one.message.as_ref().is_some_and(is_patient);
+        let waiting = std::iter::from_fn(|| queue.try_recv().ok());
+        let all: Vec<PeerMessage> = std::mem::take(kept).into_iter().chain(waiting).collect();
+        let count = all.len() as u64;
+        kept.extend(all.into_iter().filter(is_kept).take(PATIENT_MESSAGES_MAX));
+        self.failures.add(count - kept.len() as u64);
         self.wires.tell(|inbox| inbox.unreachable(self.to));
     }
 
     /// Sends what is queued until the stream breaks.
-    async fn stream(&self, channel: Channel, queue: &mut mpsc::Receiver<PeerMessage>) -> End {
+    async fn stream(
+        &self,
+        channel: Channel,
+        queue: &mut mpsc::Receiver<PeerMessage>,
+        batch: &mut Vec<PeerMessage>,
+    ) -> End {
         let (envelopes, sent) = mpsc::channel(ENVELOPES_AHEAD_MAX);
         let mut client = PeerClient::new(channel);
         let answer = client.deliver(ReceiverStream::new(sent));
         let mut answer = std::pin::pin!(answer);
-        let mut batch = Vec::with_capacity(ENVELOPE_MESSAGES_MAX);
         loop {
             let next = async {
-                if batch.is_empty() && queue.recv_many(&mut batch, ENVELOPE_MESSAGES_MAX).await == 0
-                {
+                if batch.is_empty() && queue.recv_many(batch, ENVELOPE_MESSAGES_MAX).await == 0 {
                     return false;
                 }
                 // A stream that is gone has given its answer, which is looked at first.
                 if let Ok(room) = envelopes.reserve().await {
-                    let envelope = self.envelope(&mut batch);
+                    let envelope = self.envelope(batch);
                     self.sent.add(envelope.encoded_len() as u64);
                     room.send(envelope);
                 } else {
