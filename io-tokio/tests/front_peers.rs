@@ -4,6 +4,7 @@
 mod front_fake;
 
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use quorate_io_tokio::transport::peers::{
 };
 use quorate_proto::peer::image_chunk::Chunk;
 use quorate_proto::peer::{ImageChunk, ImageEnd, ImageHeader, ImageRow, ImageRows};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 #[derive(Debug, PartialEq)]
@@ -312,6 +314,100 @@ async fn an_image_arrives_whole_and_is_announced_afterwards() {
         })
         .collect();
     assert!(received == rows);
+}
+
+/// Passes connections on to `to`. The first so many of them end after `bytes` have come in.
+async fn cutting(to: std::net::SocketAddr, cuts: usize, bytes: u64) -> (String, Arc<AtomicU64>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let passed = Arc::new(AtomicU64::new(0));
+    let (cuts, count) = (Arc::new(AtomicU64::new(cuts as u64)), passed.clone());
+    tokio::spawn(async move {
+        while let Ok((near, _)) = listener.accept().await {
+            let far = tokio::net::TcpStream::connect(to).await.unwrap();
+            let ((mut near_in, mut near_out), (mut far_in, mut far_out)) =
+                (near.into_split(), far.into_split());
+            let back = tokio::spawn(async move {
+                tokio::io::copy(&mut far_in, &mut near_out).await.ok();
+            });
+            let (cuts, count) = (cuts.clone(), count.clone());
+            tokio::spawn(async move {
+                let mut buffer = vec![0; 16 << 10];
+                let mut own = 0;
+                while let Ok(read @ 1..) = near_in.read(&mut buffer).await {
+                    own += read as u64;
+                    count.fetch_add(read as u64, Ordering::Relaxed);
+                    let is_due = own > bytes && cuts.load(Ordering::Relaxed) > 0;
+                    if is_due || far_out.write_all(&buffer[..read]).await.is_err() {
+                        cuts.fetch_sub(u64::from(is_due), Ordering::Relaxed);
+                        break;
+                    }
+                }
+                back.abort();
+            });
+        }
+    });
+    (url, passed)
+}
+
+#[tokio::test]
+async fn an_image_whose_stream_is_cut_goes_on_where_it_was() {
+    let mut a = Member::new(7, 1, Shelf::default());
+    let mut b = Member::new(7, 2, Shelf::default());
+    let port = loopback();
+    let address = port.address;
+    let _served = b.serve(port);
+    let (url, passed) = cutting(address, 3, 500_000).await;
+    a.peers.set_members([(MemberId(2), vec![url])]);
+    let row = |n: u32| (Bytes::from(n.to_be_bytes().to_vec()), Bytes::from(vec![n as u8; 1_000]));
+    let rows: Vec<_> = (0..2_000).map(row).collect();
+    let announce = raft(raftpb::MessageType::MsgSnap, 9);
+    a.peers.send_image(MemberId(2), announce.clone(), Arc::new(Image(rows)));
+    assert_eq!(b.hear_message().await, (1, announce));
+    assert_eq!(a.hear().await, Heard::Sent(2, true));
+    {
+        let kept = b.images.kept.lock().unwrap();
+        let numbers = kept[0].iter().filter_map(|chunk| match &chunk.chunk {
+            Some(Chunk::Rows(rows)) => Some(rows.rows[0].key.clone()),
+            _ => None,
+        });
+        assert!(numbers.eq((0..2_000_u32).map(|n| Bytes::from(n.to_be_bytes().to_vec()))));
+        assert_eq!((kept.len(), *b.images.given_up.lock().unwrap()), (1, 0));
+    }
+    // Two megabytes, and what was under way at the three cuts.
+    let passed = passed.load(Ordering::Relaxed);
+    assert!((2_000_000..3_500_000).contains(&passed), "{passed}");
+}
+
+#[tokio::test]
+async fn another_image_takes_the_place_of_one_that_broke_off() {
+    let mut b = Member::new(7, 2, Shelf::default());
+    let port = loopback();
+    let address = port.address;
+    let _served = b.serve(port);
+    let (cut_url, _) = cutting(address, usize::MAX, 100_000).await;
+    let mut lost = Member::new(7, 1, Shelf::default());
+    lost.peers.set_members([(MemberId(2), vec![cut_url])]);
+    let row = |n: u32| (Bytes::from(n.to_be_bytes().to_vec()), Bytes::from(vec![n as u8; 90_000]));
+    let rows: Vec<_> = (0..50).map(row).collect();
+    lost.peers.send_image(
+        MemberId(2),
+        raft(raftpb::MessageType::MsgSnap, 8),
+        Arc::new(Image(rows)),
+    );
+    // It comes further by a chunk or none each time, and meanwhile there is a new leader.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut new = Member::new(7, 3, Shelf::default());
+    new.peers.set_members([(MemberId(2), vec![format!("http://{address}")])]);
+    let announce = raft(raftpb::MessageType::MsgSnap, 9);
+    loop {
+        new.peers.send_image(MemberId(2), announce.clone(), Arc::new(Image(Vec::new())));
+        if new.hear().await == Heard::Sent(2, true) {
+            break;
+        }
+    }
+    assert_eq!(b.hear_message().await, (3, announce));
+    assert_eq!(lost.hear().await, Heard::Sent(2, false));
 }
 
 #[tokio::test]

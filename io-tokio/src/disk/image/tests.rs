@@ -26,7 +26,13 @@ fn header(mark: &SnapshotMark) -> ImageHeader {
     };
     let snapshot = raftpb::Snapshot { metadata: Some(metadata), ..Default::default() };
     let announce = raftpb::Message { snapshot: Some(snapshot), ..Default::default() };
-    ImageHeader { announce: Some(announce), cluster_id: 1, from: 2, to: 3 }
+    ImageHeader {
+        announce: Some(announce),
+        cluster_id: 1,
+        from: 2,
+        to: 3,
+        ..ImageHeader::default()
+    }
 }
 
 fn put(table: Table, key: &[u8], value: Vec<u8>) -> Write {

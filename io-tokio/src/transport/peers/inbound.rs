@@ -9,11 +9,12 @@ use prost::Message as _;
 use quorate_core::ids::MemberId;
 use quorate_proto::peer::image_chunk::Chunk;
 use quorate_proto::peer::peer_server::{Peer, PeerServer};
-use quorate_proto::peer::{Envelope, ImageChunk, InstallReply, Refused};
+use quorate_proto::peer::{Envelope, ImageChunk, ImageHeader, InstallReply, Refused, Stand};
 use tonic::{Request, Response, Status, Streaming};
 use tower_service::Service;
 
-use super::image::{Images, receive};
+use super::image::Images;
+use super::landing::Landing;
 use super::{Identity, REMOVED, Wires};
 use crate::transport::capacity::PEER_MESSAGE_BYTES_MAX;
 
@@ -21,12 +22,19 @@ use crate::transport::capacity::PEER_MESSAGE_BYTES_MAX;
 #[derive(Clone)]
 pub struct Inbound {
     wires: Arc<Wires>,
-    images: Arc<dyn Images>,
+    landing: Arc<Landing>,
 }
 
 impl Inbound {
     pub(super) fn new(wires: Arc<Wires>, images: Arc<dyn Images>) -> Self {
-        Self { wires, images }
+        Self { wires, landing: Landing::new(images) }
+    }
+}
+
+impl Inbound {
+    fn check_image(&self, header: &ImageHeader) -> Result<MemberId, Status> {
+        let checked = self.wires.check(header.cluster_id, header.from, header.to);
+        checked.map_err(Status::failed_precondition)
     }
 }
 
@@ -87,12 +95,16 @@ impl Peer for Inbound {
         else {
             return Err(Status::invalid_argument("an image begins with its header"));
         };
-        let from = self
-            .wires
-            .check(header.cluster_id, header.from, header.to)
-            .map_err(Status::failed_precondition)?;
-        receive(chunks, header, from, self.images.clone()).await?;
+        let from = self.check_image(&header)?;
+        self.landing.receive(from, header, chunks).await?;
         Ok(Response::new(InstallReply {}))
+    }
+
+    async fn resume(&self, request: Request<ImageHeader>) -> Result<Response<Stand>, Status> {
+        let header = request.into_inner();
+        let from = self.check_image(&header)?;
+        let chunks = self.landing.stand(from, &header)?;
+        Ok(Response::new(Stand { chunks }))
     }
 }
 

@@ -19,6 +19,7 @@
 
 mod image;
 mod inbound;
+mod landing;
 mod outbound;
 
 use std::collections::{BTreeMap, BTreeSet};
