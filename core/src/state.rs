@@ -157,11 +157,7 @@ impl State {
             parked: Vec::new(),
             announcer: Announcer::new(),
             reports: Reports::default(),
-            compactor: AutoCompactor::new(
-                config.auto_compaction,
-                ledgers.kv.revision(),
-                now,
-            ),
+            compactor: AutoCompactor::new(config.auto_compaction, ledgers.kv.revision(), now),
             image,
             draft: Draft::default(),
             shipped: VecDeque::new(),

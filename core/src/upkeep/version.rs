@@ -60,12 +60,8 @@ mod tests {
     fn the_first_decision_waits_for_all_but_not_for_ever() {
         assert_eq!(decide("", "3.6", "").as_deref(), Some("3.6"));
         assert_eq!(decide("", "", ""), None);
-        let late = Versions {
-            cluster: None,
-            lowest: None,
-            downgrade: None,
-            is_patience_over: true,
-        };
+        let late =
+            Versions { cluster: None, lowest: None, downgrade: None, is_patience_over: true };
         assert_eq!(late.decide(), Some(MinorVersion::LEAST));
         let known = Versions { lowest: version("3.7"), ..late };
         assert_eq!(known.decide(), version("3.7"));
