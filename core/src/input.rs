@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use quorate_proto::etcdserverpb as pb;
-use quorate_proto::peer::{Answer, Ask, ChangeRefusal, ChangeWish};
+use quorate_proto::peer::{Answer, Ask, ChangeRefusal, ChangeWish, Report};
 use quorate_proto::raftpb;
 
 use crate::ids::{BarrierId, LogIndex, MemberId, RequestId, StreamId, Term, Token};
@@ -227,6 +227,13 @@ pub enum StateInput {
         /// Untrusted.
         refusal: ChangeRefusal,
     },
+    /// What another member tells its leader of itself.
+    Report {
+        /// Who.
+        from: MemberId,
+        /// Untrusted.
+        report: Report,
+    },
     /// How large the store is; for status and the quota.
     DbSize {
         /// Bytes the store occupies.
@@ -268,6 +275,8 @@ pub enum Request {
     Alarm(pb::AlarmRequest),
     /// `Maintenance.MoveLeader`
     MoveLeader(pb::MoveLeaderRequest),
+    /// `Maintenance.Downgrade`
+    Downgrade(pb::DowngradeRequest),
     /// `Cluster.MemberAdd`
     MemberAdd(MemberAddition),
     /// `Cluster.MemberRemove`

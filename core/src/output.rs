@@ -228,6 +228,8 @@ pub enum Response {
     Alarm(pb::AlarmResponse),
     /// `Maintenance.MoveLeader`
     MoveLeader(pb::MoveLeaderResponse),
+    /// `Maintenance.Downgrade`
+    Downgrade(pb::DowngradeResponse),
     /// `Cluster.MemberAdd`
     MemberAdd(pb::MemberAddResponse),
     /// `Cluster.MemberRemove`

@@ -22,7 +22,8 @@ impl Class {
             Message::Ask(_)
             | Message::Answer(_)
             | Message::ChangeWish(_)
-            | Message::ChangeRefusal(_) => Self::Urgent,
+            | Message::ChangeRefusal(_)
+            | Message::Report(_) => Self::Urgent,
             Message::Raft(raft) => match raft.r#type() {
                 Kind::MsgSnap => Self::Snapshot,
                 Kind::MsgApp | Kind::MsgAppResp | Kind::MsgProp => Self::Bulk,

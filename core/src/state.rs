@@ -19,7 +19,9 @@
 //! Answers to: etcd v3.7.1 `server/etcdserver/server.go`
 
 mod changes;
+mod downgrade;
 mod reads;
+mod reports;
 mod settle;
 mod writes;
 
@@ -29,6 +31,7 @@ use alloc::vec::Vec;
 
 use changes::{Changes, Transfers};
 use quorate_proto::peer::ask::Question;
+use reports::Reports;
 
 use crate::apply::Ledgers;
 use crate::config::Config;
@@ -56,6 +59,8 @@ pub(crate) enum Reader {
     Local(Token, Question),
     /// The same, asked through another member.
     Remote(MemberId, u64, Question),
+    /// A client's wish to change the cluster's version.
+    Downgrade(Token, downgrade::Wish),
 }
 
 /// A batch on its way to the store.
@@ -86,6 +91,7 @@ pub struct State {
     /// Renewals that wait for an entry to be applied, each until its deadline.
     parked: Vec<(Time, Reader)>,
     announcer: Announcer,
+    reports: Reports,
     compactor: AutoCompactor,
     /// The image behind the newest batch that is stored.
     image: Arc<dyn StateRead>,
@@ -150,7 +156,8 @@ impl State {
             asking: Asking::new(config),
             parked: Vec::new(),
             announcer: Announcer::new(),
-            compactor: AutoCompactor::new(config.auto_compaction, now),
+            reports: Reports::default(),
+            compactor: AutoCompactor::new(config.auto_compaction, ledgers.kv.revision(), now),
             image,
             draft: Draft::default(),
             shipped: VecDeque::new(),
@@ -238,6 +245,10 @@ impl State {
             }
             self.announcer.on_facts();
             self.asking.ask_again();
+        }
+        if role != before {
+            let patience = role.is_leader.then_some(self.config.election_timeout);
+            self.reports.on_leader(self.now, patience);
         }
         if crate::planted!("repeated-too-early") && role.term != before.term {
             self.on_term_applied(role.term);
@@ -346,6 +357,7 @@ impl Machine for State {
             StateInput::Answer { answer, .. } => self.handle_answer(answer),
             StateInput::ChangeWish { from, wish } => self.handle_wish(from, wish),
             StateInput::ChangeRefusal { refusal, .. } => self.handle_refusal(refusal),
+            StateInput::Report { from, report } => self.handle_report(from, &report),
             StateInput::DbSize { allocated, in_use } => {
                 self.db_size = (allocated, in_use);
                 self.draft.has_new_view = true;
@@ -361,6 +373,7 @@ impl Machine for State {
         self.on_late_requests();
         self.settle_transfers();
         self.on_late_reads();
+        self.on_late_reports();
         self.on_upkeep();
         if self.compact_at.is_some_and(|at| at <= self.now) {
             self.try_to(Self::on_compaction);
@@ -394,7 +407,8 @@ impl Machine for State {
             self.parked.first().map(|(at, _)| Wake { at: *at, timer: "renewal" }),
             self.presence(),
             self.announcer.poll_timeout().filter(|_| self.role.leader.is_some()),
-            self.compactor.poll_timeout().filter(|_| leader),
+            self.reports.poll_timeout(leader).filter(|_| self.role.leader.is_some()),
+            self.compactor.poll_timeout(),
             self.ledgers.leases.poll_timeout().filter(|_| leader),
             self.hub.poll_timeout(),
         ];

@@ -44,6 +44,8 @@ pub struct Facts {
     pub alarms: Arc<[pb::AlarmMember]>,
     /// The cluster's version, X.Y.Z; empty until decided.
     pub cluster_version: Arc<str>,
+    /// The version the cluster is being taken down to.
+    pub downgrade: Option<Arc<str>>,
     /// Whether this member's attributes are published.
     pub is_published: bool,
     /// Bytes the store occupies.

@@ -35,6 +35,7 @@ mod replica;
 mod state;
 mod store;
 mod stream;
+mod sweep;
 
 use std::fmt;
 use std::sync::Arc;

@@ -339,10 +339,13 @@ impl Server<'_> {
     }
 }
 
-/// Waits until this member's attributes are known to all and it knows a leader. After a restart
-/// the first holds at once; clients served before the second would see their watches refused.
+/// Waits until this member's attributes are known to all, the cluster has a version, and there is
+/// a leader. After a restart the first two hold at once; clients served before the third would see
+/// their watches refused.
 async fn settled(core: &Core) {
-    let is_settled = |facts: &Facts| facts.is_published && facts.role.leader.is_some();
+    let is_settled = |facts: &Facts| {
+        facts.is_published && !facts.cluster_version.is_empty() && facts.role.leader.is_some()
+    };
     while !is_settled(&core.view().facts) {
         tokio::time::sleep(LOOK_INTERVAL).await;
     }

@@ -1,9 +1,9 @@
 //! The versions this server reports: etcd's, whose interface it speaks, and its own.
 
+use quorate_core::view::Facts;
+
 /// The etcd version whose behaviour clients may expect.
 pub const ETCD: &str = "3.7.1";
-/// The version of the stored data's layout, in etcd's numbering.
-pub const STORAGE: &str = "3.7.0";
 /// Our own version.
 pub const QUORATE: &str = env!("CARGO_PKG_VERSION");
 /// The commit this was built from, if the build said so.
@@ -13,6 +13,12 @@ pub const GIT_SHA: &str = match option_env!("QUORATE_GIT_SHA") {
 };
 /// Where etcd names its Go compiler.
 pub const LANGUAGE: &str = "none (Rust)";
+
+/// The version of the stored data's layout, in etcd's numbering: that of the cluster, which a
+/// member's rows follow. None needs another layout from 3.6 on.
+pub fn storage(facts: &Facts) -> &str {
+    &facts.cluster_version
+}
 
 /// The system's name, as etcd spells it.
 pub const fn system() -> &'static str {

@@ -24,6 +24,7 @@ use quorate_proto::etcdserverpb::{
 };
 
 use crate::error::StorageFault;
+use crate::ids::MemberId;
 use crate::storage::{StateRead, Table, Write};
 
 /// What etcd counts for a put on top of its key and value.
@@ -61,6 +62,11 @@ impl Alarms {
     /// Whether an alarm of that kind is raised by anyone.
     pub(crate) fn is_raised(&self, kind: AlarmType) -> bool {
         self.raised.range((kind as i32, 0)..=(kind as i32, u64::MAX)).next().is_some()
+    }
+
+    /// Whether that member has raised an alarm of that kind.
+    pub(crate) fn has(&self, member: MemberId, kind: AlarmType) -> bool {
+        self.raised.contains(&(kind as i32, member.get()))
     }
 
     /// All raised alarms.

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use quorate_proto::etcdserverpb::{self as pb, AlarmType, InternalRaftRequest};
+use quorate_proto::membershippb::DowngradeInfoSetRequest;
 use quorate_proto::mvccpb::event::EventType;
 
 use super::{Ledgers, Outcome};
@@ -43,6 +44,7 @@ impl Ledgers {
             alarm,
             cluster_version_set,
             cluster_member_attr_set,
+            downgrade_info_set,
             ..
         } = request;
         if let Some(put) = put {
@@ -64,9 +66,11 @@ impl Ledgers {
         } else if let Some(alarm) = alarm {
             Ok(self.alarm(&alarm))
         } else if let Some(set) = cluster_version_set {
-            let writes = alloc::vec![self.members.apply_version(&set.ver)];
+            let writes: Vec<_> = self.members.apply_version(&set.ver).into_iter().collect();
             let note = Some(Note::ClusterVersion { version: set.ver });
             Ok(Outcome { writes, note, has_new_facts: true, ..Outcome::default() })
+        } else if let Some(set) = downgrade_info_set {
+            Ok(self.downgrade(&set))
         } else if let Some(set) = cluster_member_attr_set {
             let writes: Vec<_> = self.members.apply_attributes(&set).into_iter().collect();
             Ok(Outcome { has_new_facts: !writes.is_empty(), writes, ..Outcome::default() })
@@ -192,6 +196,12 @@ impl Ledgers {
             writes.extend(self.leases.apply_checkpoint(lease, point.remaining_ttl, now));
         }
         Outcome { writes, ..Outcome::default() }
+    }
+
+    fn downgrade(&mut self, set: &DowngradeInfoSetRequest) -> Outcome {
+        let writes = alloc::vec![self.members.apply_downgrade(set)];
+        let result = Some(Ok(Response::Downgrade(self.members.tell_downgrade())));
+        Outcome { result, writes, has_new_facts: true, ..Outcome::default() }
     }
 
     fn alarm(&mut self, request: &pb::AlarmRequest) -> Outcome {

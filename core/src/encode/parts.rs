@@ -195,6 +195,7 @@ impl Canonical for Request {
             Self::MemberRemove(m) => (12, m),
             Self::MemberUpdate(m) => (13, m),
             Self::MemberPromote(m) => (14, m),
+            Self::Downgrade(m) => (15, m),
         };
         out.push(number);
         message.wire(out);
@@ -219,6 +220,7 @@ impl Canonical for Response {
             Self::MemberRemove(m) => (12, m),
             Self::MemberUpdate(m) => (13, m),
             Self::MemberPromote(m) => (14, m),
+            Self::Downgrade(m) => (15, m),
         };
         out.push(number);
         message.wire(out);

@@ -35,6 +35,7 @@ impl Canonical for StateInput {
             Self::Followers(followers) => tag(20, out).put(followers),
             Self::ChangeWish { from, wish } => tag(21, out).put(from).put_message(wish),
             Self::ChangeRefusal { from, refusal } => tag(22, out).put(from).put_message(refusal),
+            Self::Report { from, report } => tag(23, out).put(from).put_message(report),
         };
     }
 }

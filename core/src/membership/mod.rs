@@ -13,12 +13,14 @@
 //! Whether a change is possible is decided when its entry is applied (`change`), by every member
 //! alike; whether it is wise, by the leader before it proposes it (`judge`).
 //!
-//! Answers to: etcd v3.7.1 `server/etcdserver/api/membership/cluster.go`, `store.go`
+//! Answers to: etcd v3.7.1 `server/etcdserver/api/membership/cluster.go`, `store.go`,
+//! `server/storage/schema/membership.go`
 
 mod alone;
 mod change;
 mod judge;
 mod record;
+mod version;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
@@ -29,18 +31,21 @@ use core::ops::ControlFlow;
 
 use bytes::Bytes;
 use quorate_proto::etcdserverpb as pb;
-use quorate_proto::membershippb::ClusterMemberAttrSetRequest;
+use quorate_proto::membershippb::{ClusterMemberAttrSetRequest, DowngradeInfoSetRequest};
+use serde::{Deserialize, Serialize};
 
 pub use alone::leave_alone;
 pub(crate) use change::{Change, apply_to_conf_state};
 pub(crate) use judge::Circumstances;
 pub use record::MemberRecord;
+pub(crate) use version::MinorVersion;
 
-use crate::error::StorageFault;
+use crate::error::{Refusal, StorageFault};
 use crate::ids::MemberId;
 use crate::storage::{StateRead, Table, Write};
 
 const CLUSTER_VERSION: &[u8] = b"clusterVersion";
+const DOWNGRADE: &[u8] = b"downgrade";
 const REMOVED: &[u8] = b"removed";
 
 /// The members and the cluster's version.
@@ -48,7 +53,17 @@ const REMOVED: &[u8] = b"removed";
 pub(crate) struct Members {
     members: BTreeMap<MemberId, MemberRecord>,
     removed: BTreeSet<MemberId>,
-    version: String,
+    version: Option<MinorVersion>,
+    /// What the cluster is being taken down to.
+    downgrade: Option<MinorVersion>,
+}
+
+/// etcd's JSON form of a downgrade.
+#[derive(Deserialize, Serialize)]
+struct DowngradeJson {
+    #[serde(rename = "target-version")]
+    target_version: String,
+    enabled: bool,
 }
 
 impl Members {
@@ -83,24 +98,64 @@ impl Members {
             ControlFlow::Continue(())
         })?;
         if let Some(version) = image.get(Table::Cluster, CLUSTER_VERSION)? {
-            this.version = String::from_utf8_lossy(&version).to_string();
+            let version = String::from_utf8_lossy(&version);
+            this.version = MinorVersion::parse(&version);
+            if this.version.is_none() {
+                broken = Some(format!("the cluster's version is {version:?}"));
+            }
+        }
+        if let Some(json) = image.get(Table::Cluster, DOWNGRADE)? {
+            match serde_json::from_slice::<DowngradeJson>(&json) {
+                Ok(it) if !it.enabled => {}
+                Ok(it) => this.downgrade = MinorVersion::parse(&it.target_version),
+                Err(error) => broken = Some(format!("the cluster's downgrade: {error}")),
+            }
         }
         broken.map_or(Ok(this), |what| Err(StorageFault::new(what)))
     }
 
-    /// The cluster's version, X.Y.Z; empty until decided.
-    pub(crate) fn version(&self) -> &str {
-        &self.version
+    /// The cluster's version, once it is decided.
+    pub(crate) fn version(&self) -> Option<MinorVersion> {
+        self.version
     }
 
-    /// Sets the cluster's version.
-    pub(crate) fn apply_version(&mut self, version: &str) -> Write {
-        self.version = version.to_string();
-        Write {
-            table: Table::Cluster,
-            key: Bytes::from_static(CLUSTER_VERSION),
-            value: Some(Bytes::copy_from_slice(version.as_bytes())),
+    /// What the cluster is being taken down to.
+    pub(crate) fn downgrade(&self) -> Option<MinorVersion> {
+        self.downgrade
+    }
+
+    /// Sets the cluster's version. What is no version changes nothing.
+    pub(crate) fn apply_version(&mut self, version: &str) -> Option<Write> {
+        let version = MinorVersion::parse(version)?;
+        self.version = Some(version);
+        Some(cluster_row(CLUSTER_VERSION, version.to_string()))
+    }
+
+    /// Begins a downgrade, or leaves it.
+    pub(crate) fn apply_downgrade(&mut self, set: &DowngradeInfoSetRequest) -> Write {
+        self.downgrade = MinorVersion::parse(&set.ver).filter(|_| set.enabled);
+        let target_version = self.downgrade.map_or(String::new(), |target| target.to_string());
+        let json = DowngradeJson { enabled: self.downgrade.is_some(), target_version };
+        let json = serde_json::to_string(&json).expect("a word and a flag have a JSON form");
+        cluster_row(DOWNGRADE, json)
+    }
+
+    /// Whether the cluster may be taken down to `target` now.
+    pub(crate) fn check_downgrade(&self, target: MinorVersion) -> Result<(), Refusal> {
+        let version = self.version.ok_or(Refusal::ClusterVersionUnavailable)?;
+        if target != version.previous() {
+            return Err(Refusal::InvalidDowngradeTargetVersion);
         }
+        if self.downgrade.is_some() {
+            return Err(Refusal::DowngradeInProcess);
+        }
+        Ok(())
+    }
+
+    /// The answer to whoever asked about a downgrade.
+    pub(crate) fn tell_downgrade(&self) -> pb::DowngradeResponse {
+        let version = self.version.map_or(String::new(), MinorVersion::short);
+        pb::DowngradeResponse { header: None, version }
     }
 
     /// Sets a member's name and client URLs; unknown members are left alone, as etcd does.
@@ -132,6 +187,11 @@ impl Members {
                 is_learner: m.is_learner,
             })
             .collect()
+    }
+
+    /// All members' ids, in order.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = MemberId> {
+        self.members.keys().copied()
     }
 
     /// Whether that member is in the cluster.
@@ -166,4 +226,9 @@ impl Members {
             Write { table: Table::MembersRemoved, key, value: Some(Bytes::from_static(REMOVED)) },
         ]
     }
+}
+
+fn cluster_row(key: &'static [u8], value: String) -> Write {
+    let value = Some(Bytes::from(value));
+    Write { table: Table::Cluster, key: Bytes::from_static(key), value }
 }

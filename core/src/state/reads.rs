@@ -42,6 +42,7 @@ impl State {
                 let (token, result) = (*token, Ok(self.view.clone()));
                 return self.outputs.push_back(StateOutput::ReadReady { token, result });
             }
+            Reader::Downgrade(token, wish) => return self.consider_downgrade(*token, *wish),
             Reader::Local(_, question) | Reader::Remote(_, _, question) => *question,
         };
         if !self.ledgers.leases.is_primary() {
@@ -65,7 +66,7 @@ impl State {
 
     fn reply(&mut self, reader: Reader, outcome: Outcome) {
         match reader {
-            Reader::Client(_) => {}
+            Reader::Client(_) | Reader::Downgrade(..) => {}
             Reader::Local(token, _) => self.respond_to_question(token, outcome),
             Reader::Remote(from, id, _) => self.send_answer(from, id, outcome),
         }
@@ -125,7 +126,9 @@ impl State {
                 self.outputs.push_back(StateOutput::ReadReady { token, result });
             }
             Reader::Local(..) if refusal == Refusal::LeaderChanged => self.hand_on(reader),
-            Reader::Local(token, _) => self.respond(token, Err(refusal)),
+            Reader::Local(token, _) | Reader::Downgrade(token, _) => {
+                self.respond(token, Err(refusal));
+            }
             Reader::Remote(from, id, _) => {
                 self.send_answer(from, id, Outcome::Refused(refusal.name().into()));
             }
@@ -308,6 +311,7 @@ impl Response {
             Self::LeaseLeases(r) => &mut r.header,
             Self::Alarm(r) => &mut r.header,
             Self::MoveLeader(r) => &mut r.header,
+            Self::Downgrade(r) => &mut r.header,
             Self::MemberAdd(r) => &mut r.header,
             Self::MemberRemove(r) => &mut r.header,
             Self::MemberUpdate(r) => &mut r.header,

@@ -1,5 +1,6 @@
 //! What leaves when the outputs are drained: one barrier, one batch, one view.
 
+use alloc::string::ToString;
 use alloc::sync::Arc;
 
 use quorate_proto::etcdserverpb as pb;
@@ -8,6 +9,7 @@ use super::{Shipped, State};
 use crate::error::StorageFault;
 use crate::ids::Revision;
 use crate::limits::COMPACT_KEYS_MAX;
+use crate::membership::MinorVersion;
 use crate::output::{Batch, Note, Response, StateOutput};
 use crate::time::Duration;
 use crate::view::{Facts, View};
@@ -19,6 +21,7 @@ impl State {
     /// Turns everything fed since the last drain into outputs.
     pub(super) fn settle(&mut self) {
         self.announce();
+        self.send_report();
         self.propose_change();
         self.ship();
         self.try_to(|this| this.hub.step(this.now, this.ledgers.kv.now()));
@@ -99,7 +102,8 @@ impl State {
             members: members.list(),
             removed: members.removed(),
             alarms: self.ledgers.alarms.list(),
-            cluster_version: Arc::from(members.version()),
+            cluster_version: members.version().map_or(Arc::default(), shared),
+            downgrade: members.downgrade().map(shared),
             is_published,
             ..Facts::default()
         };
@@ -137,4 +141,8 @@ impl State {
             self.respond(token, Ok(response));
         }
     }
+}
+
+fn shared(version: MinorVersion) -> Arc<str> {
+    Arc::from(version.to_string())
 }

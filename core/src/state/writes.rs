@@ -18,6 +18,7 @@ use crate::input::Request;
 use crate::limits::REVOKES_PER_PASS_MAX;
 use crate::output::{Response, StateOutput};
 use crate::storage::{Entry, EntryKind};
+use crate::upkeep::announce::attributes_due;
 
 impl State {
     pub(super) fn handle_request(&mut self, token: Token, request: Request) {
@@ -44,6 +45,7 @@ impl State {
         }
         match request {
             Request::MoveLeader(request) => return self.move_leader(token, request),
+            Request::Downgrade(request) => return self.admit_downgrade(token, &request),
             Request::LeaseKeepAlive(_) | Request::LeaseTimeToLive(_) => {
                 return self.admit_question(token, request);
             }
@@ -155,7 +157,11 @@ impl State {
         self.send_unsent();
     }
 
+    /// Once is enough; a request that was refused meanwhile may have raised it again.
     fn raise_no_space(&mut self) {
+        if self.ledgers.alarms.has(self.config.member, AlarmType::Nospace) {
+            return;
+        }
         let alarm = AlarmRequest {
             action: AlarmAction::Activate as i32,
             member_id: self.config.member.get(),
@@ -188,6 +194,7 @@ impl State {
             // Everything of earlier terms is applied: checkpoints among it can no longer shorten
             // what is renewed from here on.
             self.ledgers.leases.promote(self.now, self.config.election_timeout);
+            self.announcer.on_facts();
         }
         if let Some(is_accepted) = outcome.change {
             let index = entry.index;
@@ -272,9 +279,13 @@ impl State {
 
     /// What the others must know of this member, or all of the cluster.
     pub(super) fn announce(&mut self) {
-        let (role, config) = (self.role, &self.config);
-        if let Some(envelope) = self.announcer.poll(self.now, config, &role, &self.ledgers.members)
-        {
+        if self.role.leader.is_none() || !self.announcer.is_due(self.now) {
+            return;
+        }
+        let attributes = || attributes_due(&self.config, &self.ledgers.members);
+        let due = self.version_due().or_else(attributes);
+        self.announcer.note_looked(self.now, due.is_some());
+        if let Some(envelope) = due {
             // Made again after a while if it is refused or lost.
             let _ = self.propose(envelope, Waiter::Upkeep);
         }
@@ -282,6 +293,7 @@ impl State {
 
     /// Leases that ran out, old revisions: what the core asks of itself.
     pub(super) fn on_upkeep(&mut self) {
+        self.compact_old();
         if !self.role.is_leader {
             return;
         }
@@ -299,8 +311,12 @@ impl State {
         if !checkpoints.is_empty() {
             self.propose_checkpoints(checkpoints);
         }
-        let kv = &self.ledgers.kv;
-        if let Some(target) = self.compactor.poll(self.now, kv.revision(), kv.compacted()) {
+    }
+
+    fn compact_old(&mut self) {
+        let (kv, may_ask) = (&self.ledgers.kv, self.role.is_leader);
+        let target = self.compactor.poll(self.now, kv.revision(), kv.compacted(), may_ask);
+        if let Some(target) = target {
             let compaction = pb::CompactionRequest { revision: target.get(), physical: false };
             let envelope = InternalRaftRequest {
                 compaction: Some(compaction.into()),

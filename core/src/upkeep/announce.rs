@@ -1,12 +1,9 @@
-//! Telling the cluster who this member is, and which version the cluster has.
+//! Telling the cluster what all must know: this member's attributes, the cluster's version.
 
 use quorate_proto::etcdserverpb::InternalRaftRequest;
-use quorate_proto::membershippb::{
-    Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest,
-};
+use quorate_proto::membershippb::{Attributes, ClusterMemberAttrSetRequest};
 
 use crate::config::Config;
-use crate::input::Role;
 use crate::membership::Members;
 use crate::time::{Duration, Time, Wake};
 
@@ -27,40 +24,14 @@ impl Announcer {
         Self { next_at: Some(Time::ZERO) }
     }
 
-    /// What has to be announced now.
-    pub(crate) fn poll(
-        &mut self,
-        now: Time,
-        config: &Config,
-        role: &Role,
-        members: &Members,
-    ) -> Option<InternalRaftRequest> {
-        if role.leader.is_none() || self.next_at.is_none_or(|at| now < at) {
-            return None;
-        }
-        let request = self.due(config, role, members);
-        self.next_at = request.is_some().then(|| now + RETRY);
-        request
+    /// Whether to look now.
+    pub(crate) fn is_due(&self, now: Time) -> bool {
+        self.next_at.is_some_and(|at| at <= now)
     }
 
-    fn due(&self, config: &Config, role: &Role, members: &Members) -> Option<InternalRaftRequest> {
-        let mut request = InternalRaftRequest::default();
-        if role.is_leader && members.version().is_empty() {
-            let set = ClusterVersionSetRequest { ver: CLUSTER_VERSION.into() };
-            request.cluster_version_set = Some(set.into());
-        } else if !members.has_published(config.member, &config.name, &config.client_urls) {
-            let set = ClusterMemberAttrSetRequest {
-                member_id: config.member.get(),
-                member_attributes: Some(Attributes {
-                    name: config.name.clone(),
-                    client_urls: config.client_urls.clone(),
-                }),
-            };
-            request.cluster_member_attr_set = Some(set.into());
-        } else {
-            return None;
-        }
-        Some(request)
+    /// What was found is announced, and again later; if nothing was, that is all for now.
+    pub(crate) fn note_looked(&mut self, now: Time, has_found: bool) {
+        self.next_at = has_found.then(|| now + RETRY);
     }
 
     /// Facts changed: whatever was announced may have arrived, and the next may be due.
@@ -71,4 +42,20 @@ impl Announcer {
     pub(crate) fn poll_timeout(&self) -> Option<Wake> {
         self.next_at.map(|at| Wake { at, timer: "announcement" })
     }
+}
+
+/// This member's attributes, if the others do not know them yet.
+pub(crate) fn attributes_due(config: &Config, members: &Members) -> Option<InternalRaftRequest> {
+    if members.has_published(config.member, &config.name, &config.client_urls) {
+        return None;
+    }
+    let set = ClusterMemberAttrSetRequest {
+        member_id: config.member.get(),
+        member_attributes: Some(Attributes {
+            name: config.name.clone(),
+            client_urls: config.client_urls.clone(),
+        }),
+    };
+    let cluster_member_attr_set = Some(set.into());
+    Some(InternalRaftRequest { cluster_member_attr_set, ..InternalRaftRequest::default() })
 }

@@ -5,9 +5,11 @@
 //!
 //! - [`autocompact`]: compaction by age or by number of revisions.
 //! - `expire` is the lease book's own queue; `state.rs` turns what it yields into proposals.
-//! - [`announce`]: the member's attributes and the cluster's version.
+//! - [`announce`]: what is told to all, again until all know it.
+//! - [`version`]: the cluster's version.
 //!
 //! Answers to: etcd v3.7.1 `server/etcdserver/api/v3compactor/`, `server/etcdserver/server.go`
 
 pub(crate) mod announce;
 pub(crate) mod autocompact;
+pub(crate) mod version;

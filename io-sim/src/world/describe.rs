@@ -57,6 +57,7 @@ impl Describe for PeerMessage {
             Some(Message::Answer(answer)) => format!("answer {}", answer.id),
             Some(Message::ChangeWish(wish)) => format!("wish {:x} t{}", wish.id, wish.term),
             Some(Message::ChangeRefusal(no)) => format!("refuses {:x} {}", no.id, no.refused),
+            Some(Message::Report(report)) => format!("report {}", report.version),
             None => String::from("nothing"),
         }
     }
@@ -123,6 +124,7 @@ impl Describe for StateInput {
             Self::ChangeRefusal { from, refusal } => {
                 format!("<{from} refuses {:x} {}", refusal.id, refusal.refused)
             }
+            Self::Report { from, report } => format!("<{from} report {}", report.version),
             Self::Followers(followers) => format!("<followers {}", short(followers)),
             Self::DbSize { allocated, .. } => format!("<db-size {allocated}"),
         }

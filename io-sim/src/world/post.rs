@@ -125,6 +125,9 @@ impl<B: Build, O: Observer> World<B, O> {
             Some(Message::ChangeRefusal(refusal)) => {
                 self.give_state(at, StateInput::ChangeRefusal { from, refusal });
             }
+            Some(Message::Report(report)) => {
+                self.give_state(at, StateInput::Report { from, report });
+            }
             None => {}
         }
     }

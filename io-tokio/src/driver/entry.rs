@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 
 use arc_swap::ArcSwap;
-use quorate_core::error::{Refusal, StorageFault};
+use quorate_core::error::Refusal;
 use quorate_core::ids::{MemberId, StreamId, Token};
 use quorate_core::peer::Message;
 use quorate_core::{ReplicaInput, Request, Response, StateInput, View};
@@ -94,6 +94,7 @@ impl Core {
             Message::Answer(answer) => StateInput::Answer { from, answer },
             Message::ChangeWish(wish) => StateInput::ChangeWish { from, wish },
             Message::ChangeRefusal(refusal) => StateInput::ChangeRefusal { from, refusal },
+            Message::Report(report) => StateInput::Report { from, report },
         };
         if self.0.shares.peer_questions.take() {
             self.post(ToState::Peer(input));
@@ -132,13 +133,9 @@ impl Core {
         self.tell(ReplicaInput::TransferLeader { to });
     }
 
-    /// Gives back space nothing needs: long. Reads and writes go on meanwhile.
-    pub async fn defragment(&self) -> Result<(), StorageFault> {
-        let ended = || StorageFault::new("the store's thread has ended");
-        let (answer, answered) = oneshot::channel();
-        self.0.to_store.send(ToStore::Defragment { answer }).ok();
-        let work = answered.await.map_err(|_| ended())?;
-        tokio::task::spawn_blocking(work).await.map_err(|_| ended())?
+    /// Begins to give back space nothing needs, in the background.
+    pub fn defragment(&self) -> Result<(), Refusal> {
+        self.0.to_store.send(ToStore::Defragment).map_err(|_| Refusal::Stopped)
     }
 
     /// Something of a client's that has no answer of its own.

@@ -11,13 +11,12 @@ use quorate_core::storage::{SnapshotMark, StateRead};
 use quorate_core::{ReplicaInput, Request, Response, StateInput, View};
 use quorate_proto::etcdserverpb::WatchResponse;
 use quorate_proto::raftpb;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::office::Answer;
 use crate::channels::{
     CLIENT_INPUTS_MAX, PEER_MESSAGES_MAX, PEER_QUESTIONS_MAX, Share, TURN_MESSAGES_MAX,
 };
-use crate::disk::Defragment;
 
 /// To the replica's loop.
 pub(super) enum ToReplica {
@@ -68,7 +67,7 @@ pub(super) enum LogWork {
 pub(super) enum ToStore {
     Batches(Vec<Batch>),
     Install { mark: SnapshotMark, answer: SyncSender<Result<Arc<dyn StateRead>, StorageFault>> },
-    Defragment { answer: oneshot::Sender<Defragment> },
+    Defragment,
     Stop,
 }
 

@@ -9,6 +9,7 @@ use quorate_core::ids::LogIndex;
 use quorate_core::output::Batch;
 
 use super::post::{ToState, ToStore, receive};
+use super::sweep::Sweep;
 use super::{Fatal, Outfit, Queues};
 use crate::disk::{Size, StateWrite};
 
@@ -35,6 +36,7 @@ pub(super) struct StoreLoop {
     must_sync: bool,
     reported: Option<Size>,
     reported_at: Instant,
+    sweep: Sweep,
 }
 
 impl StoreLoop {
@@ -55,6 +57,7 @@ impl StoreLoop {
             must_sync: false,
             reported: None,
             reported_at: Instant::now(),
+            sweep: Sweep::default(),
         }
     }
 
@@ -78,7 +81,8 @@ impl StoreLoop {
     }
 
     fn patience(&self) -> Duration {
-        if self.reported.is_none() { SIZE_INTERVAL } else { SIZE_IDLE_INTERVAL }
+        let is_settled = self.reported.is_some() && !self.sweep.is_busy();
+        if is_settled { SIZE_IDLE_INTERVAL } else { SIZE_INTERVAL }
     }
 
     /// False when it was the last one.
@@ -95,9 +99,7 @@ impl StoreLoop {
                     outcome?;
                     self.reported = None;
                 }
-                ToStore::Defragment { answer } => {
-                    answer.send(self.store.defragment()).ok();
-                }
+                ToStore::Defragment => self.sweep.ask(|| self.store.defragment()),
                 ToStore::Stop => {
                     self.finish_writes()?;
                     self.store.sync()?;
@@ -145,6 +147,7 @@ impl StoreLoop {
     fn report_size(&mut self) {
         self.reported_at = Instant::now();
         let size = self.store.size();
+        self.sweep.consider(size, || self.store.defragment());
         if self.reported.replace(size) != Some(size) {
             let Size { allocated, in_use } = size;
             self.state_inputs.push(StateInput::DbSize { allocated, in_use });

@@ -4,10 +4,11 @@ use quorate_core::View;
 use quorate_core::error::Refusal;
 use quorate_core::ids::Revision;
 use quorate_proto::etcdserverpb as pb;
+use quorate_proto::etcdserverpb::downgrade_request::DowngradeAction;
 use quorate_proto::etcdserverpb::maintenance_server::Maintenance;
 use tonic::{Request, Response, Status};
 
-use super::status::code_and_text;
+use super::status::{self, code_and_text};
 use super::{Answers, Front, ask, reads, service};
 use crate::version;
 
@@ -28,7 +29,7 @@ service! {
                 _: Request<pb::StatusRequest>,
             ) -> Result<Response<pb::StatusResponse>, Status> {
                 let view = self.core.view();
-                Ok(Response::new(status(&view, self.limits.quota_backend_bytes)))
+                Ok(Response::new(tell(&view, self.limits.quota_backend_bytes)))
             }
 
             async fn hash_kv(
@@ -47,6 +48,26 @@ service! {
                 ask!(self, MoveLeader, request.into_inner())
             }
 
+            /// Answered when it has begun. Nobody has to wait for it, so nobody is made to.
+            async fn defragment(
+                &self,
+                _: Request<pb::DefragmentRequest>,
+            ) -> Result<Response<pb::DefragmentResponse>, Status> {
+                self.core.defragment().map_err(status::status)?;
+                Ok(Response::new(pb::DefragmentResponse::default()))
+            }
+
+            async fn downgrade(
+                &self,
+                request: Request<pb::DowngradeRequest>,
+            ) -> Result<Response<pb::DowngradeResponse>, Status> {
+                let request = request.into_inner();
+                if DowngradeAction::try_from(request.action).is_err() {
+                    return Err(Status::unknown("etcdserver: unknown method"));
+                }
+                ask!(self, Downgrade, request)
+            }
+
             async fn hash(
                 &self,
                 _: Request<pb::HashRequest>,
@@ -54,14 +75,12 @@ service! {
                 reads::hash(&self.core.view()).map(Response::new)
             }
         }
-        absent defragment(pb::DefragmentRequest) -> pb::DefragmentResponse;
         absent snapshot(pb::SnapshotRequest) -> Self::SnapshotStream;
-        absent downgrade(pb::DowngradeRequest) -> pb::DowngradeResponse;
     }
 }
 
 /// What a member says of itself.
-fn status(view: &View, quota_backend_bytes: u64) -> pb::StatusResponse {
+fn tell(view: &View, quota_backend_bytes: u64) -> pb::StatusResponse {
     let facts = &view.facts;
     pb::StatusResponse {
         header: Some(view.header(reads::revision(view))),
@@ -74,9 +93,13 @@ fn status(view: &View, quota_backend_bytes: u64) -> pb::StatusResponse {
         errors: troubles(view),
         db_size_in_use: signed(facts.db_size_in_use),
         is_learner: facts.members.iter().any(|m| m.id == facts.member.get() && m.is_learner),
-        storage_version: version::STORAGE.to_owned(),
-        db_size_quota: signed(quota_backend_bytes),
-        downgrade_info: Some(pb::DowngradeInfo::default()),
+        storage_version: version::storage(facts).to_owned(),
+        // None is a negative number on the command line.
+        db_size_quota: if quota_backend_bytes == 0 { -1 } else { signed(quota_backend_bytes) },
+        downgrade_info: Some(pb::DowngradeInfo {
+            enabled: facts.downgrade.is_some(),
+            target_version: facts.downgrade.as_deref().unwrap_or_default().to_owned(),
+        }),
     }
 }
 
@@ -121,14 +144,20 @@ mod tests {
             role: Role { term: Term(2), leader: Some(MemberId(6)), is_leader: false },
             db_size: 100,
             db_size_in_use: 60,
+            cluster_version: "3.6.0".into(),
+            downgrade: Some("3.6.0".into()),
             ..Facts::default()
         });
-        let found = status(&view, 1 << 31);
+        let found = tell(&view, 1 << 31);
         assert_eq!(found.header.as_ref().map(|h| (h.member_id, h.raft_term)), Some((5, 2)));
         assert_eq!((found.leader, found.raft_index, found.raft_applied_index), (6, 9, 7));
         assert_eq!((found.db_size, found.db_size_in_use), (100, 60));
-        assert_eq!((found.version.as_str(), found.storage_version.as_str()), ("3.7.1", "3.7.0"));
+        assert_eq!((found.version.as_str(), found.storage_version.as_str()), ("3.7.1", "3.6.0"));
+        let target_version = "3.6.0".to_owned();
+        let downgrade = pb::DowngradeInfo { enabled: true, target_version };
+        assert_eq!(found.downgrade_info, Some(downgrade));
         assert_eq!(found.db_size_quota, 2_147_483_648);
+        assert_eq!(tell(&view, 0).db_size_quota, -1);
         assert_eq!(found.errors, [""; 0]);
     }
 

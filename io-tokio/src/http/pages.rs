@@ -173,14 +173,13 @@ pub(super) async fn checked(probe: &impl Probe, checks: &[Check], query: &Query)
 
 pub(super) fn versions(probe: &impl Probe) -> String {
     let view = probe.view();
-    let cluster = match &*view.facts.cluster_version {
-        "" => "not_decided",
-        decided => decided,
+    let (cluster, storage) = match &*view.facts.cluster_version {
+        "" => ("not_decided", "unknown"),
+        decided => (decided, version::storage(&view.facts)),
     };
     format!(
-        r#"{{"etcdserver":"{}","etcdcluster":"{cluster}","storage":"{}","quorate":"{}"}}"#,
+        r#"{{"etcdserver":"{}","etcdcluster":"{cluster}","storage":"{storage}","quorate":"{}"}}"#,
         version::ETCD,
-        version::STORAGE,
         version::QUORATE
     )
 }

@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use quorate_proto::etcdserverpb::downgrade_request::DowngradeAction;
 use quorate_proto::etcdserverpb::kv_client::KvClient;
 use quorate_proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use quorate_proto::etcdserverpb::watch_client::WatchClient;
 use quorate_proto::etcdserverpb::watch_request::RequestUnion;
 use quorate_proto::etcdserverpb::{
-    PutRequest, RangeRequest, RangeResponse, StatusRequest, StatusResponse, WatchCreateRequest,
-    WatchRequest,
+    DowngradeRequest, PutRequest, RangeRequest, RangeResponse, StatusRequest, StatusResponse,
+    WatchCreateRequest, WatchRequest,
 };
 use tokio::runtime::Runtime;
 use tonic::Status;
@@ -54,6 +55,13 @@ impl Api {
         self.wait(async { Ok(client.status(StatusRequest {}).await?.into_inner()) })
     }
 
+    /// Asks for a downgrade, or about one; the cluster's version.
+    pub(crate) fn downgrade(&self, action: DowngradeAction, to: &str) -> Result<String, Status> {
+        let mut client = MaintenanceClient::new(self.channel.clone());
+        let request = DowngradeRequest { action: action as i32, version: to.to_owned() };
+        self.wait(async { Ok(client.downgrade(request).await?.into_inner().version) })
+    }
+
     /// Writes a key; the revision.
     pub(crate) fn put(&self, key: &str, value: Vec<u8>) -> Result<i64, Status> {
         let mut client = KvClient::new(self.channel.clone());
@@ -61,6 +69,14 @@ impl Api {
         let request = PutRequest { key, value: value.into(), ..PutRequest::default() };
         let answer = self.wait(async { Ok(client.put(request).await?.into_inner()) })?;
         Ok(answer.header.map_or(0, |header| header.revision))
+    }
+
+    /// One key, as it was at a revision.
+    pub(crate) fn get_at(&self, key: &str, revision: i64) -> Result<RangeResponse, Status> {
+        let mut client = KvClient::new(self.channel.clone());
+        let key = Bytes::copy_from_slice(key.as_bytes());
+        let request = RangeRequest { key, revision, ..RangeRequest::default() };
+        self.wait(async { Ok(client.range(request).await?.into_inner()) })
     }
 
     /// Every key.

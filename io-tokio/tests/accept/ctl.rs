@@ -46,13 +46,17 @@ impl Ctl {
 
     /// What it prints when it succeeds, given these lines to read.
     pub(crate) fn run_with_input(&self, args: &[&str], input: &str) -> String {
+        printed(args, &self.output_with_input(args, input))
+    }
+
+    fn output_with_input(&self, args: &[&str], input: &str) -> Output {
         let mut command = self.command(args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("etcdctl runs");
         let mut stdin = child.stdin.take().expect("a piped stdin");
         stdin.write_all(input.as_bytes()).expect("etcdctl reads its input");
         drop(stdin);
-        printed(args, &child.wait_with_output().expect("our own child"))
+        child.wait_with_output().expect("our own child")
     }
 
     /// What it prints when it succeeds, as JSON.
@@ -65,10 +69,12 @@ impl Ctl {
 
     /// The last line of its complaint when it fails.
     pub(crate) fn fail(&self, args: &[&str]) -> String {
-        let output = self.output(args);
-        assert!(!output.status.success(), "{args:?} should have failed");
-        let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        text.lines().last().unwrap_or_default().to_string()
+        complaint(args, &self.output(args))
+    }
+
+    /// The same, given these lines to read.
+    pub(crate) fn fail_with_input(&self, args: &[&str], input: &str) -> String {
+        complaint(args, &self.output_with_input(args, input))
     }
 
     /// Starts it, to be read line by line.
@@ -81,4 +87,10 @@ fn printed(args: &[&str], output: &Output) -> String {
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{args:?} failed: {complaint}");
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn complaint(args: &[&str], output: &Output) -> String {
+    assert!(!output.status.success(), "{args:?} should have failed");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    text.lines().last().unwrap_or_default().to_string()
 }

@@ -94,6 +94,8 @@ calls! {
     Alarm(AlarmRequest, AlarmResponse),
     /// `Maintenance.MoveLeader`
     MoveLeader(MoveLeaderRequest, MoveLeaderResponse),
+    /// `Maintenance.Downgrade`
+    Downgrade(DowngradeRequest, DowngradeResponse),
     /// `Cluster.MemberAdd`
     MemberAdd(MemberAddRequest, MemberAddResponse),
     /// `Cluster.MemberRemove`
@@ -134,7 +136,7 @@ macro_rules! from_core {
 }
 
 from_core!(Put DeleteRange Txn Compact LeaseGrant LeaseRevoke LeaseKeepAlive LeaseTimeToLive
-    LeaseLeases Alarm MoveLeader MemberRemove MemberUpdate MemberPromote);
+    LeaseLeases Alarm MoveLeader Downgrade MemberRemove MemberUpdate MemberPromote);
 
 impl Call {
     /// What a committed entry of the log asks of keys and leases; nothing if it asks for something

@@ -194,6 +194,7 @@ impl Model {
             | Call::LeaseLeases(_)
             | Call::Alarm(_)
             | Call::MoveLeader(_)
+            | Call::Downgrade(_)
             | Call::MemberAdd(_)
             | Call::MemberRemove(_)
             | Call::MemberUpdate(_)

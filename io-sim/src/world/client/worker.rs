@@ -103,6 +103,7 @@ fn header(response: &Response) -> Option<&pb::ResponseHeader> {
         Response::LeaseLeases(r) => r.header.as_ref(),
         Response::Alarm(r) => r.header.as_ref(),
         Response::MoveLeader(r) => r.header.as_ref(),
+        Response::Downgrade(r) => r.header.as_ref(),
         Response::MemberAdd(r) => r.header.as_ref(),
         Response::MemberRemove(r) => r.header.as_ref(),
         Response::MemberUpdate(r) => r.header.as_ref(),

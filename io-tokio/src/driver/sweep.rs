@@ -1,0 +1,86 @@
+//! Giving space back, in the background: one piece of work at a time, on a thread of its own.
+//!
+//! Somebody asks for it, or the store sees that it takes up much more than its rows weigh. The
+//! thread gives way to all others; reads and writes go on meanwhile. What was asked for while it
+//! works is done again afterwards: rows may have gone that it had passed.
+
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use tracing::{info, warn};
+
+use crate::disk::{Defragment, Size};
+
+/// Waste is worth a sweep from this part of what is in use.
+const WASTE_PART: u64 = 5;
+/// ... and from this many bytes.
+const WASTE_BYTES_MIN: u64 = 1 << 20;
+/// Of the time it may take a tenth, unasked.
+const REST_FACTOR: u32 = 9;
+/// The thread's niceness: the least that is not idle.
+const NICENESS: i32 = 10;
+
+#[derive(Default)]
+pub(super) struct Sweep {
+    under_way: Option<(JoinHandle<()>, Instant)>,
+    /// Whether it was asked for while one was under way.
+    is_asked_again: bool,
+    /// Not before then, unasked.
+    rests_until: Option<Instant>,
+    /// What was in use when that was looked at last.
+    in_use: u64,
+}
+
+impl Sweep {
+    /// Somebody wants it.
+    pub(super) fn ask(&mut self, work: impl FnOnce() -> Defragment) {
+        self.look_after();
+        if self.under_way.is_some() {
+            self.is_asked_again = true;
+        } else {
+            self.begin(work());
+        }
+    }
+
+    /// The store has that size: begins if it is due.
+    pub(super) fn consider(&mut self, size: Size, work: impl FnOnce() -> Defragment) {
+        self.look_after();
+        // While rows go, more will: it would have to be done again.
+        let is_quiet = size.in_use >= std::mem::replace(&mut self.in_use, size.in_use);
+        let waste = size.allocated.saturating_sub(size.in_use);
+        let is_due = is_quiet
+            && waste >= WASTE_BYTES_MIN.max(size.in_use / WASTE_PART)
+            && self.rests_until.is_none_or(|until| until <= Instant::now());
+        if self.under_way.is_none() && (is_due || std::mem::take(&mut self.is_asked_again)) {
+            self.begin(work());
+        }
+    }
+
+    fn begin(&mut self, work: Defragment) {
+        let body = move || {
+            // Where that may not be asked for, it is not.
+            let _ = rustix::process::nice(NICENESS);
+            info!("starting defragment");
+            match work() {
+                Ok(()) => info!("finished defragment"),
+                Err(fault) => warn!(error = fault.what, "failed to defragment"),
+            }
+        };
+        match thread::Builder::new().name("sweep".into()).spawn(body) {
+            Ok(thread) => self.under_way = Some((thread, Instant::now())),
+            Err(error) => warn!(%error, "failed to defragment"),
+        }
+    }
+
+    /// Notes that the work under way has ended.
+    fn look_after(&mut self) {
+        if let Some((_, since)) = self.under_way.take_if(|(thread, _)| thread.is_finished()) {
+            self.rests_until = Some(Instant::now() + since.elapsed() * REST_FACTOR);
+        }
+    }
+
+    /// Whether the store should look again soon.
+    pub(super) fn is_busy(&self) -> bool {
+        self.under_way.is_some()
+    }
+}
