@@ -21,6 +21,8 @@ use quorate_io_tokio::disk::store::Store;
 use quorate_io_tokio::disk::{Appended, Defragment, LogWrite, Size, StateWrite};
 use quorate_io_tokio::driver::{self, Fatal, Parts, Running, Transport, Unobserved};
 use quorate_proto::etcdserverpb as pb;
+use quorate_proto::peer::image_chunk::Chunk;
+use quorate_proto::peer::{ImageChunk, ImageEnd, ImageHeader};
 use quorate_proto::raftpb;
 
 type Events = Arc<Mutex<Vec<String>>>;
@@ -54,8 +56,8 @@ impl Machine for Echo {
             ReplicaInput::Peer { message, .. } => {
                 let kind = message.r#type();
                 assert_ne!(kind, raftpb::MessageType::MsgHup, "this one panics on purpose");
-                let index = message.snapshot.and_then(|it| it.metadata).map_or(0, |it| it.index);
-                let mark = SnapshotMark { index: LogIndex(index), ..Default::default() };
+                let Some(about) = message.snapshot.and_then(|it| it.metadata) else { return };
+                let mark = SnapshotMark { index: LogIndex(about.index), ..Default::default() };
                 self.number += 1;
                 self.sent.push((self.number, Vec::new()));
                 let snapshot = Some(mark);
@@ -393,13 +395,31 @@ async fn state_hears_of_an_image_before_anything_committed_after_it() {
     core.request(put()).await.unwrap();
     bench.wait_for("stored 1").await;
     bench.taken();
+    let header = ImageHeader { announce: Some(announcement()), ..Default::default() };
+    let image = [Chunk::Header(header), Chunk::End(ImageEnd::default())];
+    let chunks = image.map(|chunk| ImageChunk { chunk: Some(chunk) });
+    core.receive_image(MemberId(2), chunks.into_iter()).unwrap();
+    bench.wait_for("installed").await;
+    assert_eq!(bench.taken(), ["swapped 50", "append 1 of 0", "installed"]);
+}
+
+/// Of an image at 50.
+fn announcement() -> raftpb::Message {
     let metadata = raftpb::SnapshotMetadata { index: 50, ..Default::default() };
     let snapshot = raftpb::Snapshot { metadata: Some(metadata), ..Default::default() };
     let mut announce = raftpb::Message { snapshot: Some(snapshot), ..Default::default() };
     announce.set_type(raftpb::MessageType::MsgSnap);
-    core.deliver(MemberId(2), quorate_core::peer::Message::Raft(announce));
-    bench.wait_for("installed").await;
-    assert_eq!(bench.taken(), ["swapped 50", "append 1 of 0", "installed"]);
+    announce
+}
+
+#[tokio::test]
+async fn an_announcement_without_its_image_installs_nothing() {
+    let bench = bench(false, false);
+    let core = bench.running.core.clone();
+    core.deliver(MemberId(2), quorate_core::peer::Message::Raft(announcement()));
+    core.request(put()).await.unwrap();
+    bench.wait_for("stored 1").await;
+    assert!(!bench.taken().iter().any(|event| event.starts_with("swapped")));
 }
 
 #[tokio::test]

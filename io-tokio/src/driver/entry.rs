@@ -10,6 +10,7 @@ use quorate_core::ids::{MemberId, StreamId, Token};
 use quorate_core::peer::Message;
 use quorate_core::{ReplicaInput, Request, Response, StateInput, View};
 use quorate_proto::peer::ImageChunk;
+use quorate_proto::raftpb;
 use tokio::sync::{mpsc, oneshot};
 
 use super::office::{self, Answer};
@@ -84,11 +85,11 @@ impl Core {
     /// A peer's message. Dropped when too many wait.
     pub fn deliver(&self, from: MemberId, message: Message) {
         let input = match message {
-            Message::Raft(message) => {
-                if self.0.shares.peer_messages.take() {
-                    self.0.to_replica.send(ToReplica::Peer { from, message }).ok();
-                }
-                return;
+            Message::Raft(mut message) => {
+                // Without its image an announcement announces nothing: it could not be installed,
+                // and a member that cannot do what it has agreed to ends.
+                message.snapshot = None;
+                return self.deliver_raft(from, message);
             }
             Message::Ask(ask) => StateInput::Ask { from, ask },
             Message::Answer(answer) => StateInput::Answer { from, answer },
@@ -101,6 +102,12 @@ impl Core {
         }
     }
 
+    fn deliver_raft(&self, from: MemberId, message: raftpb::Message) {
+        if self.0.shares.peer_messages.take() {
+            self.0.to_replica.send(ToReplica::Peer { from, message }).ok();
+        }
+    }
+
     /// Receives an image and delivers its announcement. Blocking: not for a task of the runtime.
     /// `from` is who the transport says it is from.
     pub fn receive_image(
@@ -109,7 +116,7 @@ impl Core {
         chunks: impl Iterator<Item = ImageChunk>,
     ) -> Result<(), ImageError> {
         let announce = self.0.incoming.receive(chunks)?;
-        self.deliver(from, Message::Raft(announce));
+        self.deliver_raft(from, announce);
         Ok(())
     }
 
