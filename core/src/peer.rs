@@ -39,6 +39,6 @@ pub fn is_patient(message: &Message) -> bool {
     match message {
         Message::Ask(_) | Message::ChangeWish(_) => true,
         Message::Raft(raft) => raft.r#type() == raftpb::MessageType::MsgProp,
-        Message::Answer(_) | Message::ChangeRefusal(_) => false,
+        Message::Answer(_) | Message::ChangeRefusal(_) | Message::Report(_) => false,
     }
 }

@@ -12,6 +12,7 @@
 //!
 //! [`server`] wires it together; [`cli`] declares every flag once.
 
+pub mod bolt;
 pub mod bootstrap;
 pub mod channels;
 pub mod cli;

@@ -41,6 +41,10 @@ impl Records {
         Self { image, stored, recent: Run::default() }
     }
 
+    pub(super) fn image(&self) -> Arc<dyn StateRead> {
+        Arc::clone(&self.image)
+    }
+
     /// The same image, known to hold main revisions up to `stored`.
     pub(super) fn with_stored(self, stored: i64) -> Self {
         Self { stored, ..self }

@@ -12,6 +12,7 @@ use crate::error::{Refusal, StorageFault};
 use crate::event::KeyRange;
 use crate::ids::Revision;
 use crate::schema::record;
+use crate::storage::StateRead;
 
 /// The picture: what the store was when it was taken. Cloning is O(1).
 #[derive(Clone)]
@@ -33,6 +34,12 @@ impl KvView {
     /// The compacted revision; -1 if nothing ever was.
     pub fn compacted(&self) -> Revision {
         Revision(self.compacted)
+    }
+
+    /// The store's image behind this view: what was stored when it was taken. Newer changes are
+    /// in memory only.
+    pub fn image(&self) -> Arc<dyn StateRead> {
+        self.records.image()
     }
 
     /// Keys that exist at the newest revision. O(1).

@@ -28,6 +28,7 @@
 //!
 //! Answers to: etcd v3.7.1 `server/etcdserver/bootstrap.go`, `server/storage/`
 
+pub mod amended;
 pub mod dir;
 pub mod faults;
 pub mod image;
@@ -112,7 +113,7 @@ pub struct Size {
 }
 
 /// A fault that says what failed, where and how, and what a full disk asks for.
-fn fault(what: &str, path: &Path, error: &io::Error) -> StorageFault {
+pub(crate) fn fault(what: &str, path: &Path, error: &io::Error) -> StorageFault {
     let advice = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "; free space on this disk, then start the member again: nothing is lost"
@@ -124,14 +125,14 @@ fn fault(what: &str, path: &Path, error: &io::Error) -> StorageFault {
 }
 
 /// Makes names created in or removed from `folder` durable.
-fn sync_folder(folder: &Path) -> Result<(), StorageFault> {
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), StorageFault> {
     let synced = File::open(folder).and_then(|file| file.sync_all());
     synced.map_err(|e| fault("cannot sync", folder, &e))
 }
 
 /// Creates a folder only its owner can enter, and makes its name durable. One that exists is
 /// left as it is.
-fn create_folder(folder: &Path) -> Result<(), StorageFault> {
+pub(crate) fn create_folder(folder: &Path) -> Result<(), StorageFault> {
     use std::os::unix::fs::DirBuilderExt;
     if folder.is_dir() {
         return Ok(());
@@ -153,7 +154,7 @@ fn allocate(file: &File, bytes: u64) -> io::Result<()> {
 
 /// A folder for a test's files, in memory where there is one: its syncs cost nothing.
 #[cfg(test)]
-fn memory_dir() -> tempfile::TempDir {
+pub(crate) fn memory_dir() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
     made.expect("a folder for temporary files")

@@ -9,7 +9,7 @@ use quorate_proto::etcdserverpb::maintenance_server::Maintenance;
 use tonic::{Request, Response, Status};
 
 use super::status::{self, code_and_text};
-use super::{Answers, Front, ask, reads, service};
+use super::{Answers, Front, ask, reads, service, snapshot};
 use crate::version;
 
 service! {
@@ -74,8 +74,16 @@ service! {
             ) -> Result<Response<pb::HashResponse>, Status> {
                 reads::hash(&self.core.view()).map(Response::new)
             }
+
+            async fn snapshot(
+                &self,
+                _: Request<pb::SnapshotRequest>,
+            ) -> Result<Response<Self::SnapshotStream>, Status> {
+                let image = snapshot::pin(&self.core).await?;
+                let messages = snapshot::stream(self.clone(), image).await?;
+                Ok(Response::new(Box::pin(messages)))
+            }
         }
-        absent snapshot(pb::SnapshotRequest) -> Self::SnapshotStream;
     }
 }
 

@@ -27,6 +27,7 @@ mod maintenance;
 pub mod reads;
 mod recipes;
 mod services;
+mod snapshot;
 pub mod status;
 mod watch;
 
