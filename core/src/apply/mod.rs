@@ -41,7 +41,7 @@ use crate::lease::Book;
 use crate::membership::{Change, Members, apply_to_conf_state};
 use crate::mvcc::{KvView, Mvcc};
 use crate::output::{Note, Response};
-use crate::schema::Progress;
+use crate::schema::{Progress, layout};
 use crate::storage::{Entry, EntryKind, StateRead, Table, Write};
 use crate::time::Time;
 
@@ -55,6 +55,8 @@ pub(crate) struct Ledgers {
     pub(crate) members: Members,
     pub(crate) alarms: Alarms,
     pub(crate) progress: Progress,
+    /// The row that says how rows are laid out, where the store does not have it yet.
+    pub(crate) layout: Option<Write>,
 }
 
 /// What one entry did.
@@ -81,6 +83,7 @@ pub(crate) struct Outcome {
 impl Ledgers {
     /// Reads all ledgers from the store.
     pub(crate) fn open(config: &Config, image: Arc<dyn StateRead>) -> Result<Self, StorageFault> {
+        let layout = layout::check(image.as_ref())?;
         let mut leases = open_leases(config, image.as_ref())?;
         let members = Members::load(image.as_ref())?;
         let alarms = Alarms::load(image.as_ref())?;
@@ -89,7 +92,7 @@ impl Ledgers {
         if !leases.is_empty() && !crate::planted!("attachments-lost-at-restart") {
             attach_keys(&mut leases, kv.now())?;
         }
-        Ok(Self { kv, leases, members, alarms, progress })
+        Ok(Self { kv, leases, members, alarms, progress, layout })
     }
 
     /// Applies the next entry. `None` if it was applied before.

@@ -7,6 +7,7 @@
 //! | | `scheduledCompactRev`, `finishedCompactRev` | a revision with sub 0 |
 //! | | `storageVersion` | `3.7.0` |
 //! | | `confState` | JSON |
+//! | | `quorate.digest`, `quorate.layout` | 8 bytes, big endian; ours alone |
 //! | `lease` | lease id (8 bytes, big endian) | `leasepb.Lease` |
 //! | `alarm` | `etcdserverpb.AlarmMember` | empty |
 //! | `auth`, `authUsers`, `authRoles` | names | as their ledger encodes them |
@@ -29,11 +30,15 @@
 //!
 //! Answers to: etcd v3.7.1 server/storage/schema/, server/storage/mvcc/revision.go
 
+pub mod layout;
 pub mod meta;
 mod progress;
 pub mod record;
 pub mod revision;
 
 pub(crate) use progress::Progress;
-pub use progress::{OWN_META, stored_mark};
+pub use progress::stored_mark;
 pub use revision::{RevisionKey, RowKey};
+
+/// Rows of `meta` that etcd does not have.
+pub const OWN_META: [&str; 2] = [progress::DIGEST, layout::NAME];

@@ -15,9 +15,7 @@ use crate::ids::{LogIndex, Term};
 use crate::storage::{SnapshotMark, StateRead, Table, Write};
 
 /// Ours alone: no tool of etcd's looks for it.
-const DIGEST: &str = "quorate.digest";
-/// Rows of `meta` that etcd does not have.
-pub const OWN_META: [&str; 1] = [DIGEST];
+pub(super) const DIGEST: &str = "quorate.digest";
 
 /// What travels in every batch: the applied position and the digest of the state there.
 #[derive(Clone, Debug, Default, PartialEq)]

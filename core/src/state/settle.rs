@@ -48,6 +48,7 @@ impl State {
         }
         let mut writes = core::mem::take(&mut self.draft.writes);
         let has_new_conf_state = core::mem::take(&mut self.draft.has_new_conf_state);
+        writes.extend(self.ledgers.layout.take());
         let progress = &self.ledgers.progress;
         progress.encode(has_new_conf_state, &mut writes);
         let index = progress.mark.index;
