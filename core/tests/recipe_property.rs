@@ -4,6 +4,8 @@
 
 mod recipe_member;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use quorate_core::Request;
 use quorate_core::draw::{Domain, draw, draw_below};
@@ -222,7 +224,10 @@ impl World {
     /// No more trouble: as those who hold lose their leases, everybody is answered.
     fn settle(&mut self) {
         for _ in 0..=CONTENDERS {
-            while (0..CONTENDERS).any(|who| self.go_on(who)) {}
+            // Watches that catch up do so beside others, in their own time.
+            while (0..CONTENDERS).any(|who| self.go_on(who)) {
+                self.member.wait(Duration::from_millis(2));
+            }
             for who in 0..CONTENDERS {
                 if self.contenders[who].call.is_none() {
                     self.end_lease(who);
