@@ -225,8 +225,11 @@ impl World {
     fn settle(&mut self) {
         for _ in 0..=CONTENDERS {
             // Watches that catch up do so beside others, in their own time.
-            while (0..CONTENDERS).any(|who| self.go_on(who)) {
+            loop {
                 self.member.wait(Duration::from_millis(2));
+                if !(0..CONTENDERS).any(|who| self.go_on(who)) {
+                    break;
+                }
             }
             for who in 0..CONTENDERS {
                 if self.contenders[who].call.is_none() {
