@@ -35,5 +35,5 @@ pub mod record;
 pub mod revision;
 
 pub(crate) use progress::Progress;
-pub use progress::{OWN_META, stored_mark};
+pub use progress::{OWN_META, encode_mark, stored_mark};
 pub use revision::{RevisionKey, RowKey};
