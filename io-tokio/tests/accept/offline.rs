@@ -101,22 +101,26 @@ pub(crate) struct Contents {
 /// A server asked from a thread that waits.
 pub(crate) struct Asked {
     runtime: tokio::runtime::Runtime,
-    channel: Channel,
+    addr: SocketAddr,
 }
 
 impl Asked {
     pub(crate) fn new(addr: SocketAddr) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.expect("a runtime");
-        let channel = runtime.block_on(async { channel(addr) });
-        Self { runtime, channel }
+        Self { runtime: runtime.expect("a runtime"), addr }
+    }
+
+    /// A new one for each call: servers come and go.
+    fn channel(&self) -> Channel {
+        let _entered = self.runtime.enter();
+        channel(self.addr)
     }
 
     /// Keys of many sizes, changed, deleted and hung on leases; a compaction in the middle.
     pub(crate) fn fill(&self) {
         self.runtime.block_on(async {
-            let mut kv = KvClient::new(self.channel.clone());
-            let mut leases = LeaseClient::new(self.channel.clone());
+            let mut kv = KvClient::new(self.channel());
+            let mut leases = LeaseClient::new(self.channel());
             for id in [77, 78] {
                 let grant = pb::LeaseGrantRequest { ttl: 1_000 * id, id };
                 leases.lease_grant(grant).await.expect("a lease");
@@ -142,7 +146,7 @@ impl Asked {
     }
 
     pub(crate) fn put(&self, key: &str) {
-        let mut kv = KvClient::new(self.channel.clone());
+        let mut kv = KvClient::new(self.channel());
         let request =
             pb::PutRequest { key: Bytes::copy_from_slice(key.as_bytes()), ..Default::default() };
         self.runtime.block_on(async { kv.put(request).await.expect("a put") });
@@ -150,7 +154,7 @@ impl Asked {
 
     /// Cluster and members: ids and peer URLs.
     pub(crate) fn members(&self) -> (u64, Vec<(u64, Vec<String>)>) {
-        let mut cluster = ClusterClient::new(self.channel.clone());
+        let mut cluster = ClusterClient::new(self.channel());
         let request = pb::MemberListRequest { linearizable: false };
         let answer = self.runtime.block_on(cluster.member_list(request)).expect("members");
         let answer = answer.into_inner();
@@ -165,11 +169,11 @@ impl Asked {
     async fn read(&self) -> Result<Contents, tonic::Status> {
         let all = Bytes::from_static(b"\0");
         let range = pb::RangeRequest { key: all.clone(), range_end: all, ..Default::default() };
-        let kv = KvClient::new(self.channel.clone());
+        let kv = KvClient::new(self.channel());
         let mut kv = kv.max_decoding_message_size(1 << 30);
         let found = kv.range(range).await?.into_inner();
         let revision = found.header.map_or(0, |header| header.revision);
-        let mut maintenance = MaintenanceClient::new(self.channel.clone());
+        let mut maintenance = MaintenanceClient::new(self.channel());
         let newest = maintenance.hash_kv(pb::HashKvRequest { revision: 0 }).await?.into_inner();
         let mut hashes = Vec::new();
         // The hash of the compacted revision itself may be remembered from before.
@@ -177,7 +181,7 @@ impl Asked {
             let hash = maintenance.hash_kv(pb::HashKvRequest { revision }).await?.into_inner();
             hashes.push((revision, hash.hash, hash.compact_revision));
         }
-        let mut client = LeaseClient::new(self.channel.clone());
+        let mut client = LeaseClient::new(self.channel());
         let listed = client.lease_leases(pb::LeaseLeasesRequest {}).await?.into_inner().leases;
         let mut leases = Vec::new();
         for lease in listed {
@@ -193,7 +197,7 @@ impl Asked {
     /// Saves a snapshot as clients do; every message is held against what it must be.
     pub(crate) fn save(&self, to: &Path) {
         self.runtime.block_on(async {
-            let mut client = MaintenanceClient::new(self.channel.clone());
+            let mut client = MaintenanceClient::new(self.channel());
             let answer = client.snapshot(pb::SnapshotRequest {}).await.expect("a snapshot");
             let mut messages = answer.into_inner();
             let (mut file, mut before) = (Vec::new(), None);
