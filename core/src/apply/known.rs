@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn what_would_be_passed_over_is_not() {
         let auth = InternalRaftRequest {
-            auth_enable: Some(AuthEnableRequest {}),
+            auth_enable: Some(AuthEnableRequest {}.into()),
             ..InternalRaftRequest::default()
         };
         // Field 2 is a request of etcd's old API.

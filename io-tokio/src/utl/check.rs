@@ -2,7 +2,7 @@
 //!
 //! | Part | What is held against what |
 //! |---|---|
-//! | store | every row of every table is read: the store checks its blocks; every ledger is loaded |
+//! | store | every row is read, and the store checks its blocks; every ledger is loaded |
 //! | log | every record against the checksums through all segments, entries against each other |
 //! | both | the log reaches what is stored and what was committed; the group is one that can be |
 //!
