@@ -118,6 +118,12 @@ fn first_eight(hash: Sha1) -> u64 {
 
 /// Judges the initial cluster of a member that holds no data yet; asks the cluster if it runs.
 pub async fn bootstrap(settings: &Settings) -> Result<Bootstrap, BootstrapError> {
+    let founded = found(settings)?;
+    if settings.is_new_cluster { Ok(founded) } else { join::join(settings).await }
+}
+
+/// Judges the initial cluster, and computes what it is when it begins.
+pub fn found(settings: &Settings) -> Result<Bootstrap, BootstrapError> {
     let local = settings
         .initial_cluster
         .iter()
@@ -125,9 +131,6 @@ pub async fn bootstrap(settings: &Settings) -> Result<Bootstrap, BootstrapError>
         .ok_or_else(|| BootstrapError::LocalNameMissing(settings.name.clone()))?;
     check_urls_differ(&settings.initial_cluster)?;
     check_advertised(settings, &local.1)?;
-    if !settings.is_new_cluster {
-        return join::join(settings).await;
-    }
     let mut peers: Vec<Peer> = settings
         .initial_cluster
         .iter()

@@ -27,4 +27,5 @@ pub mod member;
 pub mod metrics;
 pub mod server;
 pub mod transport;
+pub mod utl;
 pub mod version;

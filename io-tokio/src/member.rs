@@ -48,7 +48,7 @@ pub fn open(
     let fault = |fault: StorageFault| fault.what;
     let faults = faults::parse(std::env::var(faults::FAULT_LOG_ENV).ok().as_deref())?;
     let log_settings = wal::Settings { faults, ..wal::Settings::default() };
-    let dir = DataDir::open(&settings.data_dir).map_err(fault)?;
+    let dir = DataDir::open_with_wal(&settings.data_dir, &settings.wal_dir).map_err(fault)?;
     let runtime = peer_threads.next();
     let mut bootstrap = identify(settings, &dir, runtime)?;
     let identity = Identity { member: bootstrap.member, cluster: bootstrap.cluster };

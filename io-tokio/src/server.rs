@@ -35,7 +35,7 @@ use crate::metrics::Metrics;
 use crate::transport::IoThreads;
 use crate::transport::listen::{Bound, Connections, Http2, NoGrpc, Port, bind};
 use crate::transport::peers::{Inbound, PeerPort, Peers};
-use crate::{bootstrap, logging, member, version};
+use crate::{bootstrap, logging, member, utl, version};
 
 /// How long a successor may take.
 const TRANSFER_MAX: Duration = Duration::from_millis(500);
@@ -86,8 +86,12 @@ pub fn main() -> ExitCode {
     // cannot be refused, that is all there is to it.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     let mut words = std::env::args();
-    let called = Called::by(&words.next().unwrap_or_default());
+    let program = words.next().unwrap_or_default();
+    let called = Called::by(&program);
     let words: Vec<String> = words.collect();
+    if let Some(words) = utl::called(&program, &words) {
+        return utl::main(&words);
+    }
     let outcome = cli::parse(&words, std::env::vars());
     let run = |flags: &cli::Flags, warnings| {
         let settings = cli::understand(flags, called)?;

@@ -22,6 +22,7 @@
 //! Answers to: etcd v3.7.1 `server/etcdserver/apply/`
 
 mod dispatch;
+mod known;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -31,6 +32,8 @@ use bytes::Bytes;
 use prost::Message;
 use quorate_proto::etcdserverpb::{self as pb, InternalRaftRequest, RangeRequest};
 use quorate_proto::raftpb::{ConfChange, ConfChangeV2};
+
+pub use known::check_known;
 
 use crate::alarm::Alarms;
 use crate::config::Config;

@@ -45,7 +45,7 @@ impl MemberRecord {
     }
 
     /// The row of the `members` table.
-    pub(crate) fn row(&self) -> Write {
+    pub fn row(&self) -> Write {
         Write {
             table: Table::Members,
             key: Bytes::from(format!("{:x}", self.id)),

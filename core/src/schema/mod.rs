@@ -37,7 +37,7 @@ pub mod record;
 pub mod revision;
 
 pub(crate) use progress::Progress;
-pub use progress::stored_mark;
+pub use progress::{encode_mark, stored_mark};
 pub use revision::{RevisionKey, RowKey};
 
 /// Rows of `meta` that etcd does not have.

@@ -81,6 +81,13 @@ impl Progress {
     }
 }
 
+/// The rows that say how far a store goes, for one that does not come from applied entries.
+pub fn encode_mark(mark: &SnapshotMark) -> Vec<Write> {
+    let mut writes = Vec::new();
+    Progress { mark: mark.clone(), digest: 0 }.encode(true, &mut writes);
+    writes
+}
+
 /// How far the rows of a store go.
 pub fn stored_mark(image: &dyn StateRead) -> Result<SnapshotMark, StorageFault> {
     Ok(Progress::load(image)?.mark)

@@ -6,7 +6,7 @@
 //! | element of a branch | distance to its key 4, key's length 4, page 8 |
 //! | element of a leaf | flags 4 (1: a bucket), distance to its key 4, lengths 4 + 4 |
 //! | bucket's value | page of its root 8, sequence 8; page 0: the page stands behind it |
-//! | meta | magic 4, version 4, page size 4, flags 4, root 16, freelist 8, pages 8, txid 8, FNV-1a 8 |
+//! | meta | magic 4, version 4, page size 4, flags 4, root 16, freelist 8, pages 8, txid 8, FNV 8 |
 
 use bytes::{Buf, BufMut, Bytes};
 

@@ -67,6 +67,9 @@ fn some_rows(seed: u64, records: usize) -> Rows {
         let name = format!("{user:03}").repeat(luck.random_range(1..2_000));
         rows.push((Table::AuthUsers, name.into(), Bytes::from_static(b"user")));
     }
+    for short in [&b"a"[..], b"b", b"c"] {
+        rows.push((Table::Lease, Bytes::from_static(short), Bytes::new()));
+    }
     rows.push((Table::Meta, Bytes::from_static(b"storageVersion"), Bytes::from_static(b"3.6.0")));
     rows.sort();
     rows

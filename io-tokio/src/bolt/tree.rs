@@ -72,7 +72,7 @@ impl Draft {
                     out.put_u32_le(value);
                 }
             }
-            distance += head.key_bytes + head.value_bytes - ELEMENT_BYTES;
+            distance = distance + head.key_bytes + head.value_bytes - ELEMENT_BYTES;
         }
         out.put_slice(&self.data);
     }

@@ -1,6 +1,6 @@
 //! What the flags mean together.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use quorate_core::config::AutoCompaction;
@@ -35,6 +35,8 @@ pub struct Settings {
     pub name: String,
     /// Where its data lies.
     pub data_dir: PathBuf,
+    /// Where its log lies; below its data if nobody says.
+    pub wal_dir: PathBuf,
     /// Client listeners.
     pub listen_client: Vec<Url>,
     /// Client URLs told to the others.
@@ -153,10 +155,15 @@ pub fn understand(flags: &Flags, called: Called) -> Result<Settings, CliError> {
         "" => called.data_dir(&flags.name),
         given => given.to_owned(),
     };
+    let wal_dir = match flags.wal_dir.as_str() {
+        "" => Path::new(&data_dir).join("member").join("wal"),
+        given => PathBuf::from(given),
+    };
     let (keepalive_interval, keepalive_timeout) = keepalive(flags);
     Ok(Settings {
         name: flags.name.clone(),
         data_dir: PathBuf::from(data_dir),
+        wal_dir,
         listen_client,
         advertise_client: urls("advertise-client-urls", &flags.advertise_client_urls)?,
         listen_peer: listening("listen-peer-urls", &flags.listen_peer_urls)?,

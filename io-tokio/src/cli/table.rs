@@ -144,6 +144,8 @@ flags! {
             "Human-readable name of this member.";
         "data-dir" => data_dir: String = "",
             "Directory of this member's data; named after the member if empty.";
+        "wal-dir" => wal_dir: String = "",
+            "Directory of the log; below --data-dir if empty.";
         "snapshot-count" => snapshot_count: u64 = "10000",
             "Applied entries between two points at which the log may be cut.";
         "snapshot-catchup-entries" => snapshot_catchup_entries: u64 = "5000",

@@ -35,10 +35,23 @@ impl DataDir {
         create_folder(path)?;
         let member = path.join("member");
         create_folder(&member)?;
-        let lock = lock(&member.join("lock"))?;
+        let lock = lock(&member.join("lock"), None)?;
         if let Some(parent) = wal.parent() {
             create_folder(parent)?;
         }
+        Ok(Self { member, wal: wal.to_path_buf(), _lock: lock })
+    }
+
+    /// A directory that is there, for as long as nobody else uses it; waits so long for whoever
+    /// does, without end if that is zero. Creates nothing but the lock.
+    pub fn open_stopped(path: &Path, wal: &Path, patience: Duration) -> Result<Self, StorageFault> {
+        let member = path.join("member");
+        if !member.is_dir() {
+            let absent = std::io::Error::from(std::io::ErrorKind::NotFound);
+            return Err(fault("cannot open", &member, &absent));
+        }
+        let patience = Some(patience).filter(|patience| !patience.is_zero());
+        let lock = lock(&member.join("lock"), patience)?;
         Ok(Self { member, wal: wal.to_path_buf(), _lock: lock })
     }
 
@@ -63,17 +76,24 @@ impl DataDir {
     }
 }
 
-fn lock(path: &Path) -> Result<File, StorageFault> {
+/// Takes the lock; gives up after `patience`, if there is one.
+fn lock(path: &Path, patience: Option<Duration>) -> Result<File, StorageFault> {
     let mut options = File::options();
     let opened = options.create(true).truncate(false).write(true).open(path);
     let file = opened.map_err(|e| fault("cannot open", path, &e))?;
     let start = Instant::now();
-    while start.elapsed() < LOCK_PATIENCE {
+    while start.elapsed() < patience.unwrap_or(LOCK_PATIENCE) {
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_POLL),
             Err(TryLockError::Error(e)) => return Err(fault("cannot lock", path, &e)),
         }
+    }
+    if patience.is_some() {
+        return Err(StorageFault::new(format!(
+            "{} is held by another process; stop the server that runs here first",
+            path.display()
+        )));
     }
     tracing::warn!(
         path = %path.display(),

@@ -21,6 +21,7 @@ use quorate_core::schema::stored_mark;
 use quorate_core::storage::StateRead;
 use quorate_proto::etcdserverpb as pb;
 use sha2::{Digest, Sha256};
+use tokio::task::JoinError;
 use tonic::Status;
 
 use super::Front;
@@ -98,7 +99,11 @@ async fn off_loop<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StorageFault> + Send + 'static,
 ) -> Result<T, Status> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|_| status(Refusal::Stopped))?.map_err(failed)
+    let gone = |error: JoinError| match error.is_panic() {
+        true => Status::internal("reading the store panicked"),
+        false => status(Refusal::Stopped),
+    };
+    done.map_err(gone)?.map_err(failed)
 }
 
 fn failed(fault: StorageFault) -> Status {

@@ -16,6 +16,7 @@ pub(crate) mod ctl;
 pub(crate) mod following;
 pub(crate) mod history;
 pub(crate) mod load;
+pub(crate) mod offline;
 pub(crate) mod python;
 pub(crate) mod round;
 pub(crate) mod wal;

@@ -20,6 +20,7 @@ mod send;
 #[cfg(test)]
 mod tests;
 
+pub(super) use receive::copy;
 pub use receive::{ImageError, Incoming};
 pub use send::ImageChunks;
 

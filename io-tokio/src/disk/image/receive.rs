@@ -4,18 +4,18 @@ use std::fs::File;
 use std::io;
 use std::iter::Peekable;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use bytes::Bytes;
 use quorate_core::error::StorageFault;
 use quorate_core::ids::{LogIndex, Term};
-use quorate_core::storage::{SnapshotMark, Table};
+use quorate_core::storage::{SnapshotMark, StateRead, Table};
 use quorate_proto::peer::image_chunk::Chunk;
 use quorate_proto::peer::{ImageChunk, ImageEnd, ImageRow};
 use quorate_proto::raftpb;
 
 use super::READY_MAX;
-use super::send::add_row;
+use super::send::{ImageChunks, add_row};
 use crate::disk::store::{Generation, Tally, store_fault};
 use crate::disk::{fault, sync_folder};
 
@@ -131,6 +131,24 @@ fn remove(path: &Path) {
             tracing::warn!(path = %path.display(), %error, "cannot remove an image");
         }
         _ => {}
+    }
+}
+
+/// Makes a database of these rows in `path`.
+pub(in crate::disk) fn copy(path: &Path, rows: Arc<dyn StateRead>) -> Result<(), StorageFault> {
+    let mut broken = None;
+    let chunks = ImageChunks::of_rows(rows).map_while(|chunk| match chunk {
+        Ok(chunk) => Some(chunk),
+        Err(fault) => {
+            broken = Some(fault);
+            None
+        }
+    });
+    let filled = fill(path, chunks);
+    match (broken, filled) {
+        (Some(fault), _) | (None, Err(ImageError::Fault(fault))) => Err(fault),
+        (None, Err(error)) => Err(StorageFault::new(error.to_string())),
+        (None, Ok(())) => Ok(()),
     }
 }
 

@@ -27,8 +27,12 @@ pub struct ImageChunks {
 impl ImageChunks {
     /// Of `image`, announced by `header`.
     pub fn new(header: ImageHeader, image: Arc<dyn StateRead>) -> Self {
-        let header = Some(header);
-        Self { header, image, table: 0, from: Vec::new(), rows: 0, crc: 0, is_done: false }
+        Self { header: Some(header), ..Self::of_rows(image) }
+    }
+
+    /// Those after the header.
+    pub(super) fn of_rows(image: Arc<dyn StateRead>) -> Self {
+        Self { header: None, image, table: 0, from: Vec::new(), rows: 0, crc: 0, is_done: false }
     }
 
     /// The next rows of the present table; empty if there are none.

@@ -40,7 +40,7 @@ use quorate_core::storage::{SnapshotMark, StateRead};
 pub(super) use generation::{Generation, store_fault};
 pub(super) use size::Tally;
 
-use super::image::Incoming;
+use super::image::{Incoming, copy};
 use super::{Defragment, Size, StateWrite, create_folder, fault, sync_folder};
 use image::Image;
 
@@ -73,6 +73,20 @@ impl Store {
         let incoming = Arc::new(Incoming::new(folder));
         let folder = folder.to_path_buf();
         Ok(Self { folder, number, generation, tally, epoch: 0, incoming, broken: None })
+    }
+
+    /// Makes a first generation of these rows in `folder`, which has none. It is there complete or
+    /// not at all.
+    pub fn create(folder: &Path, rows: Arc<dyn StateRead>) -> Result<(), StorageFault> {
+        create_folder(folder)?;
+        let number = tidy(folder)?;
+        let path = folder.join(name(number));
+        if path.exists() {
+            return Err(StorageFault::new(format!("{} holds a store already", folder.display())));
+        }
+        let draft = folder.join("first.incoming");
+        copy(&draft, rows)?;
+        rename(&draft, &path, folder)
     }
 
     /// Where received images wait to be installed.

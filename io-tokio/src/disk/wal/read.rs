@@ -9,7 +9,7 @@ use quorate_core::storage::{Entry, EntryKind, HardState, LogContents, LogRead, S
 use quorate_proto::{etcdserverpb, raftpb, walpb};
 
 use super::Settings;
-use super::fold::{self, Fold};
+use super::fold::{self, Fold, Folded};
 use super::frame::{Kind, Record};
 use super::name::{self, Name};
 use super::scan::{Next, Scan};
@@ -51,28 +51,54 @@ pub fn open(
     settings: Settings,
 ) -> Result<(Identity, FoundLog, LogWriter), StorageFault> {
     remove_drafts(folder)?;
-    let mut reading = Reading::new(stored);
-    let names = name::list(folder)?;
-    let Some(tail_name) = names.last().copied() else {
-        return Err(fold::refuse(folder, "it has no segments"));
-    };
-    let mut tail = None;
-    for name in &names {
-        tail = Some(reading.segment(folder.join(name.to_string()), *name == tail_name)?);
-    }
-    let (crc, offset) = tail.unwrap_or_default();
-    let Some(metadata) = reading.metadata else {
-        return Err(fold::refuse(folder, "it does not say whose it is"));
-    };
-    let identity = Identity::parse(&metadata);
-    let last = reading.fold.last().unwrap_or_default();
-    let folded = reading.fold.finish().map_err(|why| fold::refuse(folder, &why))?;
-    let tail = Tail { crc, offset, last, hard_state: folded.contents.hard_state };
+    let Whole { identity, names, tail, folded } = Whole::read(folder, stored)?;
     let mut writer = LogWriter::resume((folder, names), tail, identity, settings)?;
     if folded.starts_over {
         writer.start_over(stored)?;
     }
     Ok((identity, FoundLog { stored: stored.clone(), contents: folded.contents }, writer))
+}
+
+/// Reads the log in `folder` as opening it would, and changes nothing. Its segments, oldest first,
+/// come with it.
+pub fn read(
+    folder: &Path,
+    stored: &SnapshotMark,
+) -> Result<(Identity, FoundLog, Vec<PathBuf>), StorageFault> {
+    let Whole { identity, names, folded, .. } = Whole::read(folder, stored)?;
+    let segments = names.iter().map(|name| folder.join(name.to_string())).collect();
+    Ok((identity, FoundLog { stored: stored.clone(), contents: folded.contents }, segments))
+}
+
+/// A log, all of it.
+struct Whole {
+    identity: Identity,
+    names: Names,
+    tail: Tail,
+    folded: Folded,
+}
+
+impl Whole {
+    fn read(folder: &Path, stored: &SnapshotMark) -> Result<Self, StorageFault> {
+        let mut reading = Reading::new(stored);
+        let names = name::list(folder)?;
+        let Some(tail_name) = names.last().copied() else {
+            return Err(fold::refuse(folder, "it has no segments"));
+        };
+        let mut tail = None;
+        for name in &names {
+            tail = Some(reading.segment(folder.join(name.to_string()), *name == tail_name)?);
+        }
+        let (crc, offset) = tail.unwrap_or_default();
+        let Some(metadata) = reading.metadata else {
+            return Err(fold::refuse(folder, "it does not say whose it is"));
+        };
+        let identity = Identity::parse(&metadata);
+        let last = reading.fold.last().unwrap_or_default();
+        let folded = reading.fold.finish().map_err(|why| fold::refuse(folder, &why))?;
+        let tail = Tail { crc, offset, last, hard_state: folded.contents.hard_state };
+        Ok(Self { identity, names, tail, folded })
+    }
 }
 
 /// Reads whose log it is without opening it for writing.

@@ -1,0 +1,164 @@
+//! Commands and flags, declared once.
+//!
+//! They are parsed by clap, not by the server's own table: etcdutl's flags are not Go's own but
+//! those of a library that parses as clap does (two dashes before long names, one before short
+//! ones, flags anywhere, beginnings of commands). What differs is asked of clap: of a repeated flag
+//! the last one counts, and booleans take a value after `=`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::cli::parse_duration;
+
+/// What was asked for.
+#[derive(Debug, Parser)]
+#[command(
+    about = "Works on snapshots and on data directories of members that do not run.",
+    args_override_self = true,
+    infer_subcommands = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub(super) struct Words {
+    /// Time to wait for a file another process holds; 0 to wait without end.
+    #[arg(long, global = true, default_value = "10s", value_parser = duration)]
+    pub(super) timeout: Duration,
+    /// Output format: fields, json, protobuf, simple or table.
+    #[arg(short, long, global = true, default_value = "simple")]
+    pub(super) write_out: String,
+    #[command(subcommand)]
+    pub(super) command: Command,
+    /// The name it was called by.
+    #[arg(skip = std::env::args().next().unwrap_or_default())]
+    program: String,
+}
+
+impl Words {
+    /// Whether directories are named as etcd names them.
+    pub(super) fn is_etcdutl(&self) -> bool {
+        self.program.rsplit('/').next() == Some("etcdutl")
+    }
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Tells about snapshots, or makes a member of one.
+    Snapshot {
+        #[command(subcommand)]
+        command: Snapshot,
+    },
+    /// Prints the hash of a file's keys and history.
+    Hashkv {
+        /// A snapshot, or etcd's database.
+        #[arg(value_name = "filename")]
+        file: PathBuf,
+        /// Last revision to hash; 0 for the newest.
+        #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
+        rev: i64,
+    },
+    /// Gives back space that a stopped member's store no longer needs.
+    Defrag {
+        /// The member's data.
+        #[arg(long)]
+        data_dir: PathBuf,
+    },
+    /// Says whether a stopped member's data has the layout of some version.
+    Migrate {
+        /// The member's data.
+        #[arg(long)]
+        data_dir: PathBuf,
+        /// That version, X.Y.
+        #[arg(long)]
+        target_version: String,
+        /// Go on when it cannot be done; not possible here.
+        #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+            default_value = "false", value_parser = boolean)]
+        force: bool,
+    },
+    /// Reads every byte of a stopped member's data, and says what is wrong.
+    Check {
+        /// The member's data.
+        data_dir: PathBuf,
+        /// Where its log is, if not below.
+        #[arg(long)]
+        wal_dir: Option<PathBuf>,
+    },
+    /// Turns a stopped etcd member's data into Quorate's.
+    Adopt {
+        /// The etcd member's data: 3.5 to 3.7.
+        etcd_dir: PathBuf,
+        /// Where Quorate's data goes; in etcd's place if not given, which stays as member.etcd.
+        #[arg(long)]
+        data_dir: Option<PathBuf>,
+    },
+    /// Prints the versions of this tool.
+    Version,
+}
+
+/// Commands on snapshots.
+#[derive(Debug, Subcommand)]
+pub(super) enum Snapshot {
+    /// Prints hash, revision, number of keys and size of a snapshot.
+    Status {
+        /// The snapshot.
+        #[arg(value_name = "filename")]
+        file: PathBuf,
+    },
+    /// Makes a data directory of a snapshot.
+    Restore(Restore),
+}
+
+/// How a snapshot is restored.
+#[derive(Args, Debug)]
+pub(super) struct Restore {
+    /// The snapshot.
+    #[arg(value_name = "filename")]
+    pub(super) file: PathBuf,
+    /// Where the data goes; named after the member if not given.
+    #[arg(long, default_value = "")]
+    pub(super) data_dir: String,
+    /// Where the log goes; below the data if not given.
+    #[arg(long, default_value = "")]
+    pub(super) wal_dir: String,
+    /// The members of the new cluster.
+    #[arg(long, default_value = "default=http://localhost:2380")]
+    pub(super) initial_cluster: String,
+    /// A word that keeps clusters with equal URLs apart.
+    #[arg(long, default_value = "etcd-cluster")]
+    pub(super) initial_cluster_token: String,
+    /// This member's peer URLs.
+    #[arg(long, default_value = "http://localhost:2380")]
+    pub(super) initial_advertise_peer_urls: String,
+    /// This member's name.
+    #[arg(long, default_value = "default")]
+    pub(super) name: String,
+    /// Do not hold the snapshot against its checksum, which copies of a database do not have.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = boolean)]
+    pub(super) skip_hash_check: bool,
+    /// Of no meaning here.
+    #[arg(long, default_value_t = 10 << 30)]
+    pub(super) initial_memory_map_size: u64,
+    /// By how much the newest revision rises.
+    #[arg(long, default_value_t = 0)]
+    pub(super) bump_revision: u64,
+    /// Forget history before the newest revision; wanted with --bump-revision.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = boolean)]
+    pub(super) mark_compacted: bool,
+}
+
+fn duration(word: &str) -> Result<Duration, &'static str> {
+    parse_duration(word).ok_or("give a duration such as 10s or 1m30s")
+}
+
+fn boolean(word: &str) -> Result<bool, &'static str> {
+    match word {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("give true or false"),
+    }
+}

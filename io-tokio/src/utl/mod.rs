@@ -1,0 +1,139 @@
+//! The offline tool: what is done to files while no member runs on them.
+//!
+//! ```text
+//! $ quorate utl snapshot status backup.db          the same as: etcdutl snapshot status backup.db
+//! 54cc6ea0, 64, 41, 156 kB, 3.7.0
+//! $ quorate utl snapshot restore backup.db --data-dir new
+//! $ quorate utl adopt default.etcd                 an etcd member's data becomes Quorate's
+//! $ quorate utl check default.quorate              reads every byte of a stopped member's data
+//! ```
+//!
+//! It answers to the name `etcdutl` as well, and takes that tool's commands, flags and formats.
+//!
+//! Invariants
+//! - What is read is judged in full before anything is written: a refusal leaves nothing behind.
+//! - No file that was given is changed. A directory that is worked on is locked.
+//! - Exit codes are etcdutl's: 1 for failures, 4 for a format a command does not have, 128 for
+//!   flags that contradict each other.
+//!
+//! Answers to: etcd v3.7.1 `etcdutl/`
+
+mod adopt;
+mod check;
+mod cli;
+mod directory;
+mod print;
+mod restore;
+mod source;
+mod status;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use clap::error::ErrorKind;
+use quorate_core::error::StorageFault;
+
+use cli::{Command, Snapshot, Words};
+use print::Format;
+
+use crate::version;
+
+/// Why nothing came of it.
+#[derive(Debug, PartialEq, Eq)]
+struct Failure {
+    code: u8,
+    text: String,
+}
+
+impl Failure {
+    /// Something that cannot be used.
+    fn new(text: impl Into<String>) -> Self {
+        Self { code: 1, text: text.into() }
+    }
+
+    /// Flags that contradict each other.
+    fn flags(text: impl Into<String>) -> Self {
+        Self { code: 128, text: text.into() }
+    }
+}
+
+impl From<StorageFault> for Failure {
+    fn from(fault: StorageFault) -> Self {
+        Self::new(fault.what)
+    }
+}
+
+/// The words for this tool, if the program was called for it.
+pub fn called(program: &str, words: &[String]) -> Option<Vec<String>> {
+    if program.rsplit('/').next() == Some("etcdutl") {
+        return Some([&["etcdutl".to_owned()], words].concat());
+    }
+    let (first, rest) = words.split_first()?;
+    (first == "utl").then(|| [&["quorate utl".to_owned()], rest].concat())
+}
+
+/// Runs it; the first word is its name.
+pub fn main(words: &[String]) -> ExitCode {
+    let words = match Words::try_parse_from(words) {
+        Ok(words) => words,
+        Err(error) => return tell_usage(&error),
+    };
+    match run(words).and_then(|text| print(&text)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("Error: {}", failure.text);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn tell_usage(error: &clap::Error) -> ExitCode {
+    // Nothing can be done about an output that is closed.
+    let _ = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp
+        | ErrorKind::DisplayVersion
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// Does what was asked; what to print.
+fn run(words: Words) -> Result<String, Failure> {
+    let (patience, is_etcdutl) = (words.timeout, words.is_etcdutl());
+    let format = || Format::parse(&words.write_out);
+    match words.command {
+        Command::Snapshot { command: Snapshot::Status { file } } => {
+            print::render(&status::status(&file, patience)?, format()?)
+        }
+        Command::Snapshot { command: Snapshot::Restore(flags) } => {
+            restore::restore(&flags, patience, is_etcdutl)
+        }
+        Command::Hashkv { file, rev } => {
+            print::render(&status::hash_kv(&file, rev, patience)?, format()?)
+        }
+        Command::Defrag { data_dir } => directory::defragment(&data_dir, patience),
+        Command::Migrate { data_dir, target_version, force } => {
+            directory::migrate(&data_dir, (&target_version, force), patience)
+        }
+        Command::Check { data_dir, wal_dir } => {
+            check::check(&data_dir, wal_dir.as_deref(), patience)
+        }
+        Command::Adopt { etcd_dir, data_dir } => {
+            adopt::adopt(&etcd_dir, data_dir.as_deref(), patience)
+        }
+        Command::Version => {
+            let (etcd, api) = (version::ETCD, version::minor(version::ETCD));
+            Ok(format!("etcdutl version: {etcd}\nAPI version: {api}\n"))
+        }
+    }
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    let written = std::io::stdout().write_all(text.as_bytes());
+    written.map_err(|error| Failure::new(format!("cannot print: {error}")))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,216 @@
+//! Snapshots from Quorate to etcd and back: everything they hold arrives, and nothing that was
+//! damaged on the way is taken.
+
+mod accept;
+#[path = "compat/judge.rs"]
+#[allow(dead_code, reason = "only the judge's place is asked for")]
+mod judge;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use accept::offline::{Asked, Contents, Tool, text};
+use accept::{Cluster, Options};
+use rustix::process::Signal;
+
+const END_MAX: std::time::Duration = std::time::Duration::from_secs(20);
+
+/// A member of ours with something in it, and its snapshot.
+fn saved() -> (Cluster, Contents, PathBuf) {
+    let cluster = Cluster::start(1);
+    let asked = Asked::new(cluster.members[0].client);
+    asked.fill();
+    let file = cluster.dir().join("ours.db");
+    asked.save(&file);
+    let contents = asked.contents();
+    (cluster, contents, file)
+}
+
+/// What a new cluster of one holds that was restored from `file`.
+fn restored(by: &Tool, program: Option<&Path>, file: &Path, more: &[&str]) -> (Cluster, Contents) {
+    let mut cluster = Cluster::prepare(1, &Options::default());
+    by.restore(file, &cluster.members[0], &cluster.members, more);
+    let member = &mut cluster.members[0];
+    if let Some(program) = program {
+        member.program = program.to_owned();
+    }
+    member.start();
+    let asked = Asked::new(member.client);
+    let (peer, (_, members)) = (format!("http://{}", member.peer), asked.members());
+    assert_eq!(members.len(), 1);
+    assert_eq!(members[0].1, [peer]);
+    let contents = asked.contents();
+    (cluster, contents)
+}
+
+#[test]
+fn a_snapshot_goes_to_etcd_and_back() {
+    let (Some(judge), Some(etcdutl)) = (judge::find(), Tool::etcds()) else { return };
+    let (_ours, before, file) = saved();
+    let (etcd, there) = restored(&etcdutl, Some(&judge), &file, &[]);
+    assert_eq!(there, before);
+
+    let asked = Asked::new(etcd.members[0].client);
+    asked.put("written by etcd");
+    let back = etcd.dir().join("etcds.db");
+    asked.save(&back);
+    let there = asked.contents();
+    let (ours, here) = restored(&Tool::ours(), None, &back, &[]);
+    assert_eq!(here, there);
+    assert_eq!(ours.members.len(), 1);
+}
+
+#[test]
+fn revisions_are_lifted_as_etcdutl_lifts_them() {
+    let (Some(judge), Some(etcdutl)) = (judge::find(), Tool::etcds()) else { return };
+    let (_cluster, before, file) = saved();
+    let lift = ["--bump-revision=1000", "--mark-compacted"];
+    let (_etcd, there) = restored(&etcdutl, Some(&judge), &file, &lift);
+    let (_ours, here) = restored(&Tool::ours(), None, &file, &lift);
+    assert_eq!(here, there);
+    assert_eq!(here.revision, before.revision + 1_000);
+    assert_eq!(here.kvs, before.kvs);
+}
+
+#[test]
+fn the_tools_print_the_same() {
+    let Some(etcdutl) = Tool::etcds() else { return };
+    let (cluster, before, file) = saved();
+    // etcdutl's hashkv writes into the file, whose checksum is wrong from then on.
+    let copy = cluster.dir().join("copy.db");
+    fs::copy(&file, &copy).expect("a copy");
+    for format in ["simple", "fields", "json", "table"] {
+        let status = ["snapshot", "status", text(&file), "-w", format];
+        assert_eq!(Tool::ours().run(&status).0, etcdutl.run(&status).0);
+        for revision in [0, before.revision - 20] {
+            let rev = format!("--rev={revision}");
+            let hash = |file| ["hashkv", text(file), "-w", format, &rev].map(str::to_owned);
+            let printed = |tool: &Tool, file| {
+                let words = hash(file);
+                tool.run(&words.each_ref().map(String::as_str)).0
+            };
+            assert_eq!(printed(&Tool::ours(), &file), printed(&etcdutl, &copy));
+        }
+    }
+    for words in [
+        &["snapshot", "status", text(&file), "-w", "protobuf"][..],
+        &["snapshot", "status", text(&file), "-w", "nonsense"],
+        &["snapshot", "restore", text(&file), "--bump-revision=5"],
+        &["snapshot", "status", "no such file"],
+        &["hashkv", text(&file), "--rev=9999"],
+        &["defrag"],
+        &["nonsense"],
+    ] {
+        assert_eq!(Tool::ours().fail(words).0, etcdutl.fail(words).0, "{words:?}");
+    }
+    assert_eq!(Tool::ours().run(&["version"]), etcdutl.run(&["version"]));
+}
+
+#[test]
+fn three_members_restore_one_snapshot() {
+    let (_before, before, file) = saved();
+    let mut cluster = Cluster::prepare(3, &Options::default());
+    for member in &cluster.members {
+        Tool::ours().restore(&file, member, &cluster.members, &[]);
+        let again = ["snapshot", "restore", text(&file), "--data-dir", text(&member.data_dir)];
+        let (code, complaint) = Tool::ours().fail(&again);
+        assert_eq!(code, 1);
+        assert!(complaint.contains("not empty or could not be read"), "{complaint}");
+    }
+    cluster.members.iter_mut().for_each(accept::Member::spawn);
+    cluster.members.iter_mut().for_each(accept::Member::wait_until_ready);
+    for member in &cluster.members {
+        let asked = Asked::new(member.client);
+        assert_eq!(asked.contents(), before);
+        assert_eq!(asked.members().1.len(), 3);
+    }
+    Asked::new(cluster.members[1].client).put("and it goes on");
+}
+
+#[test]
+fn damaged_snapshots_are_refused_and_leave_nothing_behind() {
+    let (cluster, _, file) = saved();
+    let good = fs::read(&file).expect("the snapshot");
+    let (bad, target) = (cluster.dir().join("bad.db"), cluster.dir().join("target"));
+    let refuse = |content: &[u8], flags: &[&str]| {
+        fs::write(&bad, content).expect("a file");
+        let restore = ["snapshot", "restore", text(&bad), "--data-dir", text(&target)];
+        let (code, complaint) = Tool::ours().fail(&[&restore, flags].concat());
+        assert_eq!(code, 1, "{complaint}");
+        assert!(complaint.starts_with("Error: ") && !target.exists(), "{complaint}");
+        complaint
+    };
+    for at in (0..good.len()).step_by(good.len() / 15) {
+        let mut changed = good.clone();
+        changed[at] ^= 0x10;
+        refuse(&changed, &[]);
+        refuse(&good[..at], &[]);
+    }
+    let mut changed = good.clone();
+    *changed.last_mut().expect("a byte") ^= 1;
+    assert!(refuse(&changed, &[]).contains("expected sha256"));
+    let database = &good[..good.len() - 32];
+    assert!(refuse(database, &[]).contains("snapshot missing hash but --skip-hash-check=false"));
+    refuse(&database[..database.len() - 4_096], &["--skip-hash-check"]);
+
+    fs::write(&bad, database).expect("a file");
+    let (_again, _) = restored(&Tool::ours(), None, &bad, &["--skip-hash-check"]);
+}
+
+#[test]
+fn a_stopped_members_data_is_checked() {
+    let (mut cluster, before, _) = saved();
+    let member = &mut cluster.members[0];
+    let data_dir = text(&member.data_dir).to_owned();
+    let check = ["check", &data_dir, "--timeout=100ms"];
+    assert!(Tool::ours().fail(&check).1.contains("is held by another process"));
+    member.signal(Signal::TERM);
+    member.wait_for_exit(END_MAX);
+
+    let (verdict, remarks) = Tool::ours().run(&check);
+    assert!(verdict.ends_with(" is sound\n"), "{verdict}");
+    let (revision, hash, compacted) = before.hashes[before.hashes.len() - 1];
+    let words = format!("revision {revision}, compacted {compacted}, hash of keys {hash}");
+    assert!(remarks.contains(&words), "{remarks}");
+    Tool::ours().run(&["defrag", "--data-dir", &data_dir]);
+    let hash = format!("{hash}, {revision}, {compacted}\n");
+    assert_eq!(Tool::ours().run(&["hashkv", &data_dir]).0, hash);
+    Tool::ours().run(&["migrate", "--data-dir", &data_dir, "--target-version=3.7"]);
+    let migrate = ["migrate", "--data-dir", &data_dir, "--target-version=3.6"];
+    assert!(Tool::ours().fail(&migrate).1.contains("save a snapshot"));
+
+    let segment = accept::wal::segments(&member.data_dir).remove(0);
+    let mut content = fs::read(&segment).expect("a segment");
+    content[2_000] ^= 1;
+    fs::write(&segment, content).expect("a segment");
+    let (_, complaint) = Tool::ours().fail(&check);
+    assert!(complaint.contains("is damaged at offset"), "{complaint}");
+}
+
+/// A client that takes its time gets what was there when it asked.
+#[test]
+fn a_snapshot_does_not_move_while_it_is_read() {
+    use quorate_proto::etcdserverpb::SnapshotRequest;
+    use quorate_proto::etcdserverpb::maintenance_client::MaintenanceClient;
+
+    let (cluster, before, _) = saved();
+    let (addr, file) = (cluster.members[0].client, cluster.dir().join("slow.db"));
+    let asked = Asked::new(addr);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let mut client = MaintenanceClient::new(accept::api::channel(addr));
+        let answer = client.snapshot(SnapshotRequest {}).await.expect("a snapshot");
+        let mut messages = answer.into_inner();
+        let first = messages.message().await.expect("a message").expect("one at least");
+        let mut content = first.blob.to_vec();
+        std::thread::spawn(move || (0..50).for_each(|number| asked.put(&format!("late/{number}"))))
+            .join()
+            .expect("puts");
+        while let Some(message) = messages.message().await.expect("a message") {
+            content.extend_from_slice(&message.blob);
+        }
+        fs::write(&file, content).expect("a file");
+    });
+    let (printed, _) = Tool::ours().run(&["snapshot", "status", text(&file), "-w", "json"]);
+    assert!(printed.contains(&format!("\"revision\":{},", before.revision)), "{printed}");
+}
