@@ -5,7 +5,7 @@ mod accept;
 
 use std::time::{Duration, Instant};
 
-use accept::api::{Api, leader_of};
+use accept::api::{Api, agreed_state, leader_of};
 use accept::history::{self, Call, Changes, Operation};
 use accept::load::Load;
 use accept::{Cluster, ELECTION_TIMEOUT, Options, is_quick, wait_for};
@@ -39,7 +39,7 @@ fn nothing_acknowledged_is_lost_while_leaders_die() {
     std::thread::sleep(Duration::from_secs(1));
     let operations = load.stop();
 
-    let state = check_all_members_agree(&cluster, sleeper);
+    let state = agreed_state(&cluster, (sleeper + 1) % 3);
     if !is_quick() {
         assert!(took_snapshot(&cluster, sleeper), "the sleeper caught up without a snapshot");
     }
@@ -82,26 +82,6 @@ fn put_a_follower_to_sleep(cluster: &Cluster, how_long: Duration) -> usize {
     follower
 }
 
-/// Waits until every member has every change; the common state and its revision.
-fn check_all_members_agree(cluster: &Cluster, sleeper: usize) -> (Vec<KeyValue>, i64) {
-    let apis: Vec<Api> = cluster.members.iter().map(|member| Api::new(member.client)).collect();
-    let state_of = |api: &Api, serializable: bool| {
-        let answer = api.range_all(serializable).ok()?;
-        let revision = answer.header.as_ref()?.revision;
-        Some((answer.kvs, revision))
-    };
-    let mut state = None;
-    wait_for(Duration::from_secs(20), "a linearizable read", || {
-        state = state_of(&apis[(sleeper + 1) % apis.len()], false);
-        state.is_some()
-    });
-    for (number, api) in apis.iter().enumerate() {
-        let what = format!("member {number} to have every change (member {sleeper} slept)");
-        wait_for(Duration::from_secs(20), &what, || state_of(api, true) == state);
-    }
-    state.expect("waited for")
-}
-
 #[test]
 fn a_sleeper_wakes_up_to_a_snapshot() {
     // The default of --snapshot-catchup-entries, and the older fixed number, is 5,000 entries.
@@ -124,7 +104,7 @@ fn a_sleeper_wakes_up_to_a_snapshot() {
     println!("{entries} entries in {:?}", begun.elapsed());
     load.stop();
     cluster.members[sleeper].signal(Signal::CONT);
-    check_all_members_agree(&cluster, sleeper);
+    agreed_state(&cluster, (sleeper + 1) % 3);
     assert!(took_snapshot(&cluster, sleeper), "the sleeper caught up without a snapshot");
 }
 

@@ -13,6 +13,7 @@ use quorate_proto::etcdserverpb::{
     DowngradeRequest, PutRequest, RangeRequest, RangeResponse, StatusRequest, StatusResponse,
     WatchCreateRequest, WatchRequest,
 };
+use quorate_proto::mvccpb::KeyValue;
 use tokio::runtime::Runtime;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
@@ -136,6 +137,26 @@ pub(crate) fn leader_of(cluster: &Cluster) -> usize {
         leader.is_some()
     });
     leader.expect("waited for")
+}
+
+/// Waits until every member has every change that one has; the common state and its revision.
+pub(crate) fn agreed_state(cluster: &Cluster, first: usize) -> (Vec<KeyValue>, i64) {
+    let apis: Vec<Api> = cluster.members.iter().map(|member| Api::new(member.client)).collect();
+    let state_of = |api: &Api, serializable: bool| {
+        let answer = api.range_all(serializable).ok()?;
+        let revision = answer.header.as_ref()?.revision;
+        Some((answer.kvs, revision))
+    };
+    let mut state = None;
+    wait_for(Duration::from_secs(20), "a linearizable read", || {
+        state = state_of(&apis[first], false);
+        state.is_some()
+    });
+    for (number, api) in apis.iter().enumerate() {
+        let what = format!("member {number} to have every change that member {first} has");
+        wait_for(Duration::from_secs(20), &what, || state_of(api, true) == state);
+    }
+    state.expect("waited for")
 }
 
 fn is_leader(api: &Api) -> bool {

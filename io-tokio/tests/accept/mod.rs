@@ -16,6 +16,7 @@ pub(crate) mod ctl;
 pub(crate) mod following;
 pub(crate) mod history;
 pub(crate) mod load;
+pub(crate) mod net;
 pub(crate) mod offline;
 pub(crate) mod python;
 pub(crate) mod round;
@@ -23,7 +24,7 @@ pub(crate) mod wal;
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -183,9 +184,23 @@ impl Cluster {
 
     /// Members that have places but no processes yet.
     pub(crate) fn prepare(size: usize, options: &Options) -> Self {
+        let addrs: Vec<_> = (0..size).map(|_| (free_addr(), free_addr())).collect();
+        Self::prepare_on(&addrs, options)
+    }
+
+    /// The same, one on each of these hosts, at the usual ports.
+    pub(crate) fn prepare_at(hosts: &[Ipv4Addr], options: &Options) -> Self {
+        let addr = |host: Ipv4Addr, port| SocketAddr::from((host, port));
+        let addrs: Vec<_> =
+            hosts.iter().map(|host| (addr(*host, 2379), addr(*host, 2380))).collect();
+        Self::prepare_on(&addrs, options)
+    }
+
+    /// The same, at these addresses for clients and for peers.
+    fn prepare_on(addrs: &[(SocketAddr, SocketAddr)], options: &Options) -> Self {
         let dir = TempDir::with_prefix("accept").expect("a temporary directory");
-        let mut members: Vec<Member> =
-            (0..size).map(|number| Member::place(dir.path(), number, options)).collect();
+        let place = |(number, addrs)| Member::place(dir.path(), number, addrs, options);
+        let mut members: Vec<Member> = addrs.iter().copied().enumerate().map(place).collect();
         let everyone: Vec<String> = members.iter().map(Member::initial).collect();
         let everyone = format!("--initial-cluster={}", everyone.join(","));
         for member in &mut members {
@@ -196,7 +211,7 @@ impl Cluster {
 
     /// Another member, not started, which will join those that are there when it is admitted.
     pub(crate) fn prepare_joiner(&self, number: usize) -> Member {
-        Member::place(self.dir.path(), number, &self.options)
+        Member::place(self.dir.path(), number, (free_addr(), free_addr()), &self.options)
     }
 
     /// Client URLs of all members, as clients take them.
@@ -222,9 +237,14 @@ impl Drop for Cluster {
 }
 
 impl Member {
-    fn place(dir: &Path, number: usize, options: &Options) -> Self {
+    /// At an address for clients and one for peers.
+    fn place(
+        dir: &Path,
+        number: usize,
+        (client, peer): (SocketAddr, SocketAddr),
+        options: &Options,
+    ) -> Self {
         let name = format!("m{number}");
-        let (client, peer) = (free_addr(), free_addr());
         let data_dir = dir.join(&name);
         let mut flags = vec![
             format!("--name={name}"),
