@@ -93,7 +93,10 @@ impl Members {
         self.check_change(change)?;
         Ok(match change {
             Change::Add(record) => self.insert(record.clone()),
-            Change::Promote(member) => self.amend(*member, |known| known.is_learner = false),
+            Change::Promote(member) => {
+                let writes = self.amend(*member, |known| known.is_learner = false);
+                if crate::planted!("promote-half-stored") { Vec::new() } else { writes }
+            }
             Change::Update(record) => {
                 let urls = record.peer_urls.clone();
                 self.amend(MemberId(record.id), |known| known.peer_urls = urls)
@@ -130,7 +133,12 @@ impl Members {
     fn check_urls(&self, id: MemberId, urls: &[String]) -> Result<(), Refusal> {
         let others = self.members.iter().filter(|(other, _)| **other != id);
         let mut taken = others.flat_map(|(_, record)| &record.peer_urls);
-        if taken.any(|url| urls.contains(url)) { Err(Refusal::PeerUrlExist) } else { Ok(()) }
+        let is_taken = taken.any(|url| urls.contains(url));
+        if is_taken && !crate::planted!("peer-url-shared") {
+            Err(Refusal::PeerUrlExist)
+        } else {
+            Ok(())
+        }
     }
 
     fn amend(&mut self, id: MemberId, amend: impl FnOnce(&mut MemberRecord)) -> Vec<Write> {

@@ -123,7 +123,8 @@ impl State {
     }
 
     pub(super) fn handle_wish(&mut self, from: MemberId, wish: ChangeWish) {
-        let is_for_us = self.role.is_leader && wish.term == self.role.term.get();
+        let is_now = wish.term == self.role.term.get() || crate::planted!("stale-wish-taken");
+        let is_for_us = self.role.is_leader && is_now;
         if is_for_us && self.ledgers.members.contains(from) {
             self.take_wish(Wish { id: RequestId(wish.id), from: Some(from), data: wish.change });
         }
@@ -164,7 +165,7 @@ impl State {
     pub(super) fn propose_change(&mut self) {
         while self.role.is_leader
             && self.ledgers.leases.is_primary()
-            && self.changes.proposed.is_none()
+            && (self.changes.proposed.is_none() || crate::planted!("second-change-pending"))
             && let Some(wish) = self.changes.waiting.pop_front()
         {
             let change = ConfChange::decode(wish.data.clone()).ok();

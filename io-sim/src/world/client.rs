@@ -6,6 +6,8 @@
 //!   keeper   keeps one lease alive
 //! ```
 //!
+//! The last client is the operator, who has a room of their own.
+//!
 //! Invariants: a call has one outcome; a retry is a new call with a new value; a watcher asks
 //! for the revision after the last one it has seen completely.
 
@@ -26,6 +28,7 @@ use super::luck::{Luck, Purpose};
 use super::network::{Fate, Place};
 use super::node::Build;
 use super::observe::{CallId, ClientId, Observer, Operation, Outcome, Seen, Stop};
+use super::operator::Operator;
 use super::plan::{Shape, Weather};
 use super::queue::Class;
 pub(super) use watcher::Watcher;
@@ -75,6 +78,8 @@ pub(super) enum Purposed {
     Bell(u64),
     /// A keeper's lease.
     Lease,
+    /// The operator's wish.
+    Chore,
 }
 
 /// A watch stream that is open as far as its client knows.
@@ -88,11 +93,12 @@ pub(super) struct Stream {
     is_broken: bool,
 }
 
-/// All clients. Numbers: workers, then watchers, then keepers.
+/// All clients. Numbers: workers, then watchers, then keepers, then the operator.
 pub(super) struct Clients {
     pub(super) workers: Vec<Worker>,
     pub(super) watchers: Vec<Watcher>,
     pub(super) keepers: Vec<Keeper>,
+    pub(super) operator: Operator,
     pub(super) luck: Vec<Luck>,
     pub(super) calls: BTreeMap<CallId, OpenCall>,
     pub(super) streams: BTreeMap<StreamId, Stream>,
@@ -121,7 +127,7 @@ impl Clients {
     pub(super) fn new(seed: u64, shape: &Shape, weather: &Weather) -> Self {
         let (workers, watchers) = (shape.workers as usize, shape.watchers as usize);
         let keepers = shape.keepers as usize;
-        let total = workers + watchers + keepers;
+        let total = workers + watchers + keepers + 1;
         let mut luck: Vec<_> =
             (0..total).map(|n| Luck::new(seed, Purpose::Choice, n as u64)).collect();
         let nodes = shape.nodes;
@@ -129,7 +135,7 @@ impl Clients {
             .iter_mut()
             .map(|luck| Watcher::new(luck, shape.keys, nodes))
             .collect();
-        let keepers = luck[total - keepers..]
+        let keepers = luck[total - 1 - keepers..total - 1]
             .iter_mut()
             .enumerate()
             .map(|(n, luck)| Keeper::new(luck, n, shape))
@@ -138,6 +144,7 @@ impl Clients {
             workers: (0..workers).map(|n| Worker::new(n, shape)).collect(),
             watchers,
             keepers,
+            operator: Operator::default(),
             luck,
             calls: BTreeMap::new(),
             streams: BTreeMap::new(),
@@ -164,7 +171,13 @@ impl Clients {
     }
 
     fn keeper_of(&self, client: usize) -> Option<usize> {
-        client.checked_sub(self.workers.len() + self.watchers.len())
+        let number = client.checked_sub(self.workers.len() + self.watchers.len())?;
+        (number < self.keepers.len()).then_some(number)
+    }
+
+    /// The operator's number.
+    pub(super) fn operator_number(&self) -> usize {
+        self.luck.len() - 1
     }
 }
 
@@ -174,9 +187,18 @@ impl<B: Build, O: Observer> World<B, O> {
             self.wake_watcher(client, watcher);
         } else if let Some(keeper) = self.clients.keeper_of(client) {
             self.wake_keeper(client, keeper);
+        } else if client == self.clients.operator_number() {
+            self.wake_operator();
         } else {
             self.go_on(client);
         }
+    }
+
+    /// The next machine that is a member.
+    pub(super) fn next_node(&self, node: usize) -> usize {
+        let count = self.nodes.len();
+        let mut others = (1..=count).map(|n| (node + n) % count);
+        others.find(|&n| self.nodes[n].is_member()).unwrap_or(node)
     }
 
     /// Sends a call on its way.
@@ -225,6 +247,7 @@ impl<B: Build, O: Observer> World<B, O> {
         self.tell(&seen);
         match open.purpose {
             Purposed::Lease => self.lease_concluded(client, &outcome),
+            Purposed::Chore => self.chore_concluded(&outcome),
             purpose => self.worker_concluded(client, open.node, purpose, &outcome),
         }
     }

@@ -29,13 +29,22 @@ const MICROSECOND: u64 = 1_000;
 const FSYNC_US: [u64; 16] =
     [150, 160, 170, 180, 190, 200, 220, 250, 280, 320, 380, 450, 600, 900, 2_000, 9_000];
 
+/// Which part of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Medium {
+    /// What the log is on.
+    Log = 0,
+    /// What the store is on.
+    Store = 1,
+}
+
 /// How a disk fares.
 pub struct Pace {
     luck: Luck,
     /// Everything takes this many hundredths.
     slow_percent: u64,
-    /// Nothing completes before.
-    stalled_until: u64,
+    /// Nothing completes before, by medium.
+    stalled_until: [u64; 2],
     /// Nothing ever completes.
     hung: bool,
     /// The next sync of the log fails.
@@ -48,22 +57,22 @@ impl Pace {
         Self {
             luck: Luck::new(seed, Purpose::Disk, place),
             slow_percent: 100,
-            stalled_until: 0,
+            stalled_until: [0; 2],
             hung: false,
             failing: false,
         }
     }
 
     /// When a sync begun now is complete; never, on a hung disk.
-    pub fn synced_at(&mut self, now: u64) -> Option<u64> {
+    pub fn synced_at(&mut self, now: u64, medium: Medium) -> Option<u64> {
         let rest = *self.luck.pick(&FSYNC_US) * MICROSECOND;
-        self.complete(now, rest)
+        self.complete(now, rest, medium)
     }
 
     /// When a write begun now is complete.
-    pub fn written_at(&mut self, now: u64) -> Option<u64> {
+    pub fn written_at(&mut self, now: u64, medium: Medium) -> Option<u64> {
         let rest = self.luck.between(10, 60) * MICROSECOND;
-        self.complete(now, rest)
+        self.complete(now, rest, medium)
     }
 
     /// Makes everything take `percent` / 100 as long as on a healthy disk.
@@ -71,9 +80,10 @@ impl Pace {
         self.slow_percent = percent;
     }
 
-    /// Lets nothing complete before `until`.
-    pub fn stall(&mut self, until: u64) {
-        self.stalled_until = self.stalled_until.max(until);
+    /// Lets nothing on a medium complete before `until`.
+    pub fn stall(&mut self, medium: Medium, until: u64) {
+        let stalled_until = &mut self.stalled_until[medium as usize];
+        *stalled_until = (*stalled_until).max(until);
     }
 
     /// Lets nothing begun from now on complete.
@@ -98,7 +108,7 @@ impl Pace {
 
     /// A new disk, or at least a new cable: all faults are over.
     pub fn heal(&mut self) {
-        (self.slow_percent, self.stalled_until) = (100, 0);
+        (self.slow_percent, self.stalled_until) = (100, [0; 2]);
         (self.hung, self.failing) = (false, false);
     }
 
@@ -107,8 +117,9 @@ impl Pace {
         &mut self.luck
     }
 
-    fn complete(&self, now: u64, rest: u64) -> Option<u64> {
-        let at = now.max(self.stalled_until) + rest * self.slow_percent / 100;
+    fn complete(&self, now: u64, rest: u64, medium: Medium) -> Option<u64> {
+        let begins = now.max(self.stalled_until[medium as usize]);
+        let at = begins + rest * self.slow_percent / 100;
         (!self.hung).then_some(at)
     }
 }

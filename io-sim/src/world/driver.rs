@@ -13,6 +13,7 @@ use super::client::{Clients, Downward, Upward};
 use super::clock::Clock;
 use super::describe::Describe;
 use super::disk::Pace;
+use super::group::Roll;
 use super::luck::{Luck, Purpose};
 use super::network::{Network, Place};
 use super::node::{Build, Node, Part};
@@ -63,6 +64,10 @@ pub(super) enum Event {
     Credit(usize, u64, bool),
     /// A client acts by itself.
     Wake(usize),
+    /// The next chore of the plan.
+    Chore(usize),
+    /// A member is told that it was removed.
+    Removed(usize, u64),
     /// A client gives a call up.
     GiveUp(u64),
     /// Faults are over inside the quorum.
@@ -119,6 +124,10 @@ pub struct World<B: Build, O> {
     pub(super) clients: Clients,
     pub(super) trace: Trace,
     pub(super) phase: Phase,
+    /// Who is in the group.
+    pub(super) roll: Roll,
+    /// Machines that are lost for good, as a bit mask.
+    pub(super) lost: u64,
     pub(super) violation: Option<Violation>,
     /// Faults that struck, by word.
     pub(super) fired: BTreeMap<&'static str, u64>,
@@ -131,10 +140,11 @@ impl<B: Build, O: Observer> World<B, O> {
     /// A world at its beginning, with all members about to start.
     pub fn new(plan: Plan, build: B, observer: O, wanted: Wanted) -> Self {
         let shape = plan.shape;
-        let members = shape.nodes as usize;
+        let machines = plan.machines();
         let clients = Clients::new(plan.seed, &shape, &plan.weather);
-        let network = Network::new(plan.seed, members, clients.count(), plan.weather);
-        let nodes = (0..members).map(|n| new_node(&plan, n)).collect();
+        let network = Network::new(plan.seed, machines, clients.count(), plan.weather);
+        let nodes: Vec<_> = (0..machines).map(|n| new_node(&plan, n)).collect();
+        let roll = Roll::of((1..=shape.nodes).map(MemberId));
         let mut world = Self {
             build,
             observer,
@@ -145,6 +155,8 @@ impl<B: Build, O: Observer> World<B, O> {
             clients,
             trace: Trace::new(wanted),
             phase: Phase::Faults,
+            roll,
+            lost: 0,
             violation: None,
             fired: BTreeMap::new(),
             events: 0,
@@ -161,6 +173,9 @@ impl<B: Build, O: Observer> World<B, O> {
         }
         if let Some(first) = self.plan.strikes.first() {
             self.queue.push(first.at, Class::Fault, Event::Strike(0));
+        }
+        if let Some(first) = self.plan.duties.first() {
+            self.queue.push(first.at, Class::Client, Event::Chore(0));
         }
         if let Some(first) = self.plan.errands.first() {
             self.queue.push(first.at, Class::Client, Event::Errand(0));
@@ -228,6 +243,8 @@ impl<B: Build, O: Observer> World<B, O> {
                 self.return_credit(node, slow);
             }
             Event::Wake(client) => self.wake_client(client),
+            Event::Chore(n) => self.begin_chore(n),
+            Event::Removed(node, boot) if !self.is_stale(node, boot) => self.retire(node),
             Event::GiveUp(call) => self.give_up(call),
             Event::Heal => self.heal(),
             Event::Look => self.look(),
@@ -324,27 +341,29 @@ impl<B: Build, O: Observer> World<B, O> {
             let Some(input) = self.nodes[node].replica_inbox.pop_front() else { break };
             self.trace.take(&input);
             self.note(Some(node), || input.describe());
+            if let ReplicaInput::Changed { index, .. } = input {
+                self.nodes[node].note_group(index);
+            }
             let Some(machines) = &mut self.nodes[node].machines else { return };
             machines.replica.handle(local, input);
         }
-        let mut outputs = Vec::new();
-        if let Some(machines) = &mut self.nodes[node].machines {
-            if machines.replica.poll_timeout().is_some_and(|wake| wake.at <= local) {
-                self.trace.take(&u8::MAX);
-                machines.replica.handle_timeout(local);
-            }
-            while let Some(output) = machines.replica.poll_output() {
-                self.trace.take(&output);
-                outputs.push(output);
-            }
+        if let Some(machines) = &mut self.nodes[node].machines
+            && machines.replica.poll_timeout().is_some_and(|wake| wake.at <= local)
+        {
+            self.trace.take(&u8::MAX);
+            machines.replica.handle_timeout(local);
         }
-        for output in outputs {
+        while let Some(machines) = &mut self.nodes[node].machines
+            && let Some(output) = machines.replica.poll_output()
+        {
+            self.trace.take(&output);
             self.note(Some(node), || output.describe());
             if !self.survives(node) {
                 break;
             }
             self.execute_replica(node, output);
         }
+        self.tell_group(node);
         self.trace.end();
     }
 
@@ -363,18 +382,16 @@ impl<B: Build, O: Observer> World<B, O> {
             let Some(machines) = &mut member.machines else { return };
             machines.state.handle(local, input);
         }
-        let mut outputs = Vec::new();
-        if let Some(machines) = &mut self.nodes[node].machines {
-            if machines.state.poll_timeout().is_some_and(|wake| wake.at <= local) {
-                self.trace.take(&u8::MAX);
-                machines.state.handle_timeout(local);
-            }
-            while let Some(output) = machines.state.poll_output() {
-                self.trace.take(&output);
-                outputs.push(output);
-            }
+        if let Some(machines) = &mut self.nodes[node].machines
+            && machines.state.poll_timeout().is_some_and(|wake| wake.at <= local)
+        {
+            self.trace.take(&u8::MAX);
+            machines.state.handle_timeout(local);
         }
-        for output in outputs {
+        while let Some(machines) = &mut self.nodes[node].machines
+            && let Some(output) = machines.state.poll_output()
+        {
+            self.trace.take(&output);
             self.note(Some(node), || output.describe());
             if !self.survives(node) {
                 break;
@@ -432,7 +449,7 @@ impl<B: Build, O: Observer> World<B, O> {
 
     fn start(&mut self, node: usize) {
         let now = self.queue.now();
-        if self.nodes[node].is_up() || self.nodes[node].is_lost {
+        if self.nodes[node].is_up() || self.nodes[node].is_lost || !self.nodes[node].is_member() {
             return;
         }
         self.nodes[node].failing = None;
@@ -441,7 +458,9 @@ impl<B: Build, O: Observer> World<B, O> {
         let (member, boot) = (self.nodes[node].id(), self.nodes[node].boot);
         match opened {
             Ok((log, stored)) => {
+                self.nodes[node].note_group(stored.index);
                 self.tell(&Seen::Started { member, boot, log, stored });
+                self.tell_group(node);
                 self.rouse(node);
             }
             Err(StorageFault { what }) => {
@@ -459,14 +478,19 @@ impl<B: Build, O: Observer> World<B, O> {
         self.note(Some(node), || format!("= stop {why:?}"));
         let member = self.nodes[node].id();
         self.nodes[node].lose_power();
-        for other in 0..self.nodes.len() {
-            self.network.reset(Place::Member(node), Place::Member(other));
-            self.network.reset(Place::Member(other), Place::Member(node));
-        }
+        self.reset_links(node);
         self.break_clients(node);
         self.tell(&Seen::Stopped { member, why });
         let at = self.queue.now().saturating_add(rest);
         self.queue.push(at, Class::Fault, Event::Start(node));
+    }
+
+    /// What is under way between a member and others is lost.
+    pub(super) fn reset_links(&mut self, node: usize) {
+        for other in 0..self.nodes.len() {
+            self.network.reset(Place::Member(node), Place::Member(other));
+            self.network.reset(Place::Member(other), Place::Member(node));
+        }
     }
 
     /// What was counted.
@@ -495,15 +519,21 @@ fn new_node<B: Build>(plan: &Plan, number: usize) -> Node<B> {
 }
 
 fn new_config(plan: &Plan, number: usize) -> Config {
-    let shape = &plan.shape;
+    let (shape, weather) = (&plan.shape, &plan.weather);
+    let snapshot_count = match weather.snapshot_count {
+        0 => shape.snapshot_count,
+        count => count,
+    };
+    let catchup_entries = weather.catchup_entries.checked_sub(1).unwrap_or(shape.catchup_entries);
     let peer = |n: u64| Peer {
         id: MemberId(n + 1),
         name: format!("m{}", n + 1),
         peer_urls: vec![format!("http://m{}:2380", n + 1)],
     };
     let own = peer(number as u64);
+    let is_spare = number as u64 >= shape.nodes;
     Config {
-        member: own.id,
+        member: if is_spare { MemberId(0) } else { own.id },
         cluster: ClusterId(0xc1),
         client_urls: vec![format!("http://{}:2379", own.name)],
         name: own.name,
@@ -511,10 +541,10 @@ fn new_config(plan: &Plan, number: usize) -> Config {
         seed: plan.seed,
         heartbeat_interval: Duration::from_millis(shape.heartbeat_ms),
         election_timeout: Duration::from_millis(shape.election_ms),
-        snapshot_count: shape.snapshot_count,
-        snapshot_catchup_entries: shape.catchup_entries,
-        lease_checkpoint_interval: Duration::from_millis(plan.weather.checkpoint_ms.max(1)),
-        watch_progress_interval: Duration::from_millis(plan.weather.progress_ms),
+        snapshot_count,
+        snapshot_catchup_entries: catchup_entries,
+        lease_checkpoint_interval: Duration::from_millis(weather.checkpoint_ms.max(1)),
+        watch_progress_interval: Duration::from_millis(weather.progress_ms),
         ..Config::default()
     }
 }

@@ -2,6 +2,7 @@
 
 use quorate_core::ReplicaInput;
 
+use super::disk::Medium;
 use super::driver::{Ending, Event, Phase, World};
 use super::network::Place;
 use super::node::{Build, Doom};
@@ -25,8 +26,13 @@ impl<B: Build, O: Observer> World<B, O> {
             text
         });
         if self.inflict(fault) {
-            *self.fired.entry(fault.word()).or_default() += 1;
+            self.count_fired(fault.word());
         }
+    }
+
+    /// Notes that a fault of that kind struck.
+    pub(super) fn count_fired(&mut self, word: &'static str) {
+        *self.fired.entry(word).or_default() += 1;
     }
 
     /// False if there was nothing to hit.
@@ -61,6 +67,11 @@ impl<B: Build, O: Observer> World<B, O> {
                 self.network.reset(Place::Member(number(from)), Place::Member(number(to)));
                 true
             }
+            Fault::Misroute { from, to, at, rest } => {
+                let (a, b) = (Place::Member(number(from)), Place::Member(number(to)));
+                self.network.misroute(a, b, number(at), now.saturating_add(rest));
+                true
+            }
             Fault::CutClients { node, way, rest } => self.cut_clients(number(node), way, rest),
             Fault::LagApply { node, step, rest } => {
                 self.nodes[number(node)].lag = (step, now.saturating_add(rest));
@@ -80,6 +91,7 @@ impl<B: Build, O: Observer> World<B, O> {
             }
             Fault::SlowDisk { node, .. }
             | Fault::StallDisk { node, .. }
+            | Fault::StallStore { node, .. }
             | Fault::HangDisk { node, .. }
             | Fault::FailSync { node, .. } => self.harm_disk(number(node), fault),
         }
@@ -150,7 +162,7 @@ impl<B: Build, O: Observer> World<B, O> {
     fn harm_disk(&mut self, node: usize, fault: Fault) -> bool {
         let now = self.now();
         // What a stall holds up is due at its end, which healing does not bring forward.
-        let heals = if self.is_inside(node) { self.plan.healing() } else { u64::MAX };
+        let heals = self.plan.healing();
         let member = &mut self.nodes[node];
         if member.machines.is_none() {
             return false;
@@ -162,7 +174,14 @@ impl<B: Build, O: Observer> World<B, O> {
                 let ends = Event::Ends(node, boot, Ending::SlowDisk);
                 self.queue.push(now.saturating_add(rest), Class::Fault, ends);
             }
-            Fault::StallDisk { rest, .. } => member.pace.stall(now.saturating_add(rest).min(heals)),
+            Fault::StallDisk { rest, .. } => {
+                let until = now.saturating_add(rest).min(heals);
+                member.pace.stall(Medium::Log, until);
+                member.pace.stall(Medium::Store, until);
+            }
+            Fault::StallStore { rest, .. } => {
+                member.pace.stall(Medium::Store, now.saturating_add(rest).min(heals));
+            }
             Fault::HangDisk { rest, .. } => {
                 member.pace.hang();
                 let ends = Event::Ends(node, boot, Ending::HungDisk(rest));

@@ -5,7 +5,8 @@
 //!            10 election timeouts       60 s                    60 s            longest TTL
 //! ```
 //!
-//! While it rests nobody keeps a lease alive, so none may be left in the end.
+//! While it rests nobody keeps a lease alive, so none may be left in the end; once none is, the
+//! rest is over.
 //!
 //! What is broken outside the quorum stays broken for good.
 
@@ -23,13 +24,27 @@ const PATIENCE: u64 = 60 * SECOND;
 const LOOK_EVERY: u64 = 100 * MILLISECOND;
 
 impl<B: Build, O: Observer> World<B, O> {
-    pub(super) fn is_inside(&self, node: usize) -> bool {
-        self.plan.quorum >> node & 1 == 1
+    fn is_inside(&self, node: usize) -> bool {
+        self.lost >> node & 1 == 0
     }
 
-    fn inside(&self) -> impl Iterator<Item = usize> + use<B, O> {
-        let quorum = self.plan.quorum;
-        (0..self.nodes.len()).filter(move |node| quorum >> node & 1 == 1)
+    /// Members of the group whose machines are not lost.
+    fn inside(&self) -> impl Iterator<Item = usize> {
+        let is_due = |&node: &usize| {
+            let id = self.nodes[node].id();
+            self.is_inside(node) && self.nodes[node].is_member() && self.roll.contains(id)
+        };
+        (0..self.nodes.len()).filter(is_due)
+    }
+
+    /// Machines outside the plan's quorum are lost, unless the group needs them.
+    fn choose_lost(&mut self) {
+        for node in 0..self.nodes.len() {
+            let is_wanted = self.plan.quorum >> node & 1 == 1;
+            if !is_wanted && self.group_survives(self.lost | 1 << node) {
+                self.lost |= 1 << node;
+            }
+        }
     }
 
     fn quorum(&self) -> Vec<MemberId> {
@@ -47,6 +62,7 @@ impl<B: Build, O: Observer> World<B, O> {
         self.note(None, || String::from("! heal"));
         self.network.calm_down();
         self.clients.slow_credit = self.clients.slow_credit.min(SECOND);
+        self.choose_lost();
         for node in 0..self.nodes.len() {
             if self.is_inside(node) {
                 self.heal_member(node);
@@ -74,8 +90,10 @@ impl<B: Build, O: Observer> World<B, O> {
             turn.is_due &= turn.busy_until <= now;
             turn.busy_until = turn.busy_until.min(now);
         }
-        let id = member.id();
-        self.tell(&Seen::Resumed { member: id });
+        if member.is_member() {
+            let member = member.id();
+            self.tell(&Seen::Resumed { member });
+        }
         for other in 0..self.nodes.len() {
             if self.is_inside(other) {
                 self.network.heal(Place::Member(node), Place::Member(other));
@@ -110,6 +128,7 @@ impl<B: Build, O: Observer> World<B, O> {
     /// Looks whether what is due has happened.
     pub(super) fn look(&mut self) {
         let now = self.now();
+        self.start_newcomers();
         match self.phase {
             Phase::Electing(until) => match self.check_leader() {
                 Ok(()) => self.begin_serving(),
@@ -126,7 +145,7 @@ impl<B: Build, O: Observer> World<B, O> {
                 Err(what) if now >= until => self.object(Verdict::Liveness, "settled", what),
                 Err(_) => {}
             },
-            Phase::Resting(until) if now < until => {}
+            Phase::Resting(until) if now < until && self.has_leases() => {}
             // The last leases end now: wait until everybody knows.
             Phase::Resting(until) => match self.check_equal() {
                 Ok(()) => self.conclude_all(),
@@ -181,9 +200,24 @@ impl<B: Build, O: Observer> World<B, O> {
         ttl + ttl / 4 + 3 * SECOND
     }
 
+    /// Whether anybody still knows of a lease.
+    fn has_leases(&self) -> bool {
+        let views = self.inside().filter_map(|node| self.nodes[node].view.as_ref());
+        views.into_iter().any(|view| view.facts.leases > 0)
+    }
+
+    /// All members are equal, and who was removed has stopped.
     fn check_equal(&self) -> Result<(), String> {
+        let is_ghost = |node: &usize| {
+            let member = &self.nodes[*node];
+            self.is_inside(*node) && member.is_up() && self.roll.removed.contains(&member.id())
+        };
+        if let Some(ghost) = (0..self.nodes.len()).find(is_ghost) {
+            let id = self.nodes[ghost].id();
+            return Err(format!("member {id} was removed and still runs"));
+        }
         let applied: Vec<_> = self.inside().map(|node| self.nodes[node].applied).collect();
-        if applied.iter().any(|one| *one != applied[0]) {
+        if applied.windows(2).any(|pair| pair[0] != pair[1]) {
             return Err(format!("members differ: (applied, digest) = {applied:?}"));
         }
         Ok(())

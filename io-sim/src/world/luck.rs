@@ -26,6 +26,8 @@ pub enum Purpose {
     Step = 8,
     /// What a client decides while it runs.
     Choice = 9,
+    /// What the operator does.
+    Operator = 10,
 }
 
 /// A stream of draws for one purpose in one place.

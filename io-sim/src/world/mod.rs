@@ -10,8 +10,8 @@
 //!                `------ observers ---'            oracles judge; a trace hash sums up
 //! ```
 //!
-//! Reading order: [`plan`], [`node`], [`driver`], `outputs`, `faults`, `client`, `finale`,
-//! [`run`](mod@run).
+//! Reading order: [`plan`], [`node`], [`driver`], `outputs`, `faults`, `client`, `operator`,
+//! `group`, `finale`, [`run`](mod@run).
 //!
 //! Invariants:
 //! - the same plan gives the same trace: all luck is drawn by key, all order comes from the queue;
@@ -27,10 +27,12 @@ pub mod disk;
 pub mod driver;
 mod faults;
 mod finale;
+mod group;
 pub mod luck;
 pub mod network;
 pub mod node;
 pub mod observe;
+mod operator;
 mod outputs;
 pub mod plan;
 mod post;

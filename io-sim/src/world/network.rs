@@ -33,6 +33,8 @@ struct Link {
     last: [u64; 3],
     cut_until: u64,
     clogged_until: u64,
+    /// Where everything arrives instead, and until when.
+    misrouted: Option<(usize, u64)>,
     under_way: u32,
     connection: u32,
 }
@@ -50,8 +52,8 @@ pub enum Fate {
         again: Option<u64>,
         /// Over which connection: see [`Network::arrive`].
         connection: u32,
-        /// At some other member.
-        astray: bool,
+        /// At this member, and not where it was sent.
+        astray: Option<usize>,
     },
 }
 
@@ -96,6 +98,7 @@ impl Network {
                 last: [0; 3],
                 cut_until: 0,
                 clogged_until: 0,
+                misrouted: None,
                 under_way: 0,
                 connection: 0,
             }
@@ -121,11 +124,12 @@ impl Network {
         let link = &mut self.links[place];
         let counts = &mut self.counts;
         counts.sent += 1;
-        let (between, drop) = match (from, to) {
-            (Place::Client(_), _) => (false, weather.request_lost),
-            (_, Place::Client(_)) => (false, weather.reply_lost),
-            _ => (true, weather.drop),
+        let (neighbour, drop) = match (from, to) {
+            (Place::Client(_), _) => (None, weather.request_lost),
+            (_, Place::Client(_)) => (None, weather.reply_lost),
+            (_, Place::Member(to)) => (Some((to + 1) % self.members), weather.drop),
         };
+        let between = neighbour.is_some();
         if link.luck.hits(weather.reset as u32) {
             counts.resets += 1;
             link.reset();
@@ -151,8 +155,10 @@ impl Network {
             counts.duplicated += 1;
             at + link.luck.below(100 * link.base_ns)
         });
-        let astray = between && link.luck.hits(weather.misdeliver as u32);
-        counts.astray += u64::from(astray);
+        let is_hit = between && link.luck.hits(weather.misdeliver as u32);
+        let misrouted = link.misrouted.filter(|(_, until)| now < *until).map(|(at, _)| at);
+        let astray = misrouted.or(neighbour.filter(|_| is_hit));
+        counts.astray += u64::from(astray.is_some());
         link.under_way += 1 + u32::from(again.is_some());
         Fate::Arrives { at, again, connection: link.connection, astray }
     }
@@ -181,6 +187,12 @@ impl Network {
         link.cut_until = link.cut_until.max(until);
     }
 
+    /// Everything sent before `until` arrives at the member `at`.
+    pub fn misroute(&mut self, from: Place, to: Place, at: usize, until: u64) {
+        let place = self.place(from, to);
+        self.links[place].misrouted = Some((at, until));
+    }
+
     /// Nothing sent from now on arrives before `until`.
     pub fn clog(&mut self, from: Place, to: Place, until: u64) {
         let place = self.place(from, to);
@@ -199,7 +211,7 @@ impl Network {
     pub fn heal(&mut self, from: Place, to: Place) {
         let place = self.place(from, to);
         let link = &mut self.links[place];
-        (link.cut_until, link.clogged_until) = (0, 0);
+        (link.cut_until, link.clogged_until, link.misrouted) = (0, 0, None);
         link.reset();
     }
 
@@ -259,6 +271,16 @@ mod tests {
         network.cut(C, B, 5_000);
         network.heal(C, B);
         arrival(network.send(1_000, C, B, 0));
+    }
+
+    #[test]
+    fn a_wrong_address_is_wrong_for_a_while() {
+        let mut network = network(Weather::default());
+        network.misroute(A, B, 2, 1_000);
+        let Fate::Arrives { astray, .. } = network.send(999, A, B, 0) else { panic!() };
+        assert_eq!(astray, Some(2));
+        let Fate::Arrives { astray, .. } = network.send(1_000, A, B, 0) else { panic!() };
+        assert_eq!(astray, None);
     }
 
     #[test]

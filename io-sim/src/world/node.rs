@@ -21,6 +21,7 @@ use quorate_core::{
     Config, Machine, ReplicaInput, ReplicaOutput, Request, Role, StateInput, StateOutput, View,
 };
 use quorate_proto::etcdserverpb as pb;
+use quorate_proto::raftpb::ConfState;
 
 use super::clock::Clock;
 use super::disk::{Log, Pace, Store};
@@ -55,6 +56,9 @@ pub trait Build {
         log: LogContents,
         now: Time,
     ) -> Result<Self::Replica, StorageFault>;
+
+    /// Whom raft counts.
+    fn group(&self, replica: &Self::Replica) -> ConfState;
 
     /// Answers a range from a view.
     fn range(
@@ -123,6 +127,9 @@ pub(super) struct Node<B: Build> {
     pub(super) failing: Option<u64>,
     /// Stays as it is, whatever it is.
     pub(super) is_lost: bool,
+    /// A machine that is no member yet, or no longer, has none; it may wait to become the one with
+    /// this peer URL.
+    pub(super) awaits: Option<String>,
     pub(super) role: Role,
     pub(super) applied: (LogIndex, u64),
     pub(super) view: Option<View>,
@@ -138,6 +145,8 @@ pub(super) struct Node<B: Build> {
     pub(super) credit: [Vec<(u64, usize)>; 2],
     /// What the store is known to hold safely.
     pub(super) stored: LogIndex,
+    /// The entry as of which the replica has its group, and whether that is news.
+    group: (LogIndex, bool),
 }
 
 impl<B: Build> Node<B> {
@@ -159,6 +168,7 @@ impl<B: Build> Node<B> {
             doom: None,
             failing: None,
             is_lost: false,
+            awaits: None,
             role: Role::default(),
             applied: (LogIndex(0), 0),
             view: None,
@@ -168,12 +178,51 @@ impl<B: Build> Node<B> {
             unproposed: Vec::new(),
             credit: [Vec::new(), Vec::new()],
             stored: LogIndex(0),
+            group: (LogIndex(0), false),
         }
+    }
+
+    /// The replica has the group as of that entry, or of a later one.
+    pub(super) fn note_group(&mut self, index: LogIndex) {
+        self.group = (self.group.0.max(index), true);
+    }
+
+    /// As of which entry the replica has its group, if that is news.
+    pub(super) fn take_group_news(&mut self) -> Option<LogIndex> {
+        std::mem::take(&mut self.group.1).then_some(self.group.0)
     }
 
     /// Its id.
     pub(super) fn id(&self) -> MemberId {
         self.config.member
+    }
+
+    /// Whether it is a member, running or not.
+    pub(super) fn is_member(&self) -> bool {
+        self.config.member != MemberId(0)
+    }
+
+    /// Whether it may join.
+    pub(super) fn is_free(&self) -> bool {
+        !self.is_member() && self.awaits.is_none()
+    }
+
+    /// From now on it is that member, and has yet to learn everything.
+    pub(super) fn become_member(&mut self, id: MemberId, name: String) {
+        self.awaits = None;
+        self.config.member = id;
+        self.config.client_urls = vec![format!("http://{name}:2379")];
+        self.config.name = name;
+        self.config.bootstrap.clear();
+    }
+
+    /// The disk is lost, and with it who it was. It does not run.
+    pub(super) fn wipe(&mut self) {
+        self.config.member = MemberId(0);
+        (self.log, self.store) = (Log::default(), Store::default());
+        self.pace.heal();
+        (self.applied, self.stored) = ((LogIndex(0), 0), LogIndex(0));
+        self.failing = None;
     }
 
     /// Whether it runs.
@@ -213,6 +262,7 @@ impl<B: Build> Node<B> {
         self.proposed.clear();
         self.unproposed.clear();
         self.credit = [Vec::new(), Vec::new()];
+        self.group = (LogIndex(0), false);
         let installed = self.log.crash(self.pace.luck());
         self.store.crash(self.pace.luck(), installed);
     }

@@ -26,7 +26,7 @@ use quorate_core::storage::{Entry, HardState, LogContents, SnapshotMark};
 use quorate_core::time::Time;
 use quorate_core::{Request, Response, Role};
 use quorate_proto::etcdserverpb as pb;
-use quorate_proto::raftpb::MessageType;
+use quorate_proto::raftpb::{ConfState, MessageType};
 
 /// A client actor, numbered from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -239,6 +239,24 @@ pub enum Seen {
         member: MemberId,
         /// The index.
         index: LogIndex,
+    },
+    /// A member's replica counts these from an entry on, or was opened with them.
+    Group {
+        /// The member.
+        member: MemberId,
+        /// The entry.
+        index: LogIndex,
+        /// Whom.
+        group: ConfState,
+    },
+    /// A member shows another list of members than before.
+    Members {
+        /// The member.
+        member: MemberId,
+        /// The entry it has applied.
+        index: LogIndex,
+        /// Who is in the group, and whether without a vote.
+        list: Vec<(MemberId, bool)>,
     },
     /// A member applied everything up to an entry.
     Applied {

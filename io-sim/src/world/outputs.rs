@@ -13,7 +13,8 @@ use quorate_proto::peer::PeerMessage;
 use quorate_proto::raftpb;
 
 use super::client::Downward;
-use super::driver::{Event, World, shared};
+use super::disk::Medium;
+use super::driver::{Event, Phase, World, shared};
 use super::node::Build;
 use super::observe::{CallId, Observer, Outcome, Seen, Sent, Stop, Verdict};
 use super::queue::Class;
@@ -58,7 +59,7 @@ impl<B: Build, O: Observer> World<B, O> {
                 self.tell(&Seen::Misbehaved { member, from, how });
             }
             ReplicaOutput::Note(note) => self.tell(&Seen::Noted { member, note }),
-            ReplicaOutput::Removed => self.crash(node, u64::MAX, Stop::Removed),
+            ReplicaOutput::Removed => self.retire(node),
             ReplicaOutput::Halt(fault) => self.halt(node, fault.what),
         }
     }
@@ -98,6 +99,9 @@ impl<B: Build, O: Observer> World<B, O> {
             snapshot: persist.snapshot.clone(),
         };
         self.tell(&seen);
+        if let Some(mark) = &persist.snapshot {
+            self.nodes[node].note_group(mark.index);
+        }
         let image = match &persist.snapshot {
             Some(mark) => match self.nodes[node].staged.remove(&mark.index) {
                 Some(content) => Some(content),
@@ -116,7 +120,10 @@ impl<B: Build, O: Observer> World<B, O> {
         let now = self.queue.now();
         let member = &mut self.nodes[node];
         let Some(sync) = member.log.begin() else { return };
-        let at = if sync { member.pace.synced_at(now) } else { member.pace.written_at(now) };
+        let at = match sync {
+            true => member.pace.synced_at(now, Medium::Log),
+            false => member.pace.written_at(now, Medium::Log),
+        };
         if let Some(at) = at {
             self.queue.push(at, Class::Disk, Event::LogDone(node, member.boot));
         }
@@ -127,6 +134,10 @@ impl<B: Build, O: Observer> World<B, O> {
         if let Some(rest) = self.nodes[node].failing
             && self.nodes[node].pace.take_failure()
         {
+            if quorate_core::planted!("fsync-error-retried") {
+                self.nodes[node].log.lose_written();
+                return self.log_done(node);
+            }
             return self.crash(node, rest, Stop::Halt(String::from("fsync of the log failed")));
         }
         let Some(done) = self.nodes[node].log.complete() else { return };
@@ -177,9 +188,12 @@ impl<B: Build, O: Observer> World<B, O> {
             StateOutput::Stream { stream, frame } => {
                 self.pass_on(node, stream, Downward::Frame { stream, frame });
             }
-            StateOutput::Publish(view) => self.nodes[node].view = Some(view),
+            StateOutput::Publish(view) => self.publish(node, view),
             StateOutput::Propose { id, data, kind, in_term, may_forward } => {
                 self.tell_proposed(node, id, &data);
+                if self.is_refused(node) {
+                    return self.give_state(node, StateInput::ProposalDropped { id, in_term });
+                }
                 self.give_replica(
                     node,
                     ReplicaInput::Propose { id, data, kind, in_term, may_forward },
@@ -211,6 +225,16 @@ impl<B: Build, O: Observer> World<B, O> {
         }
     }
 
+    /// Whether a proposal is refused, as a replica may that has too much to do.
+    fn is_refused(&mut self, node: usize) -> bool {
+        let chance = self.plan.weather.refuse as u32;
+        let is_refused = self.phase == Phase::Faults && self.nodes[node].luck.hits(chance);
+        if is_refused {
+            self.count_fired("refused");
+        }
+        is_refused
+    }
+
     fn tell_proposed(&mut self, node: usize, id: RequestId, data: &bytes::Bytes) {
         // What is proposed again is no call that has just come.
         let is_new = self.nodes[node].proposed.insert(id);
@@ -235,7 +259,7 @@ impl<B: Build, O: Observer> World<B, O> {
         let now = self.queue.now();
         let member = &mut self.nodes[node];
         if member.store.begin()
-            && let Some(at) = member.pace.written_at(now)
+            && let Some(at) = member.pace.written_at(now, Medium::Store)
         {
             self.queue.push(at, Class::Disk, Event::StoreDone(node, member.boot));
         }
@@ -256,7 +280,7 @@ impl<B: Build, O: Observer> World<B, O> {
         let now = self.queue.now();
         let member = &mut self.nodes[node];
         if member.store.begin_sync()
-            && let Some(at) = member.pace.synced_at(now)
+            && let Some(at) = member.pace.synced_at(now, Medium::Store)
         {
             self.queue.push(at, Class::Disk, Event::StoreSynced(node, member.boot));
         }

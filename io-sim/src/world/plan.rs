@@ -50,6 +50,8 @@ worded_struct! {
         heartbeat_ms,
         /// The group's election timeout.
         election_ms,
+        /// Machines beside the members', which may join.
+        spares,
     }
 }
 
@@ -88,6 +90,16 @@ worded_struct! {
         checkpoint_ms,
         /// Between two progress notifications of an idle watch.
         progress_ms,
+        /// A proposal is refused, as by a leader that has too much to do.
+        refuse,
+        /// An image is sent twice.
+        image_twice,
+        /// It takes many seconds.
+        image_late,
+        /// Applied entries between two snapshots; 0: as the shape says.
+        snapshot_count,
+        /// Entries kept for slow followers, plus one; 0: as the shape says.
+        catchup_entries,
     }
 }
 
@@ -226,6 +238,24 @@ worded_enum! {
             /// To whom.
             node,
         }
+        /// The store completes nothing for a while; the log does.
+        StallStore "stall-store" {
+            /// Whose.
+            node,
+            /// How long.
+            rest,
+        }
+        /// What is sent to one member arrives at another: an address was given away again.
+        Misroute "misroute" {
+            /// Sender.
+            from,
+            /// Receiver.
+            to,
+            /// Where it arrives.
+            at,
+            /// How long.
+            rest,
+        }
     }
 }
 
@@ -331,6 +361,52 @@ worded_enum! {
     }
 }
 
+worded_enum! {
+    /// What the operator does to the group. Members by place in the list of members there are.
+    Chore {
+        /// A spare machine joins.
+        Add "add" {
+            /// 1: without a vote.
+            learner,
+        }
+        /// A learner gets its vote.
+        Promote "promote" {}
+        /// A member goes.
+        Remove "remove" {
+            /// Which.
+            place,
+        }
+        /// Whoever leads goes.
+        RemoveLeader "remove-leader" {}
+        /// A member that is down goes.
+        RemoveSilent "remove-silent" {}
+        /// A machine is lost with its disk; its member goes, and another comes.
+        Replace "replace" {
+            /// Whose.
+            place,
+        }
+        /// A member gets other peer URLs.
+        Update "update" {
+            /// Which.
+            place,
+        }
+        /// Leadership moves.
+        MoveLeader "move" {
+            /// To whom.
+            place,
+        }
+    }
+}
+
+/// A chore and its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Duty {
+    /// When at the earliest, in nanoseconds.
+    pub at: u64,
+    /// What.
+    pub chore: Chore,
+}
+
 /// A fault and its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Strike {
@@ -360,18 +436,26 @@ pub struct Plan {
     pub shape: Shape,
     /// What the weather is like.
     pub weather: Weather,
-    /// Members, as a bit mask, that must serve in the end.
+    /// Machines, as a bit mask, that must serve in the end; others as well if the group that is
+    /// there by then needs them.
     pub quorum: u64,
     /// What goes wrong, by time.
     pub strikes: Vec<Strike>,
     /// What clients do, by time.
     pub errands: Vec<Errand>,
+    /// What the operator does, by time.
+    pub duties: Vec<Duty>,
 }
 
 impl Plan {
     /// When faults end inside the quorum, in nanoseconds.
     pub(crate) fn healing(&self) -> u64 {
         self.shape.seconds * 1_000_000_000
+    }
+
+    /// All machines there are.
+    pub(crate) fn machines(&self) -> usize {
+        (self.shape.nodes + self.shape.spares) as usize
     }
 }
 
@@ -393,6 +477,7 @@ impl Shape {
         lease_ttl: 10,
         heartbeat_ms: 100,
         election_ms: 1_000,
+        spares: 0,
     };
 }
 
@@ -423,12 +508,16 @@ mod tests {
     fn another_seed_is_another_plan_and_faults_are_in_order() {
         let plans: Vec<_> = (0..30).map(|seed| Plan::draw(seed, Shape::R3)).collect();
         let mut words = std::collections::BTreeSet::new();
+        let mut chores = std::collections::BTreeSet::new();
         for plan in &plans {
             assert!(plan.strikes.is_sorted_by_key(|strike| strike.at));
             assert!(plan.errands.is_sorted_by_key(|errand| errand.at));
+            assert!(plan.duties.is_sorted_by_key(|duty| duty.at));
+            chores.extend(plan.duties.iter().map(|duty| duty.chore.word()));
             words.extend(plan.strikes.iter().map(|strike| strike.fault.word()));
         }
         assert_ne!(plans[0].weather, plans[1].weather);
         assert_eq!(words.len(), Fault::WORDS.len(), "some seed draws each fault");
+        assert_eq!(chores.len(), Chore::WORDS.len(), "some seed draws each chore");
     }
 }

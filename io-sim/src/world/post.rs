@@ -10,7 +10,7 @@ use quorate_core::peer::{Class as Lane, Message};
 use quorate_proto::peer::PeerMessage;
 use quorate_proto::raftpb;
 
-use super::driver::{Event, MILLISECOND, World};
+use super::driver::{Event, MILLISECOND, Phase, SECOND, World};
 use super::network::{Fate, Place};
 use super::node::{Build, Node};
 use super::observe::Observer;
@@ -21,6 +21,7 @@ use super::table::Content;
 const STAGED_MAX: usize = 8;
 
 /// A message on its way between members, by number.
+#[derive(Clone)]
 pub(super) struct Transit {
     from: usize,
     to: usize,
@@ -28,12 +29,16 @@ pub(super) struct Transit {
     at: usize,
     connection: u32,
     message: PeerMessage,
+    /// Its sender does not know of it.
+    is_copy: bool,
 }
 
 impl<B: Build, O: Observer> World<B, O> {
     /// Sends a message to another member.
     pub(super) fn send(&mut self, from: usize, to: MemberId, message: PeerMessage) {
-        let Some(to) = self.nodes.iter().position(|node| node.id() == to) else { return };
+        let Some(to) = self.nodes.iter().position(|node| node.id() == to) else {
+            return self.learn(from, 10 * MILLISECOND, ReplicaInput::Unreachable { to });
+        };
         let Some(body) = &message.message else { return };
         let lane = Lane::of(body);
         let (now, places) = (self.queue.now(), (Place::Member(from), Place::Member(to)));
@@ -51,9 +56,9 @@ impl<B: Build, O: Observer> World<B, O> {
                 self.learn(from, 10 * MILLISECOND, ReplicaInput::Unreachable { to });
             }
             Fate::Arrives { at, again, connection, astray } => {
-                let wrong = (to + 1) % self.nodes.len();
-                let at_node = if astray && image.is_none() { wrong } else { to };
-                let transit = |message| Transit { from, to, at: at_node, connection, message };
+                let (at_node, is_copy) = (astray.filter(|_| image.is_none()).unwrap_or(to), false);
+                let transit =
+                    |message| Transit { from, to, at: at_node, connection, message, is_copy };
                 if let Some(content) = image {
                     return self.send_image(at, transit(message), content);
                 }
@@ -84,28 +89,60 @@ impl<B: Build, O: Observer> World<B, O> {
         self.learn(from, 50 * MILLISECOND, input);
     }
 
-    /// An image takes its time, a millisecond for each hundred rows, and may break off.
+    /// An image takes its time, a millisecond for each hundred rows, and may break off, come late,
+    /// or come twice.
     fn send_image(&mut self, at: u64, transit: Transit, content: Content) {
-        let node = &mut self.nodes[transit.from];
-        let rest = content.rows() as u64 * 10_000 + node.luck.below(200 * MILLISECOND);
-        if node.luck.hits(self.plan.weather.image_cut as u32) {
-            *self.fired.entry("image-cut").or_default() += 1;
+        let weather = self.plan.weather;
+        let luck = &mut self.nodes[transit.from].luck;
+        let mut rest = content.rows() as u64 * 10_000 + luck.below(200 * MILLISECOND);
+        if luck.hits(weather.image_cut as u32) {
+            self.count_fired("image-cut");
             return self.fail_image(transit.from, transit.to);
+        }
+        if self.phase == Phase::Faults {
+            let luck = &mut self.nodes[transit.from].luck;
+            let (is_late, is_double) =
+                (luck.hits(weather.image_late as u32), luck.hits(weather.image_twice as u32));
+            if is_late {
+                rest += luck.below(20 * SECOND);
+                self.count_fired("image-late");
+            }
+            if is_double {
+                self.send_copy(rest, &transit, &content);
+            }
         }
         let event = Event::ArriveImage(Box::new((transit, content)));
         self.queue.push(at + rest, Class::Network, event);
     }
 
+    /// The same image once more, a little earlier or later, behind its sender's back.
+    fn send_copy(&mut self, rest: u64, transit: &Transit, content: &Content) {
+        let (a, b) = (Place::Member(transit.from), Place::Member(transit.to));
+        let fate = self.network.send(self.queue.now(), a, b, Lane::Snapshot as usize);
+        let Fate::Arrives { at, connection, .. } = fate else { return };
+        let rest = rest / 2 + self.nodes[transit.from].luck.below(rest.max(SECOND));
+        let copy = Transit { connection, is_copy: true, ..transit.clone() };
+        let event = Event::ArriveImage(Box::new((copy, content.clone())));
+        self.queue.push(at + rest, Class::Network, event);
+        self.count_fired("image-twice");
+    }
+
     pub(super) fn arrive(&mut self, transit: Transit, image: Option<Content>) {
-        let Transit { from, to, at, connection, message } = transit;
+        let Transit { from, to, at, connection, message, is_copy } = transit;
         let (a, b) = (Place::Member(from), Place::Member(to));
-        let is_whole = self.network.arrive(a, b, connection) && self.nodes[at].is_up();
+        let arrives = self.network.arrive(a, b, connection) && self.nodes[at].is_up();
+        let is_whole = arrives && !self.turns_away(at, from);
         if let Some(content) = image {
-            if !is_whole || !self.stage(at, &message, content) {
-                return self.fail_image(from, to);
+            let delivered = is_whole && self.stage(at, &message, content);
+            if !is_copy && delivered {
+                let to = self.nodes[to].id();
+                self.learn(from, MILLISECOND, ReplicaInput::SnapshotSent { to, delivered });
+            } else if !is_copy {
+                self.fail_image(from, to);
             }
-            let to = self.nodes[to].id();
-            self.learn(from, MILLISECOND, ReplicaInput::SnapshotSent { to, delivered: true });
+            if !delivered {
+                return;
+            }
         }
         if !is_whole {
             return;

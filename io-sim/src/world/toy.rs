@@ -13,6 +13,7 @@ use quorate_core::storage::{LogContents, SnapshotMark, StateRead};
 use quorate_core::time::Time;
 use quorate_core::{Config, View};
 use quorate_proto::etcdserverpb as pb;
+use quorate_proto::raftpb::ConfState;
 
 use crate::world::Build;
 
@@ -71,6 +72,10 @@ impl Build for Toy {
         now: Time,
     ) -> Result<ToyReplica, StorageFault> {
         ToyReplica::open(config, stored, log, now, self.0)
+    }
+
+    fn group(&self, replica: &ToyReplica) -> ConfState {
+        replica.group()
     }
 
     fn range(&self, _: &View, _: &pb::RangeRequest) -> Result<pb::RangeResponse, ReadError> {

@@ -56,12 +56,12 @@ impl Observer for Recorder {
 }
 
 impl Recorder {
-    /// What was recorded so far.
-    pub fn history(&self) -> History {
+    /// What was recorded.
+    pub fn into_history(self) -> History {
         History {
-            operations: self.operations.values().cloned().collect(),
-            watched: self.watched.clone(),
-            truth: Truth::Log(self.log.clone()),
+            operations: self.operations.into_values().collect(),
+            watched: self.watched,
+            truth: Truth::Log(self.log),
         }
     }
 

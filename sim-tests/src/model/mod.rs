@@ -170,7 +170,8 @@ impl Model {
     /// What `key` was at `revision`.
     pub fn kv_at(&self, key: &[u8], revision: i64) -> Option<&KeyValue> {
         let versions = self.keys.get(key)?;
-        versions.iter().rev().find(|version| version.revision <= revision)?.kv.as_ref()
+        let passed = versions.partition_point(|version| version.revision <= revision);
+        versions.get(passed.checked_sub(1)?)?.kv.as_ref()
     }
 
     /// Does what `call` asks for and answers it.

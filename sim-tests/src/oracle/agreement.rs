@@ -27,9 +27,6 @@ impl Observer for Agreement {
             Seen::Started { member, stored, .. } => {
                 self.applied.insert(*member, stored.index.0);
             }
-            Seen::Installed { member, mark } => {
-                self.applied.insert(*member, mark.index.0);
-            }
             Seen::Applied { member, index, digest } => {
                 return self.check(*member, index.0, *digest).map_err(|what| wrong(NAME, what));
             }
@@ -59,6 +56,7 @@ impl Agreement {
 #[cfg(test)]
 mod tests {
     use quorate_core::ids::LogIndex;
+    use quorate_core::storage::SnapshotMark;
 
     use super::*;
 
@@ -83,6 +81,18 @@ mod tests {
             violation.what,
             "at entry 5 member 2 has digest 0000000000000009, 1 had 0000000000000007"
         );
+    }
+
+    #[test]
+    fn two_images_in_place_before_the_first_is_told_of_are_in_order() {
+        let installed = |index| {
+            let mark = SnapshotMark { index: LogIndex(index), ..SnapshotMark::default() };
+            Seen::Installed { member: MemberId(1), mark }
+        };
+        let mut oracle = Agreement::default();
+        for seen in [installed(5), installed(9), applied(1, 5, 7), applied(1, 9, 8)] {
+            assert_eq!(oracle.observe(Time::ZERO, &seen), Ok(()));
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use quorate_core::Role;
 use quorate_core::ids::MemberId;
 use quorate_core::time::{Duration, Time};
 use quorate_io_sim::world::observe::{
-    CallId, ClientId, Observer, Outcome, Seen, Verdict, Violation,
+    CallId, ClientId, Observer, Outcome, Seen, Stop, Verdict, Violation,
 };
 
 const NAME: &str = "liveness";
@@ -77,8 +77,11 @@ impl Liveness {
             Seen::Role { member, role } => {
                 self.roles.insert(*member, *role);
             }
-            Seen::Stopped { member, .. } => {
+            Seen::Stopped { member, why } => {
                 self.roles.remove(member);
+                if let (Some(healed), Stop::Removed) = (&mut self.healed, why) {
+                    healed.quorum.retain(|other| other != member);
+                }
             }
             Seen::Applied { member, index, digest } => {
                 self.applied.insert(*member, (index.0, Some(*digest)));

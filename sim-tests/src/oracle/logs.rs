@@ -108,9 +108,14 @@ impl Logs {
         self.members.entry(member).or_default()
     }
 
-    /// Every log.
-    pub(super) fn all(&self) -> impl Iterator<Item = (MemberId, &Log)> {
-        self.members.iter().map(|(member, log)| (*member, log))
+    /// A member's log, if it was ever seen.
+    pub(super) fn get(&self, member: MemberId) -> Option<&Log> {
+        self.members.get(&member)
+    }
+
+    /// Everyone who was ever seen.
+    pub(super) fn ids(&self) -> impl Iterator<Item = MemberId> {
+        self.members.keys().copied()
     }
 
     /// Follows what happens.

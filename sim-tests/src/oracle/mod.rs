@@ -1,7 +1,8 @@
 //! What must stay true: each oracle watches the world, or reads a history, and objects.
 //!
 //! ```text
-//!   world --Seen--> Oracles --+-- raft, durability, agreement, bounds, liveness, lease: at once
+//!   world --Seen--> Oracles --+-- raft, durability, agreement, membership, lease, bounds,
+//!                             |   liveness: at once
 //!                             +-- Recorder --at the end--> linear, watch
 //! ```
 //!
@@ -13,7 +14,7 @@
 //! - an oracle never reads the core's memory: it judges what left the members;
 //! - each has a test that shows it accepting a right run and rejecting a wrong one.
 //!
-//! Deliberately absent: auth (7), membership (8).
+//! Deliberately absent: auth (7).
 
 use quorate_core::time::Time;
 use quorate_io_sim::world::observe::{Observer, Seen, Stop, Verdict, Violation};
@@ -28,7 +29,9 @@ pub mod lease;
 pub mod linear;
 pub mod liveness;
 mod logs;
+pub mod membership;
 pub mod raft;
+mod roll;
 pub mod watch;
 pub mod wgl;
 
@@ -52,6 +55,7 @@ pub struct Oracles {
     bounds: bounds::Bounds,
     liveness: liveness::Liveness,
     lease: lease::Lease,
+    membership: membership::Membership,
     recorder: Recorder,
     settings: Settings,
 }
@@ -67,11 +71,6 @@ impl Oracles {
             ..Self::default()
         }
     }
-
-    /// What clients saw so far.
-    pub fn history(&self) -> History {
-        self.recorder.history()
-    }
 }
 
 impl Observer for Oracles {
@@ -84,8 +83,9 @@ impl Observer for Oracles {
         self.bounds.observe(at, seen)?;
         self.liveness.observe(at, seen)?;
         self.lease.observe(at, seen)?;
+        self.membership.observe(at, seen)?;
         if matches!(seen, Seen::Finished { .. }) {
-            let history = self.recorder.history();
+            let history = std::mem::take(&mut self.recorder).into_history();
             return check_history(&history, self.settings);
         }
         Ok(())

@@ -3,6 +3,7 @@
 //! - *election safety*: no two leaders in one term;
 //! - *log matching*: entries of equal index and term are equal, and so are those before them;
 //! - *leader completeness*: a new leader has every entry committed in an earlier term;
+//! - *one change at a time*: a change of the group is written behind committed ones only;
 //! - *commit*: what is handed to a state machine is durable on a quorum of the voters, and no two
 //!   members ever have different entries committed at one index, nor the same entry twice.
 //!
@@ -36,6 +37,8 @@ pub struct Raft {
     entries: BTreeMap<(u64, u64), (Entry, Option<u64>)>,
     /// By index: what is committed.
     committed: BTreeMap<u64, Entry>,
+    /// By index: the term of the newest change of the group anyone wrote there.
+    changes: BTreeMap<u64, u64>,
     /// By term: the last index committed with it.
     last_of_term: BTreeMap<u64, u64>,
     /// What each running member was handed last.
@@ -167,6 +170,7 @@ impl Raft {
                 None => self.logs.of(member).accepted.term(index - 1),
             };
             self.check_kept(member, entry)?;
+            self.check_change(member, entry)?;
             let known = self.entries.entry((index, term)).or_insert((entry.clone(), term_before));
             let is_same_before =
                 known.1.is_none() || term_before.is_none() || known.1 == term_before;
@@ -177,6 +181,24 @@ impl Raft {
             }
             before = Some(entry);
         }
+        Ok(())
+    }
+
+    /// A change of the group is written only when the one before it is committed.
+    fn check_change(&mut self, member: MemberId, entry: &Entry) -> Result<(), String> {
+        if entry.kind == EntryKind::Normal || entry.term.0 <= BOOTSTRAP_TERM {
+            return Ok(());
+        }
+        let index = entry.index.0;
+        let settled = self.committed.last_key_value().map_or(0, |(last, _)| *last);
+        let log = &self.logs.of(member).accepted;
+        let mut before = self.changes.range(settled + 1..index.max(settled + 1));
+        if let Some((open, _)) = before.find(|(at, term)| log.term(**at) == Some(**term)) {
+            return Err(format!(
+                "member {member} writes change {index} while change {open} is not committed"
+            ));
+        }
+        self.changes.insert(index, entry.term.0);
         Ok(())
     }
 
@@ -227,16 +249,15 @@ impl Raft {
         if term <= BOOTSTRAP_TERM {
             return Ok(());
         }
-        let logs: BTreeMap<u64, _> = self.logs.all().map(|(id, log)| (id.0, log)).collect();
         let has = |id: u64| {
-            logs.get(&id).is_some_and(|log| {
+            self.logs.get(MemberId(id)).is_some_and(|log| {
                 log.durable.term(index) == Some(term) || log.durable.mark() > index
             })
         };
         if self.groups.newest.has_quorum(has) || self.groups.before.has_quorum(has) {
             return Ok(());
         }
-        let durable: Vec<u64> = logs.keys().copied().filter(|id| has(*id)).collect();
+        let durable: Vec<u64> = self.logs.ids().map(|id| id.0).filter(|id| has(*id)).collect();
         let voters = &self.groups.newest.voters;
         Err(format!(
             "member {member} has entry {index} of term {term} committed, durable on {durable:x?} \

@@ -257,6 +257,84 @@ pub const BUGS: &[Bug] = &[
         place: "core/src/txn/execute.rs parts(): the lease is the request's",
         oracle: "linear",
     },
+    Bug {
+        name: "promote-half-stored",
+        from: "etcd 19557: a promotion stored in one place of two",
+        breaks: "after a restart a voter is listed as a learner",
+        place: "core/src/membership/change.rs apply_change(): the member's row is not written",
+        oracle: "membership",
+    },
+    Bug {
+        name: "second-change-pending",
+        from: "raft: a second membership change while one is pending",
+        breaks: "two majorities that share nobody",
+        place: "core/src/state/changes.rs propose_change(), \
+                core/src/raft/driver/group.rs: nobody asks whether one is under way",
+        oracle: "raft",
+    },
+    Bug {
+        name: "learner-votes",
+        from: "raft: a learner counted as voter",
+        breaks: "a quorum is larger than the members that can make it",
+        place: "core/src/raft/confchange.rs parse_single(): a learner is added as voter",
+        oracle: "membership",
+    },
+    Bug {
+        name: "group-of-log-mark",
+        from: "raft: quorum of the wrong set",
+        breaks: "a restarted member counts the voters of long ago",
+        place: "core/src/raft/driver.rs open(): the group of the log's mark, not the store's",
+        oracle: "membership",
+    },
+    Bug {
+        name: "cut-mark-newest-group",
+        from: "ours: the mark of a cut bears the group of today",
+        breaks: "changes behind the mark are applied twice after a restart",
+        place: "core/src/raft/confchange.rs known_at(): the newest group whatever the index",
+        oracle: "membership",
+    },
+    Bug {
+        name: "removed-leader-stays",
+        from: "ours: a leader that was removed goes on leading",
+        breaks: "the raft crate looks for it among the members",
+        place: "core/src/raft/driver/group.rs apply_change(): does not step down",
+        oracle: "panic",
+    },
+    Bug {
+        name: "two-images-in-a-row",
+        from: "etcd 18055: two snapshots in a row",
+        breaks: "what the second image covers counts as not applied",
+        place: "core/src/replica.rs handle_persisted(): one image a report",
+        oracle: "halt",
+    },
+    Bug {
+        name: "image-visible-half",
+        from: "disk: a snapshot visible before it is complete",
+        breaks: "after a crash half of an image is taken for all of it",
+        place: "io-sim/src/world/disk/log.rs crash(): half of the records are in place",
+        oracle: "agreement",
+    },
+    Bug {
+        name: "fsync-error-retried",
+        from: "disk: an fsync error retried",
+        breaks: "what the failed sync covered is gone, and was acknowledged",
+        place: "io-sim/src/world/outputs.rs log_done(): the next sync speaks for it",
+        oracle: "durability",
+    },
+    Bug {
+        name: "peer-url-shared",
+        from: "ours: two members share a peer URL",
+        breaks: "a machine is two members",
+        place: "core/src/membership/change.rs check_urls(): others are not asked",
+        oracle: "membership",
+    },
+    Bug {
+        name: "stale-wish-taken",
+        from: "ours: a wish to change the group taken by the leader of a later term",
+        breaks: "a change that was made is answered as refused",
+        place: "core/src/state/changes.rs handle_wish(): the wish's term is not looked at",
+        oracle: "membership",
+    },
 ];
 
 #[cfg(test)]
@@ -282,6 +360,8 @@ mod tests {
                 "lease",
                 "bounds",
                 "liveness",
+                "membership",
+                "halt",
                 "panic",
             ];
             assert!(oracles.contains(&bug.oracle), "{}", bug.oracle);

@@ -12,6 +12,7 @@ use quorate_core::{Config, Replica, State, View, txn};
 use quorate_io_sim::world::plan::Fault;
 use quorate_io_sim::world::{Build, Plan};
 use quorate_proto::etcdserverpb as pb;
+use quorate_proto::raftpb::ConfState;
 
 use super::Subject;
 
@@ -43,6 +44,10 @@ impl Build for Members {
         now: Time,
     ) -> Result<Replica, StorageFault> {
         Replica::open(config, stored, log, now)
+    }
+
+    fn group(&self, replica: &Replica) -> ConfState {
+        replica.group()
     }
 
     fn range(

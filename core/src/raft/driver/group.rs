@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 use ::raft::eraftpb::{self, MessageType};
 use ::raft::{RawNode, StateRole};
 use bytes::Bytes;
+use quorate_proto::raftpb;
 
 use super::Driver;
 use crate::ids::{LogIndex, MemberId};
@@ -31,6 +32,11 @@ pub(crate) struct Effect {
 }
 
 impl Driver {
+    /// Who votes and who learns.
+    pub(crate) fn group(&self) -> raftpb::ConfState {
+        encode_conf_state(&self.node.raft.prs().conf().to_conf_state())
+    }
+
     /// Whether `member` is in the group.
     pub(crate) fn has_member(&self, member: MemberId) -> bool {
         self.node.raft.prs().get(member.get()).is_some()
@@ -40,7 +46,8 @@ impl Driver {
     /// under way.
     pub(crate) fn propose_change(&mut self, data: Bytes) -> bool {
         let raft = &self.node.raft;
-        if raft.state != StateRole::Leader || raft.has_pending_conf() || self.is_full() {
+        let is_busy = raft.has_pending_conf() && !crate::planted!("second-change-pending");
+        if raft.state != StateRole::Leader || is_busy || self.is_full() {
             return false;
         }
         let mut entry = eraftpb::Entry { data, ..eraftpb::Entry::default() };
@@ -69,7 +76,8 @@ impl Driver {
             }
             let change = confchange::parse_change(&export_entry(entry));
             let leaves = change.is_some_and(|change| change.leave_joint());
-            if raft.has_pending_conf() || is_joint != leaves {
+            let is_busy = raft.has_pending_conf() && !crate::planted!("second-change-pending");
+            if is_busy || is_joint != leaves {
                 *entry = eraftpb::Entry::default();
             } else {
                 raft.pending_conf_index = index;
@@ -94,8 +102,7 @@ impl Driver {
         let Some(entry) = self.handed_out.remove(&index) else { return Effect::default() };
         let change = is_accepted.then(|| confchange::parse_change(&entry)).flatten();
         let effect = change.map_or_else(Effect::default, |change| self.apply_change(&change));
-        let conf = self.node.raft.prs().conf().to_conf_state();
-        self.history.note(index, encode_conf_state(&conf));
+        self.history.note(index, self.group());
         effect
     }
 
@@ -107,7 +114,8 @@ impl Driver {
         let mut effect = Effect::default();
         let raft = &self.node.raft;
         // The crate would look for the leader among the members at its next commit, and panic.
-        if raft.state == StateRole::Leader && !raft.promotable() {
+        let stays = crate::planted!("removed-leader-stays");
+        if raft.state == StateRole::Leader && !raft.promotable() && !stays {
             self.step_down();
             effect.gave_up = "no longer a voter";
         }

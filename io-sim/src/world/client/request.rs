@@ -21,6 +21,13 @@ pub(in crate::world) fn key(number: u64) -> Bytes {
     Bytes::from(format!("k{:03}/{}", number / 10, number % 10))
 }
 
+/// The number of a key that [`key`] made.
+pub(super) fn number_of(key: &[u8]) -> Option<usize> {
+    let text = std::str::from_utf8(key).ok()?.strip_prefix('k')?;
+    let (tens, ones) = text.split_once('/')?;
+    Some(10 * tens.parse::<usize>().ok()? + ones.parse::<usize>().ok()?)
+}
+
 /// What a worker knows when it turns a deed into a request.
 pub(super) struct Known<'a> {
     /// The number of the call.
@@ -240,4 +247,17 @@ pub(super) fn bell(number: u64, call: u64) -> Operation {
     let value = Bytes::from(format!("v{call}"));
     let put = pb::PutRequest { key: key(number), value, ..pb::PutRequest::default() };
     Operation::Request(Request::Put(put))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_its_number() {
+        for number in [0, 7, 10, 39, 1_234, 12_345] {
+            assert_eq!(number_of(&key(number)), Some(number as usize));
+        }
+        assert_eq!(number_of(b"k000"), None);
+    }
 }

@@ -286,12 +286,12 @@ impl<B: Build, O: Observer> World<B, O> {
             return;
         }
         self.tell(&Seen::StreamEnded { client: ClientId(client as u32), stream });
-        let nodes = self.nodes.len();
         let Some(number) = self.clients.watcher_of(client) else { return };
+        let next = self.next_node(self.clients.watchers[number].node);
         let watcher = &mut self.clients.watchers[number];
         (watcher.stream, watcher.main, watcher.waits) = (None, None, 0);
         watcher.asked.clear();
         watcher.sides.clear();
-        watcher.node = (watcher.node + 1) % nodes;
+        watcher.node = next;
     }
 }

@@ -59,11 +59,9 @@ impl Worker {
         }
         let Outcome::Range(range) = outcome else { return };
         for kv in &range.kvs {
-            let place = (0..self.keys.len()).find(|&n| super::request::key(n as u64) == kv.key);
-            if let Some(place) = place
-                && self.keys[place].1 < kv.mod_revision
-            {
-                self.keys[place] = (kv.lease, kv.mod_revision);
+            let known = super::request::number_of(&kv.key).and_then(|n| self.keys.get_mut(n));
+            if let Some(known) = known.filter(|known| known.1 < kv.mod_revision) {
+                *known = (kv.lease, kv.mod_revision);
             }
         }
     }
@@ -162,7 +160,7 @@ impl<B: Build, O: Observer> World<B, O> {
                 known.resolve(self.plan.errands[number].deed)
             }
             Purposed::Bell(key) => Some(bell(key, call)),
-            Purposed::Lease => None,
+            Purposed::Lease | Purposed::Chore => None,
         };
         let Some(operation) = operation else { return };
         let worker = &mut self.clients.workers[client];
@@ -183,14 +181,14 @@ impl<B: Build, O: Observer> World<B, O> {
         purpose: Purposed,
         outcome: &Outcome,
     ) {
-        let nodes = self.nodes.len();
+        let next = self.next_node(node);
         let rest = self.clients.luck[client].between(1, 300) * MILLISECOND;
         let worker = &mut self.clients.workers[client];
         worker.in_flight -= 1;
         worker.learn(outcome);
         let is_served = matches!(outcome, Outcome::Range(_) | Outcome::Response(_));
         if !is_served && worker.node == node {
-            worker.node = (node + 1) % nodes;
+            worker.node = next;
         }
         match (purpose, outcome) {
             (Purposed::Bell(key), Outcome::Response(Response::Put(put))) => {
@@ -239,7 +237,7 @@ impl<B: Build, O: Observer> World<B, O> {
 
     pub(super) fn lease_concluded(&mut self, client: usize, outcome: &Outcome) {
         let Some(number) = self.clients.keeper_of(client) else { return };
-        let nodes = self.nodes.len();
+        let next = self.next_node(self.clients.keepers[number].node);
         let keeper = &mut self.clients.keepers[number];
         keeper.is_waiting = false;
         match outcome {
@@ -249,7 +247,7 @@ impl<B: Build, O: Observer> World<B, O> {
             }
             Outcome::Response(_) => {}
             Outcome::Refused(Refusal::LeaseNotFound) => keeper.lease = 0,
-            _ => keeper.node = (keeper.node + 1) % nodes,
+            _ => keeper.node = next,
         }
     }
 }

@@ -103,6 +103,14 @@ impl Log {
         Some(Completed { number, synced, installed })
     }
 
+    /// What the sync under way covers is lost, and nobody is told.
+    pub fn lose_written(&mut self) {
+        let Some((_, upto, true)) = self.last.under_way else { return };
+        while self.settled < upto && self.pending.pop_front().is_some() {
+            self.settled += 1;
+        }
+    }
+
     /// Power is gone. Some prefix of what was written is left; an image among it was installed.
     pub fn crash(&mut self, luck: &mut Luck) -> Option<Content> {
         let mut installed = None;
@@ -114,7 +122,8 @@ impl Log {
         if let Some(Record::Restart(_, image)) = self.pending.pop_front()
             && luck.below(2) == 0
         {
-            installed = Some(image);
+            let is_whole = !quorate_core::planted!("image-visible-half");
+            installed = Some(if is_whole { image } else { image.half() });
         }
         if quorate_core::planted!("torn-tail-accepted")
             && let Some(Record::Entry(mut torn)) = self.pending.pop_front()

@@ -3,7 +3,7 @@
 //! Each seed first draws which families of faults are on at all, and how strong; most bugs need
 //! a few kinds of fault often, not all kinds a little.
 
-use super::{Deed, Errand, Fault, Plan, Shape, Strike, Weather};
+use super::{Chore, Deed, Duty, Errand, Fault, Plan, Shape, Strike, Weather};
 use crate::world::luck::{Luck, Purpose, per_mille};
 
 const MILLISECOND: u64 = 1_000_000;
@@ -13,11 +13,27 @@ impl Plan {
     /// The plan of a seed.
     pub fn draw(seed: u64, shape: Shape) -> Self {
         let mut swarm = Luck::new(seed, Purpose::Swarm, 0);
-        let weather = draw_weather(&mut swarm);
-        let families = Families::draw(&mut swarm, &shape);
+        let mut later = Luck::new(seed, Purpose::Swarm, 1);
+        let weather = draw_more_weather(draw_weather(&mut swarm), &mut later);
+        let families = Families::draw(&mut swarm, &mut later, &shape);
         let quorum = draw_quorum(shape.nodes, &mut swarm);
         let strikes = families.strikes(seed, &shape);
-        Self { seed, shape, weather, quorum, strikes, errands: draw_errands(seed, &shape) }
+        let errands = draw_errands(seed, &shape);
+        let plan = Self { seed, shape, weather, quorum, strikes, errands, duties: Vec::new() };
+        plan.with_duties()
+    }
+
+    /// In half of all seeds there are spare machines, and an operator who changes the group.
+    fn with_duties(self) -> Self {
+        let mut luck = Luck::new(self.seed, Purpose::Swarm, 2);
+        let spares = maybe(&mut luck, &[1, 2, 3, 4]);
+        if spares == 0 {
+            return self;
+        }
+        let shape = Shape { spares, ..self.shape };
+        let more = luck.below(1 << spares) << shape.nodes;
+        let duties = draw_duties(self.seed, &shape, &mut luck);
+        Self { shape, quorum: self.quorum | more, duties, ..self }
     }
 
     /// The same plan in a world without faults, for measuring.
@@ -31,7 +47,7 @@ impl Plan {
         };
         let quorum = (1 << shape.nodes) - 1;
         let errands = draw_errands(seed, &shape);
-        Self { seed, shape, weather, quorum, strikes: Vec::new(), errands }
+        Self { seed, shape, weather, quorum, errands, ..Self::default() }
     }
 }
 
@@ -60,6 +76,20 @@ fn draw_weather(luck: &mut Luck) -> Weather {
         credit_ms: *luck.pick(&[0, 10, 500, 5_000, 20_000]),
         checkpoint_ms: *luck.pick(&[300_000, 300_000, 2_000, 4_000]),
         progress_ms: *luck.pick(&[600_000, 600_000, 10_000, 1_000]),
+        ..Weather::default()
+    }
+}
+
+/// What was thought of later: drawn apart, so that old seeds keep the rest of their meaning.
+fn draw_more_weather(weather: Weather, luck: &mut Luck) -> Weather {
+    let chances = [20, 100, 300].map(|n| u64::from(per_mille(n)));
+    Weather {
+        refuse: maybe(luck, &[1, 10, 50].map(|n| u64::from(per_mille(n)))),
+        image_twice: maybe(luck, &chances),
+        image_late: maybe(luck, &chances),
+        snapshot_count: *luck.pick(&[0, 0, 0, 100, 20, 5]),
+        catchup_entries: *luck.pick(&[0, 0, 0, 21, 4, 1]),
+        ..weather
     }
 }
 
@@ -74,20 +104,59 @@ fn draw_quorum(nodes: u64, luck: &mut Luck) -> u64 {
     quorum
 }
 
+/// Each chore at a pace of its own, additions always among them.
+fn draw_duties(seed: u64, shape: &Shape, swarm: &mut Luck) -> Vec<Duty> {
+    let mut all = Vec::new();
+    for (place, &word) in Chore::WORDS.iter().enumerate() {
+        let paces = [4, 10, 25];
+        let mean = match word {
+            "add" => *swarm.pick(&paces) * SECOND,
+            _ => maybe(swarm, &paces) * SECOND,
+        };
+        let mut luck = Luck::new(seed, Purpose::Operator, place as u64);
+        let mut at = luck.below(2 * mean);
+        while mean > 0 && at < shape.seconds * SECOND {
+            all.push(Duty { at, chore: draw_chore(word, &mut luck) });
+            at += 1 + luck.below(2 * mean);
+        }
+    }
+    all.sort_by_key(|duty| duty.at);
+    all
+}
+
+fn draw_chore(word: &str, luck: &mut Luck) -> Chore {
+    let place = luck.below(16);
+    match word {
+        "add" => Chore::Add { learner: luck.below(2) },
+        "promote" => Chore::Promote {},
+        "remove" => Chore::Remove { place },
+        "remove-leader" => Chore::RemoveLeader {},
+        "remove-silent" => Chore::RemoveSilent {},
+        "replace" => Chore::Replace { place },
+        "update" => Chore::Update { place },
+        _ => Chore::MoveLeader { place },
+    }
+}
+
+/// Words of faults there were in the beginning.
+const FIRST_WORDS: usize = 17;
+
 /// For each word of a fault, the mean time between two; 0 is never.
 struct Families {
     mean_ns: Vec<u64>,
 }
 
 impl Families {
-    fn draw(luck: &mut Luck, shape: &Shape) -> Self {
-        let draw = |word: &&str| {
+    fn draw(luck: &mut Luck, later: &mut Luck, shape: &Shape) -> Self {
+        let draw = |(place, word): (usize, &&str)| {
+            let luck = if place < FIRST_WORDS { &mut *luck } else { &mut *later };
             let mean = maybe(luck, &[3, 8, 20, 60]) * SECOND;
-            let is_pointless = shape.nodes == 1
-                && matches!(*word, "cut" | "isolate-leader" | "clog" | "reset" | "move-leader");
+            let needs_others =
+                ["cut", "isolate-leader", "clog", "reset", "move-leader", "misroute"];
+            let is_pointless = shape.nodes == 1 && needs_others.contains(word);
             if is_pointless { 0 } else { mean }
         };
-        Self { mean_ns: Fault::WORDS.iter().map(draw).collect() }
+        Self { mean_ns: Fault::WORDS.iter().enumerate().map(draw).collect() }
     }
 
     fn strikes(&self, seed: u64, shape: &Shape) -> Vec<Strike> {
@@ -141,6 +210,11 @@ fn draw_fault(word: &str, at: u64, nodes: u64, luck: &mut Luck, all: &mut Vec<St
             let most = *luck.pick(&[50, 500, 50_000]);
             Fault::TurnClock { node, pace: 1_000_000 - most + luck.below(2 * most + 1) }
         }
+        "stall-store" => Fault::StallStore { node, rest },
+        "misroute" => {
+            let at = (0..nodes).filter(|at| ![from, to].contains(at)).max().unwrap_or(from);
+            Fault::Misroute { from, to, at, rest }
+        }
         _ => Fault::MoveLeader { node },
     };
     all.push(Strike { at, fault });
@@ -189,6 +263,10 @@ fn draw_errands(seed: u64, shape: &Shape) -> Vec<Errand> {
     for at in every(shape.burst_every_ms, end) {
         draw_burst(at, shape, &mut luck, &mut errands);
     }
+    let mut luck = Luck::new(seed, Purpose::Client, 1);
+    for at in every(shape.compact_every_ms, end) {
+        draw_close_compactions(at, shape, &mut luck, &mut errands);
+    }
     errands.sort_by_key(|errand| errand.at);
     errands
 }
@@ -199,6 +277,22 @@ const YET_TO_COME: u64 = 1_000_001;
 fn every(ms: u64, end: u64) -> impl Iterator<Item = u64> {
     let step = ms * MILLISECOND;
     (1..).map(move |n| n * step).take_while(move |at| step > 0 && *at < end)
+}
+
+/// Compactions at exactly the newest revision, which a deletion or a put has just made, several in
+/// a row.
+fn draw_close_compactions(at: u64, shape: &Shape, luck: &mut Luck, errands: &mut Vec<Errand>) {
+    let at = at - luck.below(shape.compact_every_ms * MILLISECOND);
+    let worker = luck.below(shape.workers);
+    for _ in 0..luck.below(4) {
+        let key = luck.below(shape.keys);
+        let deed = match luck.below(3) {
+            0 => Deed::Put { key, lease: 0, flags: 0 },
+            _ => Deed::Delete { key, span: 1, prev: 0 },
+        };
+        let compact = Deed::Compact { back: 0, physical: luck.below(2) };
+        errands.extend([deed, compact].map(|deed| Errand { at, worker, deed }));
+    }
 }
 
 /// Leases that begin together, with a key or two each, and so end together.

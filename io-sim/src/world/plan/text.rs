@@ -1,6 +1,6 @@
 //! A plan as text, one item a line.
 
-use super::{Deed, Errand, Fault, Plan, Strike};
+use super::{Chore, Deed, Duty, Errand, Fault, Plan, Strike};
 use std::fmt::Write;
 
 /// Why a text is no plan.
@@ -44,6 +44,11 @@ impl Plan {
             errand.deed.write(&mut text);
             text.push('\n');
         }
+        for duty in &self.duties {
+            write!(text, "chore {} ", duty.at).expect(TAKEN);
+            duty.chore.write(&mut text);
+            text.push('\n');
+        }
         text
     }
 
@@ -66,6 +71,7 @@ impl Plan {
         }
         plan.strikes.sort_by_key(|strike| strike.at);
         plan.errands.sort_by_key(|errand| errand.at);
+        plan.duties.sort_by_key(|duty| duty.at);
         plan.check().map_err(|what| PlanError { line: 0, what })?;
         Ok(plan)
     }
@@ -87,6 +93,11 @@ impl Plan {
                 let deed = Deed::read(deed, &numbers(rest)?).ok_or_else(unknown)?;
                 self.errands.push(Errand { at: number(at)?, worker: number(worker)?, deed });
             }
+            ["chore", at, chore, rest @ ..] => {
+                let unknown = || format!("unknown chore: {chore} {}", rest.join(" "));
+                let chore = Chore::read(chore, &numbers(rest)?).ok_or_else(unknown)?;
+                self.duties.push(Duty { at: number(at)?, chore });
+            }
             _ => return Err(format!("cannot read: {line}")),
         }
         Ok(())
@@ -94,9 +105,11 @@ impl Plan {
 
     fn check(&self) -> Result<(), String> {
         let shape = &self.shape;
-        let members = 1_u64.checked_shl(shape.nodes as u32).unwrap_or(0).wrapping_sub(1);
+        let machines = shape.nodes.saturating_add(shape.spares);
+        let all = 1_u64.checked_shl(machines as u32).unwrap_or(0).wrapping_sub(1);
         let within = |value: u64, least: u64, most: u64| (least..=most).contains(&value);
         let is_sound = within(shape.nodes, 1, 9)
+            && within(shape.spares, 0, 9)
             && within(shape.seconds, 0, 1_000_000)
             && within(shape.workers, 1, 10_000)
             && within(shape.keys, 1, 100_000)
@@ -105,7 +118,7 @@ impl Plan {
             && within(shape.lease_ttl, 1, 1_000)
             && within(shape.heartbeat_ms, 1, 100_000)
             && within(shape.election_ms, 1, 100_000)
-            && self.quorum & !members == 0
+            && self.quorum & !all == 0
             && u64::from(self.quorum.count_ones()) > shape.nodes / 2;
         is_sound.then_some(()).ok_or_else(|| String::from("sizes out of range, or no quorum"))
     }

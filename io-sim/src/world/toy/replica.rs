@@ -71,6 +71,12 @@ impl ToyReplica {
         Ok(replica)
     }
 
+    /// Everyone, for ever.
+    pub(super) fn group(&self) -> raftpb::ConfState {
+        let voters = self.peers.iter().map(|peer| peer.0).collect();
+        raftpb::ConfState { voters, ..raftpb::ConfState::default() }
+    }
+
     fn leader(&self) -> MemberId {
         self.peers[0]
     }

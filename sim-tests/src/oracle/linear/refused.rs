@@ -15,6 +15,10 @@ struct Open {
     place: usize,
     /// The last state it may be explained by.
     last: usize,
+    /// Whether changes of keys may explain it; else only compactions and leases that come and go.
+    needs_keys: bool,
+    /// Whether no state was asked yet.
+    is_new: bool,
 }
 
 /// Replays the steps once more, asking the model about open refusals at each state.
@@ -31,17 +35,12 @@ pub(super) fn check(
     }
     let mut model = Model::new(settings);
     let mut open: Vec<Open> = Vec::new();
+    let mut was_aside = true;
     for state in 0..=steps.len() {
         open.extend(waiting.remove(&state).unwrap_or_default());
-        open.retain(|it| {
-            let operation = &operations[it.place];
-            match &operation.outcome {
-                Outcome::Refused(refusal) => {
-                    model.evaluate(&operation.call, Compaction::Checked).reply != Err(*refusal)
-                }
-                Outcome::Ok(reply) => !explains(&model, &operation.call, reply),
-                Outcome::Unknown => false,
-            }
+        open.retain_mut(|it| {
+            let is_due = std::mem::take(&mut it.is_new) || it.needs_keys || was_aside;
+            !(is_due && is_right(&model, &operations[it.place]))
         });
         if let Some(late) = open.iter().find(|it| it.last <= state && !is_excused(history, it)) {
             return Err(describe(&operations[late.place]));
@@ -49,10 +48,32 @@ pub(super) fn check(
         open.retain(|it| it.last > state);
         if let Some(step) = steps.get(state) {
             let verdict = model.evaluate(&step.call, Compaction::Checked);
+            was_aside = verdict.effect.aside.is_some();
             model.commit(verdict.effect);
         }
     }
     Ok(())
+}
+
+/// Whether the model would have said the same here.
+fn is_right(model: &Model, operation: &Operation) -> bool {
+    match &operation.outcome {
+        Outcome::Refused(refusal) => {
+            model.evaluate(&operation.call, Compaction::Checked).reply == Err(*refusal)
+        }
+        Outcome::Ok(reply) => explains(model, &operation.call, reply),
+        Outcome::Unknown => true,
+    }
+}
+
+/// Whether what is said of a call may change with keys, and not only by compactions or leases.
+const fn needs_keys(operation: &Operation) -> bool {
+    match (&operation.call, &operation.outcome) {
+        (Call::LeaseKeepAlive(_) | Call::LeaseLeases(_), _) => false,
+        (Call::Range(_) | Call::Compact(_), Outcome::Refused(Refusal::Compacted)) => false,
+        (Call::LeaseGrant(_) | Call::LeaseRevoke(_), _) => false,
+        _ => true,
+    }
 }
 
 fn describe(operation: &Operation) -> String {
@@ -124,7 +145,9 @@ fn waiting(
         let first = if may_be_late(operation) { 0 } else { window.first.div_ceil(2) };
         let last = (window.last / 2).min(steps.len());
         let first = first.min(last);
-        waiting.entry(first).or_default().push(Open { place, last });
+        let needs_keys = needs_keys(operation);
+        let open = Open { place, last, needs_keys, is_new: true };
+        waiting.entry(first).or_default().push(open);
     }
     waiting
 }

@@ -1,0 +1,219 @@
+//! Raft's group and the stored members are one (oracle 8).
+//!
+//! ```text
+//!   log:   add 4 @17      promote 4 @30      remove 1 @42
+//!   roll:  1 2 3 (4)      1 2 3 4            2 3 4            replayed here
+//!          = what raft counts = what is stored = what members show, at every entry, everywhere
+//! ```
+//!
+//! - what a replica counts, what a store, a log's mark or an image says, and what a member shows
+//!   are the roll as of their entry;
+//! - an answered change was made, and the answer shows the group it led to; an addition that was
+//!   refused for good never is;
+//! - nobody stops as removed who was not.
+//!
+//! That who was removed stops, and that the group works, is asked by the world's finale.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quorate_core::ids::{MemberId, Term};
+use quorate_core::storage::{Entry, SnapshotMark};
+use quorate_core::time::Time;
+use quorate_core::{Request, Response};
+use quorate_io_sim::world::observe::{CallId, Observer, Operation, Outcome, Seen, Stop, Violation};
+use quorate_proto::etcdserverpb as pb;
+use quorate_proto::raftpb::{ConfChange, ConfState};
+
+use super::roll::{Roll, parse_change};
+use super::wrong;
+use crate::history;
+
+const NAME: &str = "membership";
+
+/// The oracle. See the module.
+#[derive(Debug, Default)]
+pub struct Membership {
+    /// What the group began with, if that was before the first entry that is seen.
+    first: Roll,
+    /// By entry: the change, and the roll after it.
+    rolls: BTreeMap<u64, (ConfChange, Roll)>,
+    committed: u64,
+    asked: BTreeMap<CallId, Request>,
+    /// Additions that were refused for good.
+    refused: BTreeSet<u64>,
+}
+
+impl Observer for Membership {
+    fn observe(&mut self, _at: Time, seen: &Seen) -> Result<(), Violation> {
+        let judged = match seen {
+            Seen::Committed { entries, .. } => entries.iter().try_for_each(|it| self.commit(it)),
+            Seen::Group { member, index, group } => {
+                self.check_group(index.0, group, || format!("member {member} counts"))
+            }
+            Seen::Members { member, index, list } => self.check_list(*member, index.0, list),
+            Seen::Started { member, log, stored, .. } => {
+                if self.committed == 0 && self.first == Roll::default() {
+                    self.first = Roll::of(&stored.conf_state);
+                }
+                self.check_mark(stored, || format!("the store of member {member} has")).and_then(
+                    |()| self.check_mark(&log.mark, || format!("the log of {member} has")),
+                )
+            }
+            Seen::Installed { member, mark } => {
+                self.check_mark(mark, || format!("an image for member {member} has"))
+            }
+            Seen::Cut { member, mark } => {
+                self.check_mark(mark, || format!("member {member} cuts its log with"))
+            }
+            Seen::Called { call, operation: Operation::Request(request), .. } => {
+                if is_change(request) {
+                    self.asked.insert(*call, request.clone());
+                }
+                Ok(())
+            }
+            Seen::Returned { call, outcome, .. } => self.check_answer(*call, outcome),
+            Seen::Stopped { member, why: Stop::Removed } => self.check_stop(*member),
+            _ => Ok(()),
+        };
+        judged.map_err(|what| wrong(NAME, what))
+    }
+}
+
+fn is_change(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::MemberAdd(_)
+            | Request::MemberRemove(_)
+            | Request::MemberUpdate(_)
+            | Request::MemberPromote(_)
+    )
+}
+
+impl Membership {
+    /// Each entry once: that members agree on it is another oracle's business.
+    fn commit(&mut self, entry: &Entry) -> Result<(), String> {
+        if entry.index.0 <= self.committed {
+            return Ok(());
+        }
+        self.committed = entry.index.0;
+        let Some(change) = parse_change(entry) else { return Ok(()) };
+        let mut roll = self.at(self.committed);
+        let is_made = roll.apply(&change);
+        if is_made && self.refused.contains(&change.node_id) {
+            let id = change.node_id;
+            return Err(format!("member {id:x} is added, which was refused"));
+        }
+        if is_made {
+            self.rolls.insert(self.committed, (change, roll));
+        }
+        Ok(())
+    }
+
+    /// The roll as of an entry.
+    fn at(&self, index: u64) -> Roll {
+        let newest = self.rolls.range(..=index).next_back();
+        newest.map_or_else(|| self.first.clone(), |(_, (_, roll))| roll.clone())
+    }
+
+    fn check_group(
+        &self,
+        index: u64,
+        group: &ConfState,
+        who: impl FnOnce() -> String,
+    ) -> Result<(), String> {
+        match self.at(index).difference(group) {
+            Some(difference) => Err(format!("at entry {index} {} {difference}", who())),
+            None => Ok(()),
+        }
+    }
+
+    /// A mark that nothing was ever written to says nothing.
+    fn check_mark(&self, mark: &SnapshotMark, who: impl FnOnce() -> String) -> Result<(), String> {
+        if mark.term == Term(0) {
+            return Ok(());
+        }
+        self.check_group(mark.index.0, &mark.conf_state, who)
+    }
+
+    fn check_list(
+        &self,
+        member: MemberId,
+        index: u64,
+        list: &[(MemberId, bool)],
+    ) -> Result<(), String> {
+        let roll = self.at(index);
+        let shown = list.iter().map(|(id, is_learner)| (id.0, *is_learner));
+        if roll.list().eq(shown) {
+            return Ok(());
+        }
+        let due: Vec<_> = roll.list().collect();
+        Err(format!("at entry {index} member {member} shows {list:?}, should be {due:?}"))
+    }
+
+    fn check_answer(&mut self, call: CallId, outcome: &Outcome) -> Result<(), String> {
+        let Some(request) = self.asked.remove(&call) else { return Ok(()) };
+        if let (Request::MemberAdd(addition), Outcome::Refused(refusal)) = (&request, outcome) {
+            let is_final = history::Outcome::from_refusal(*refusal) != history::Outcome::Unknown;
+            let id = addition.id.0;
+            if is_final && self.rolls.values().any(|(change, _)| change.node_id == id) {
+                return Err(format!("member {addition:?} was refused, and is in the group"));
+            }
+            self.refused.extend(is_final.then_some(id));
+        }
+        let (id, shown) = match (&request, outcome) {
+            (Request::MemberAdd(ask), Outcome::Response(Response::MemberAdd(it))) => {
+                (ask.id.0, &it.members)
+            }
+            (Request::MemberRemove(ask), Outcome::Response(Response::MemberRemove(it))) => {
+                (ask.id, &it.members)
+            }
+            (Request::MemberUpdate(ask), Outcome::Response(Response::MemberUpdate(it))) => {
+                (ask.id, &it.members)
+            }
+            (Request::MemberPromote(ask), Outcome::Response(Response::MemberPromote(it))) => {
+                (ask.id, &it.members)
+            }
+            (_, Outcome::Response(other)) => {
+                return Err(format!("{request:?} was answered as {other:?}"));
+            }
+            _ => return Ok(()),
+        };
+        let is_it = |(change, roll): &(ConfChange, Roll)| {
+            change.node_id == id && does(change, &request) && shows(shown, roll)
+        };
+        let is_true = self.rolls.values().any(is_it);
+        is_true.then_some(()).ok_or_else(|| {
+            format!("{request:?} was answered with {shown:?}, which no such change led to")
+        })
+    }
+
+    fn check_stop(&self, member: MemberId) -> Result<(), String> {
+        let is_right = self.at(u64::MAX).has_removed(member.0);
+        is_right
+            .then_some(())
+            .ok_or_else(|| format!("member {member} stops as removed, but nobody removed it"))
+    }
+}
+
+/// Whether a change is of the kind that was asked for.
+fn does(change: &ConfChange, request: &Request) -> bool {
+    use quorate_proto::raftpb::ConfChangeType as Kind;
+    match request {
+        Request::MemberAdd(ask) if ask.request.is_learner => {
+            change.r#type() == Kind::ConfChangeAddLearnerNode
+        }
+        Request::MemberAdd(_) | Request::MemberPromote(_) => {
+            change.r#type() == Kind::ConfChangeAddNode
+        }
+        Request::MemberRemove(_) => change.r#type() == Kind::ConfChangeRemoveNode,
+        Request::MemberUpdate(_) => change.r#type() == Kind::ConfChangeUpdateNode,
+        _ => false,
+    }
+}
+
+fn shows(members: &[pb::Member], roll: &Roll) -> bool {
+    roll.list().eq(members.iter().map(|member| (member.id, member.is_learner)))
+}
+
+#[cfg(test)]
+mod tests;
