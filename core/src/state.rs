@@ -243,7 +243,7 @@ impl State {
             if before.leader.is_some() {
                 self.refuse_unanswered_reads();
             }
-            self.announcer.on_facts();
+            self.announcer.on_leader();
             self.asking.ask_again();
         }
         if role != before {

@@ -284,8 +284,7 @@ impl State {
         }
         let attributes = || attributes_due(&self.config, &self.ledgers.members);
         let due = self.version_due().or_else(attributes);
-        self.announcer.note_looked(self.now, due.is_some());
-        if let Some(envelope) = due {
+        if let Some(envelope) = self.announcer.poll(self.now, due) {
             // Made again after a while if it is refused or lost.
             let _ = self.propose(envelope, Waiter::Upkeep);
         }
