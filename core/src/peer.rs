@@ -23,7 +23,8 @@ impl Class {
             | Message::Answer(_)
             | Message::ChangeWish(_)
             | Message::ChangeRefusal(_)
-            | Message::Report(_) => Self::Urgent,
+            | Message::Report(_)
+            | Message::Correction(_) => Self::Urgent,
             Message::Raft(raft) => match raft.r#type() {
                 Kind::MsgSnap => Self::Snapshot,
                 Kind::MsgApp | Kind::MsgAppResp | Kind::MsgProp => Self::Bulk,

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use quorate_core::error::StorageFault;
 use quorate_core::ids::MemberId;
-use quorate_core::schema::stored_mark;
+use quorate_core::schema::{rows_awaiting_image, stored_mark};
 use quorate_core::storage::{LogRead, StateRead};
 use quorate_core::{Config, Replica, State};
 use quorate_proto::peer::{ImageChunk, ImageHeader};
@@ -52,12 +52,23 @@ pub fn open(
     let bootstrap = identify(settings, &dir, peer_threads.next())?;
     let identity = Identity { member: bootstrap.member, cluster: bootstrap.cluster };
     let mark_of = |image: &dyn StateRead| stored_mark(image);
-    let found = recovery::open(&dir, Some(identity), &mark_of, log_settings).map_err(fault)?;
-
     let clock = Clock::start();
     let known = bootstrap.peers.clone();
     let config = configure(settings, bootstrap);
-    let state = State::open(&config, found.image, clock.now()).map_err(fault)?;
+    let open = || {
+        let found = recovery::open(&dir, Some(identity), &mark_of, log_settings.clone())?;
+        let state = State::open(&config, Arc::clone(&found.image), clock.now());
+        // Nothing but the store is read for it.
+        let state = state.map_err(|fault| StorageFault { is_damage: true, ..fault })?;
+        Ok::<_, StorageFault>((found, state))
+    };
+    let (found, state) = match open() {
+        Err(fault) if fault.is_damage => {
+            recovery::replace_store(&dir, fault, &rows_awaiting_image).and_then(|()| open())
+        }
+        opened => opened,
+    }
+    .map_err(fault)?;
     let log = found.log.load(&found.stored).map_err(fault)?;
     let replica = Replica::open(&config, found.stored, log, clock.now()).map_err(fault)?;
 
@@ -72,6 +83,7 @@ pub fn open(
         store: Box::new(found.store),
         transport: peers.clone(),
         observer: Arc::new(Listener::new(identity.member, Arc::clone(metrics))),
+        scrub_interval: settings.scrub_interval,
         clock,
     })
     .map_err(fault)?;

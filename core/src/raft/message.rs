@@ -92,9 +92,12 @@ impl Standing {
 
     /// A peer cannot hold what this leader never had; the crate would count it.
     fn check_append_response(&self, message: &raftpb::Message) -> Result<(), Misbehaviour> {
-        // Nobody here asks for an image by itself.
-        if message.request_snapshot != 0 {
+        // Who asks for an image asks for what the leader has.
+        if message.request_snapshot != 0 && !message.reject {
             return Err(Misbehaviour::Malformed);
+        }
+        if self.is_current_leader(message) && message.request_snapshot > self.last_index {
+            return Err(Misbehaviour::Inconsistent);
         }
         if self.is_current_leader(message) && !message.reject && message.index > self.last_index {
             return Err(Misbehaviour::Inconsistent);

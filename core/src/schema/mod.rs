@@ -7,6 +7,7 @@
 //! | | `scheduledCompactRev`, `finishedCompactRev` | a revision with sub 0 |
 //! | | `storageVersion` | `3.7.0` |
 //! | | `confState` | JSON |
+//! | | `quorate.digest`, `quorate.fenced` | 8 bytes, big endian; no tool of etcd's looks for them |
 //! | `lease` | lease id (8 bytes, big endian) | `leasepb.Lease` |
 //! | `alarm` | `etcdserverpb.AlarmMember` | empty |
 //! | `auth`, `authUsers`, `authRoles` | names | as their ledger encodes them |
@@ -34,6 +35,6 @@ mod progress;
 pub mod record;
 pub mod revision;
 
-pub(crate) use progress::Progress;
-pub use progress::stored_mark;
+pub(crate) use progress::{Progress, fenced_row};
+pub use progress::{rows_awaiting_image, stored_mark};
 pub use revision::{RevisionKey, RowKey};

@@ -7,14 +7,16 @@
 //! | a store behind the log's end | entries after it are applied again |
 //! | a store ahead of the log (an image was installed last) | the log starts over behind it |
 //! | a store behind the log's beginning | refused: the store lost data |
-//! | a log or store that is damaged | refused, naming the place |
+//! | a damaged store | set aside: [`replace_store`], if there is a log or a peer to fill another |
+//! | a damaged log | refused, naming the place: it holds promises nobody else can keep |
 //!
 //! Answers to: etcd v3.7.1 `server/etcdserver/bootstrap.go`
 
 use std::sync::Arc;
 
 use quorate_core::error::StorageFault;
-use quorate_core::storage::{SnapshotMark, StateRead};
+use quorate_core::ids::LogIndex;
+use quorate_core::storage::{SnapshotMark, StateRead, Write};
 
 use super::store::Store;
 use super::wal::{self, FoundLog, LogWriter};
@@ -74,6 +76,32 @@ pub fn open(
     let stored = mark_of(image.as_ref())?;
     let (identity, log, log_writer) = wal::open(dir.wal(), &stored, settings)?;
     Ok(Recovered { identity, stored, image, log, log_writer, store })
+}
+
+/// Rows of a store that has nothing of what was before that point of the log.
+pub type RowsAwaitingImage<'a> = &'a dyn Fn(&SnapshotMark) -> Vec<Write>;
+
+/// Sets a store aside that does not read. Another takes its place, which is filled from the log, if
+/// that goes back to the beginning, or by an image from the leader. Refused, with the fault of the
+/// store, where there is neither.
+pub fn replace_store(
+    dir: &DataDir,
+    found: StorageFault,
+    rows_for: RowsAwaitingImage<'_>,
+) -> Result<(), StorageFault> {
+    let mark = wal::beginning(dir.wal())?;
+    let has_peers = mark.conf_state.voters.len() > 1 || !mark.conf_state.learners.is_empty();
+    if mark.index > LogIndex(0) && !has_peers {
+        return Err(found);
+    }
+    let aside = Store::renew(&dir.store(), rows_for(&mark))?;
+    tracing::warn!(
+        error = found.what,
+        set_aside = %aside.display(),
+        log_from = mark.index.get(),
+        "the store is damaged: it is set aside, and filled again from the log or by the leader"
+    );
+    Ok(())
 }
 
 fn check_identity(dir: &DataDir, expected: Identity) -> Result<(), StorageFault> {
