@@ -103,6 +103,7 @@ mod replica;
 mod state;
 mod upkeep;
 
+pub use apply::rows_awaiting_image;
 pub use config::Config;
 pub use input::{ReplicaInput, Request, Role, StateInput};
 pub use machine::Machine;

@@ -14,15 +14,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use quorate_core::error::StorageFault;
 use quorate_core::ids::MemberId;
-use quorate_core::schema::{rows_awaiting_image, stored_mark};
-use quorate_core::storage::{LogRead, StateRead};
-use quorate_core::{Config, Replica, State};
+use quorate_core::membership::MemberRecord;
+use quorate_core::schema::stored_mark;
+use quorate_core::storage::{LogRead, SnapshotMark, StateRead};
+use quorate_core::{Config, Replica, State, rows_awaiting_image};
 use quorate_proto::peer::{ImageChunk, ImageHeader};
 use tokio::runtime::Handle;
 use tracing::{info, warn};
 
 use crate::bootstrap::{self, Bootstrap};
-use crate::cli::Settings;
+use crate::cli::{Settings, Url};
 use crate::clock::Clock;
 use crate::disk::image::ImageChunks;
 use crate::disk::{DataDir, Identity, faults, recovery, wal};
@@ -64,7 +65,8 @@ pub fn open(
     };
     let (found, state) = match open() {
         Err(fault) if fault.is_damage => {
-            recovery::replace_store(&dir, fault, &rows_awaiting_image).and_then(|()| open())
+            let rows = |mark: &SnapshotMark| rows_awaiting_image(mark, &initial_members(settings));
+            recovery::replace_store(&dir, fault, &rows).and_then(|()| open())
         }
         opened => opened,
     }
@@ -118,6 +120,16 @@ fn identify(settings: &Settings, dir: &DataDir, runtime: &Handle) -> Result<Boot
     let identity = Identity { member: bootstrap.member, cluster: bootstrap.cluster };
     recovery::create(dir, identity).map_err(|fault| fault.what)?;
     Ok(bootstrap)
+}
+
+/// The members the flags name, by the ids they had if the cluster began with them.
+fn initial_members(settings: &Settings) -> Vec<MemberRecord> {
+    let record = |(_, urls): &(String, Vec<Url>)| {
+        let peer_urls: Vec<String> = urls.iter().map(ToString::to_string).collect();
+        let id = bootstrap::member_id(&peer_urls, &settings.token).get();
+        MemberRecord { id, peer_urls, ..MemberRecord::default() }
+    };
+    settings.initial_cluster.iter().map(record).collect()
 }
 
 fn configure(settings: &Settings, bootstrap: Bootstrap) -> Config {

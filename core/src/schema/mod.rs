@@ -35,6 +35,6 @@ mod progress;
 pub mod record;
 pub mod revision;
 
+pub use progress::stored_mark;
 pub(crate) use progress::{Progress, fenced_row};
-pub use progress::{rows_awaiting_image, stored_mark};
 pub use revision::{RevisionKey, RowKey};

@@ -86,17 +86,6 @@ pub fn stored_mark(image: &dyn StateRead) -> Result<SnapshotMark, StorageFault> 
     Ok(Progress::load(image)?.mark)
 }
 
-/// Rows of a store that has nothing but knows what it lacks: a log goes on after `mark`, and a
-/// leader has an image of what was before. Without such a point there is nothing to say.
-pub fn rows_awaiting_image(mark: &SnapshotMark) -> Vec<Write> {
-    let mut writes = Vec::new();
-    if mark.index > LogIndex(0) {
-        Progress { mark: mark.clone(), digest: 0 }.encode(true, &mut writes);
-        writes.push(fenced_row(mark.index));
-    }
-    writes
-}
-
 /// The row that says since when this member's state is known to be wrong.
 pub(crate) fn fenced_row(index: LogIndex) -> Write {
     Write {

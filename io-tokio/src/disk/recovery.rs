@@ -12,11 +12,12 @@
 //!
 //! Answers to: etcd v3.7.1 `server/etcdserver/bootstrap.go`
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use quorate_core::error::StorageFault;
 use quorate_core::ids::LogIndex;
-use quorate_core::storage::{SnapshotMark, StateRead, Write};
+use quorate_core::storage::{SnapshotMark, StateRead, Table, Write};
 
 use super::store::Store;
 use super::wal::{self, FoundLog, LogWriter};
@@ -90,11 +91,16 @@ pub fn replace_store(
     rows_for: RowsAwaitingImage<'_>,
 ) -> Result<(), StorageFault> {
     let mark = wal::beginning(dir.wal())?;
-    let has_peers = mark.conf_state.voters.len() > 1 || !mark.conf_state.learners.is_empty();
-    if mark.index > LogIndex(0) && !has_peers {
-        return Err(found);
+    let mut rows = rows_for(&mark);
+    if mark.index > LogIndex(0) {
+        // Who the members are now, if that still reads, is better than who they were.
+        rows.extend(Store::rescue(&dir.store(), Table::Members).unwrap_or_default());
+        let members = rows.iter().filter(|row| row.table == Table::Members).map(|row| &row.key);
+        if members.collect::<BTreeSet<_>>().len() < 2 {
+            return Err(found);
+        }
     }
-    let aside = Store::renew(&dir.store(), rows_for(&mark))?;
+    let aside = Store::renew(&dir.store(), rows)?;
     tracing::warn!(
         error = found.what,
         set_aside = %aside.display(),

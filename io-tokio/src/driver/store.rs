@@ -114,8 +114,10 @@ impl StoreLoop {
             }
         }
         self.finish_writes()?;
-        self.scrub.consider(|| self.store.image());
-        self.report_damage();
+        if !self.has_told_damage {
+            self.scrub.consider(|| self.store.image());
+            self.report_damage();
+        }
         if self.reported_at.elapsed() >= SIZE_INTERVAL {
             self.report_size();
         }
@@ -154,9 +156,7 @@ impl StoreLoop {
 
     /// Once: the content will be replaced, or the process ends.
     fn report_damage(&mut self) {
-        if !self.has_told_damage
-            && let Some(fault) = self.store.damage()
-        {
+        if let Some(fault) = self.store.damage() {
             self.has_told_damage = true;
             self.state_inputs.push(StateInput::Damaged { fault });
         }

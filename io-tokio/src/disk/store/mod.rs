@@ -31,12 +31,14 @@ mod size;
 #[cfg(test)]
 mod tests;
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use quorate_core::error::StorageFault;
 use quorate_core::output::Batch;
-use quorate_core::storage::{SnapshotMark, StateRead, Write};
+use quorate_core::storage::{SnapshotMark, StateRead, Table, Write};
 
 pub(super) use generation::{Generation, store_fault};
 pub(super) use size::Tally;
@@ -92,6 +94,18 @@ impl Store {
         }
         rename(&damaged, &aside, folder)?;
         Ok(aside)
+    }
+
+    /// The rows of one table of a store that may be damaged elsewhere.
+    pub fn rescue(folder: &Path, table: Table) -> Result<Vec<Write>, StorageFault> {
+        let generation = Arc::new(open_guarded(&folder.join(name(tidy(folder)?)))?);
+        let mut rows = Vec::new();
+        Image::take(&generation).scan(table, &[], &[], &mut |key, value| {
+            let key = Bytes::copy_from_slice(key);
+            rows.push(Write { table, key, value: Some(value.clone()) });
+            ControlFlow::Continue(())
+        })?;
+        Ok(rows)
     }
 
     /// Where received images wait to be installed.
