@@ -179,6 +179,8 @@ pub enum Misbehaviour {
 pub struct StorageFault {
     /// What was being done, where, and what came back.
     pub what: String,
+    /// Whether what is stored is not what was once written: another copy of it would do.
+    pub is_damage: bool,
 }
 
 impl fmt::Display for StorageFault {
@@ -192,6 +194,11 @@ impl core::error::Error for StorageFault {}
 impl StorageFault {
     /// A fault, told in one sentence.
     pub fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into() }
+        Self { what: what.into(), is_damage: false }
+    }
+
+    /// The same of something stored that is not what was written.
+    pub fn damage(what: impl Into<String>) -> Self {
+        Self { what: what.into(), is_damage: true }
     }
 }

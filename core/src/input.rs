@@ -5,9 +5,10 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use quorate_proto::etcdserverpb as pb;
-use quorate_proto::peer::{Answer, Ask, ChangeRefusal, ChangeWish, Report};
+use quorate_proto::peer::{Answer, Ask, ChangeRefusal, ChangeWish, Correction, Report};
 use quorate_proto::raftpb;
 
+use crate::error::StorageFault;
 use crate::ids::{BarrierId, LogIndex, MemberId, RequestId, StreamId, Term, Token};
 use crate::storage::{Entry, EntryKind, SnapshotMark, StateRead};
 
@@ -74,6 +75,8 @@ pub enum ReplicaInput {
         /// Whether it has all of it.
         delivered: bool,
     },
+    /// `State` is not to be trusted: the leader's image shall replace it.
+    WantImage,
     /// Messages to that member are being lost.
     Unreachable {
         /// The member.
@@ -233,6 +236,18 @@ pub enum StateInput {
         from: MemberId,
         /// Untrusted.
         report: Report,
+    },
+    /// The leader says that this member's state is wrong.
+    Correction {
+        /// Who.
+        from: MemberId,
+        /// Untrusted.
+        correction: Correction,
+    },
+    /// What is stored was found damaged where it was read outside of this machine.
+    Damaged {
+        /// How.
+        fault: StorageFault,
     },
     /// How large the store is; for status and the quota.
     DbSize {

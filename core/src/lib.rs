@@ -103,7 +103,7 @@ mod replica;
 mod state;
 mod upkeep;
 
-pub use apply::check_known;
+pub use apply::{check_known, rows_awaiting_image};
 pub use config::Config;
 pub use input::{ReplicaInput, Request, Role, StateInput};
 pub use machine::Machine;

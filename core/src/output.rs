@@ -150,6 +150,8 @@ pub enum StateOutput {
         /// The successor, if it matters who.
         to: Option<MemberId>,
     },
+    /// To `Replica`: an image of the leader's is wanted, in place of all this member has.
+    WantImage,
     /// To `Replica`: a read barrier.
     Barrier {
         /// The barrier.
@@ -304,6 +306,13 @@ pub enum Note {
         /// Applied index of the image.
         index: LogIndex,
     },
+    /// This member trusts its state no more, and serves nothing of it.
+    Fenced {
+        /// Why.
+        why: String,
+    },
+    /// The leader's image has replaced such a state.
+    Repaired,
     /// An alarm was raised or taken back.
     Alarm {
         /// Whose.

@@ -23,7 +23,8 @@ impl Class {
             | Message::Answer(_)
             | Message::ChangeWish(_)
             | Message::ChangeRefusal(_)
-            | Message::Report(_) => Self::Urgent,
+            | Message::Report(_)
+            | Message::Correction(_) => Self::Urgent,
             Message::Raft(raft) => match raft.r#type() {
                 Kind::MsgSnap => Self::Snapshot,
                 Kind::MsgApp | Kind::MsgAppResp | Kind::MsgProp => Self::Bulk,
@@ -39,6 +40,9 @@ pub fn is_patient(message: &Message) -> bool {
     match message {
         Message::Ask(_) | Message::ChangeWish(_) => true,
         Message::Raft(raft) => raft.r#type() == raftpb::MessageType::MsgProp,
-        Message::Answer(_) | Message::ChangeRefusal(_) | Message::Report(_) => false,
+        Message::Answer(_)
+        | Message::ChangeRefusal(_)
+        | Message::Report(_)
+        | Message::Correction(_) => false,
     }
 }

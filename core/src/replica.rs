@@ -59,6 +59,8 @@ pub struct Replica {
     role: Role,
     announced_commit: LogIndex,
     awaits_image: bool,
+    /// Whether `State` waits for an image in its place.
+    wants_image: bool,
     is_removed: bool,
     is_halted: bool,
     outputs: VecDeque<ReplicaOutput>,
@@ -129,6 +131,7 @@ impl Replica {
             role: Role::default(),
             announced_commit: LogIndex(0),
             awaits_image: false,
+            wants_image: false,
             is_removed: false,
             is_halted: false,
             outputs: VecDeque::new(),
@@ -161,6 +164,10 @@ impl Replica {
             }
             ReplicaInput::SnapshotSent { to, delivered } => {
                 self.node.handle_snapshot_sent(to, delivered);
+            }
+            ReplicaInput::WantImage => {
+                self.wants_image = true;
+                self.ask_image();
             }
             ReplicaInput::Unreachable { to } => self.node.handle_unreachable(to),
             ReplicaInput::TransferLeader { to } => {
@@ -268,6 +275,7 @@ impl Replica {
         let is_written = || self.disk.is_clear() && !self.node.has_unwritten();
         !self.disk.is_stalled()
             && !self.disk.is_installing()
+            && !self.wants_image
             && (!self.node.is_sole_voter() || is_written())
     }
 
@@ -276,7 +284,23 @@ impl Replica {
         if self.node.role().is_leader || self.may_campaign() {
             self.node.tick();
         }
+        self.ask_image();
         self.announce_followers();
+    }
+
+    /// Asks the leader for an image, if one is wanted. A leader first gives leadership away: it
+    /// can lead no worse than others, but there is nobody it could ask.
+    fn ask_image(&mut self) {
+        if !self.wants_image {
+            return;
+        }
+        if self.node.role().is_leader {
+            if !self.node.is_handing_over() {
+                self.node.transfer_leader(None);
+            }
+        } else {
+            self.node.ask_image();
+        }
     }
 
     /// Who is active and in sync, when that changed.
@@ -396,6 +420,7 @@ impl Replica {
             }
             return None;
         }
+        self.wants_image &= work.snapshot.is_none();
         let number = self.disk.next_number();
         self.disk.note_emitted(Batch {
             number,

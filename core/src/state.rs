@@ -21,6 +21,7 @@
 mod changes;
 mod downgrade;
 mod reads;
+mod repair;
 mod reports;
 mod settle;
 mod writes;
@@ -31,6 +32,7 @@ use alloc::vec::Vec;
 
 use changes::{Changes, Transfers};
 use quorate_proto::peer::ask::Question;
+use repair::{Doubt, Trust};
 use reports::Reports;
 
 use crate::apply::Ledgers;
@@ -43,10 +45,12 @@ use crate::ids::{LogIndex, MemberId, Revision, Token};
 use crate::input::{Followers, Role, StateInput};
 use crate::machine::Machine;
 use crate::output::{Note, Response, StateOutput};
+use crate::schema::Progress;
 use crate::storage::{SnapshotMark, StateRead, Write};
 use crate::time::{Time, Wake};
 use crate::upkeep::announce::Announcer;
 use crate::upkeep::autocompact::AutoCompactor;
+use crate::upkeep::compare::Trail;
 use crate::view::{Facts, View};
 use crate::watch::{self, Hub};
 
@@ -92,6 +96,7 @@ pub struct State {
     parked: Vec<(Time, Reader)>,
     announcer: Announcer,
     reports: Reports,
+    trust: Trust,
     compactor: AutoCompactor,
     /// The image behind the newest batch that is stored.
     image: Arc<dyn StateRead>,
@@ -132,6 +137,8 @@ impl State {
         now: Time,
     ) -> Result<Self, StorageFault> {
         let ledgers = Ledgers::open(config, Arc::clone(&image))?;
+        let Progress { mark, digest } = &ledgers.progress;
+        let trust = Trust::load(image.as_ref(), Trail::from((mark.index, *digest)))?;
         let patience = config.request_timeout();
         let hub = Hub::new(watch::Setup {
             cluster: config.cluster,
@@ -157,6 +164,7 @@ impl State {
             parked: Vec::new(),
             announcer: Announcer::new(),
             reports: Reports::default(),
+            trust,
             compactor: AutoCompactor::new(config.auto_compaction, ledgers.kv.revision(), now),
             image,
             draft: Draft::default(),
@@ -172,6 +180,9 @@ impl State {
         this.draft.has_new_view = true;
         this.draft.has_new_facts = true;
         this.compact_at = this.ledgers.kv.is_compacting().then_some(now);
+        if this.trust.is_fenced() {
+            this.begin_repair("it was, when this member stopped".into());
+        }
         Ok(this)
     }
 
@@ -201,9 +212,10 @@ impl State {
         }
     }
 
+    /// What does not read is replaced, if there is somebody to get it from.
     fn try_to(&mut self, work: impl FnOnce(&mut Self) -> Result<(), StorageFault>) {
         if let Err(fault) = work(self) {
-            self.halt(fault);
+            self.fence(Doubt::Damaged(fault));
         }
     }
 
@@ -243,12 +255,13 @@ impl State {
             if before.leader.is_some() {
                 self.refuse_unanswered_reads();
             }
-            self.announcer.on_facts();
+            self.announcer.on_leader();
             self.asking.ask_again();
         }
         if role != before {
             let patience = role.is_leader.then_some(self.config.election_timeout);
             self.reports.on_leader(self.now, patience);
+            self.trust.on_leader();
         }
         if crate::planted!("repeated-too-early") && role.term != before.term {
             self.on_term_applied(role.term);
@@ -271,10 +284,14 @@ impl State {
         self.announcer.on_facts();
         let SnapshotMark { index, term, .. } = self.ledgers.progress.mark;
         self.pending.on_terms_skipped(term);
+        self.on_repaired();
         self.committed = self.committed.max(index);
         self.note(Note::SnapshotApplied { index });
         let digest = self.ledgers.progress.digest;
         self.outputs.push_back(StateOutput::Applied { index, digest });
+        if core::mem::take(&mut self.trust.owes_image) {
+            self.take_snapshot()?;
+        }
         Ok(())
     }
 
@@ -307,7 +324,11 @@ impl State {
     }
 
     fn take_snapshot(&mut self) -> Result<(), StorageFault> {
-        let mark = crate::schema::Progress::load(self.image.as_ref())?.mark;
+        if self.trust.is_fenced() {
+            self.trust.owes_image = true;
+            return Ok(());
+        }
+        let mark = Progress::load(self.image.as_ref())?.mark;
         let image = Arc::clone(&self.image);
         self.outputs.push_back(StateOutput::SnapshotTaken { mark, image });
         Ok(())
@@ -351,7 +372,15 @@ impl Machine for State {
             StateInput::CommitIndex { index } => self.committed = self.committed.max(index),
             StateInput::Stored { index, image } => self.handle_stored(index, image),
             StateInput::Synced { index } => self.handle_synced(index),
-            StateInput::Installed { image } => self.try_to(|this| this.handle_installed(image)),
+            StateInput::Installed { image } => {
+                if let Err(fault) = self.handle_installed(image) {
+                    self.halt(fault);
+                }
+            }
+            StateInput::Damaged { fault } => self.fence(Doubt::Damaged(fault)),
+            StateInput::Correction { from, correction } => {
+                self.handle_correction(from, &correction);
+            }
             StateInput::TakeSnapshot => self.try_to(Self::take_snapshot),
             StateInput::Ask { from, ask } => self.handle_ask(from, ask),
             StateInput::Answer { answer, .. } => self.handle_answer(answer),
@@ -392,7 +421,7 @@ impl Machine for State {
         if self.is_halted {
             return None;
         }
-        let catch_up = self.hub.catch_up_due();
+        let catch_up = self.hub.catch_up_due().filter(|_| !self.trust.is_fenced());
         let catch_up = catch_up.map(|at| Wake { at: at.max(self.now), timer: "watch catch-up" });
         let compact = self.compact_at.map(|at| Wake { at, timer: "compaction" });
         let leader = self.role.is_leader;
@@ -406,6 +435,7 @@ impl Machine for State {
             self.asking.poll_timeout(may_ask),
             self.parked.first().map(|(at, _)| Wake { at: *at, timer: "renewal" }),
             self.presence(),
+            self.trust.poll_timeout().filter(|_| self.role.leader.is_some()),
             self.announcer.poll_timeout().filter(|_| self.role.leader.is_some()),
             self.reports.poll_timeout(leader).filter(|_| self.role.leader.is_some()),
             self.compactor.poll_timeout(),

@@ -48,6 +48,8 @@ pub struct Facts {
     pub downgrade: Option<Arc<str>>,
     /// Whether this member's attributes are published.
     pub is_published: bool,
+    /// Whether this member's state is not to be trusted: it serves nothing.
+    pub is_fenced: bool,
     /// Bytes the store occupies.
     pub db_size: u64,
     /// Bytes of them that hold data.

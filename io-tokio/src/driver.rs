@@ -32,6 +32,7 @@ mod log;
 mod office;
 mod post;
 mod replica;
+mod scrub;
 mod state;
 mod store;
 mod stream;
@@ -108,6 +109,8 @@ pub struct Parts<R, S> {
     pub transport: Arc<dyn Transport>,
     /// Who hears of it.
     pub observer: Arc<dyn Observer>,
+    /// How often everything stored is read.
+    pub scrub_interval: Duration,
     /// The clock the machines were opened with.
     pub clock: Clock,
 }
@@ -187,7 +190,8 @@ where
     let state = state::StateLoop::new(parts.state, state_inbox, &queues, &common)?;
     let replica = replica::ReplicaLoop::new(parts.replica, replica_inbox, &queues, &common);
     let log = log::LogLoop::new(parts.log, log_inbox, &queues, &common);
-    let store = store::StoreLoop::new(parts.store, store_inbox, &queues, &common);
+    let scrub = scrub::Scrub::new(parts.scrub_interval);
+    let store = store::StoreLoop::new((parts.store, scrub), store_inbox, &queues, &common);
     let core = Core::new(&queues, &common, parts.incoming, state.view());
     let Queues { to_replica, to_state, to_log, to_store } = queues;
     let threads = vec![

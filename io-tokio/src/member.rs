@@ -12,17 +12,19 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use quorate_core::config::Peer;
 use quorate_core::error::StorageFault;
 use quorate_core::ids::MemberId;
+use quorate_core::membership::MemberRecord;
 use quorate_core::schema::stored_mark;
-use quorate_core::storage::{LogContents, LogRead, StateRead};
-use quorate_core::{Config, Replica, State};
+use quorate_core::storage::{LogContents, LogRead, SnapshotMark, StateRead};
+use quorate_core::{Config, Replica, State, rows_awaiting_image};
 use quorate_proto::peer::{ImageChunk, ImageHeader};
 use tokio::runtime::Handle;
 use tracing::{info, warn};
 
 use crate::bootstrap::{self, Bootstrap, alone};
-use crate::cli::Settings;
+use crate::cli::{Settings, Url};
 use crate::clock::Clock;
 use crate::disk::image::ImageChunks;
 use crate::disk::{DataDir, Identity, faults, recovery, wal};
@@ -50,24 +52,37 @@ pub fn open(
     let log_settings = wal::Settings { faults, ..wal::Settings::default() };
     let dir = DataDir::open_with_wal(&settings.data_dir, &settings.wal_dir).map_err(fault)?;
     let runtime = peer_threads.next();
-    let mut bootstrap = identify(settings, &dir, runtime)?;
+    let bootstrap = identify(settings, &dir, runtime)?;
     let identity = Identity { member: bootstrap.member, cluster: bootstrap.cluster };
     let mark_of = |image: &dyn StateRead| stored_mark(image);
-    let mut found = recovery::open(&dir, Some(identity), &mark_of, log_settings).map_err(fault)?;
-    let mut log = found.log.load(&found.stored).map_err(fault)?;
-    if is_blank(&log) && bootstrap.peers.is_empty() {
-        begin_again(settings, &mut bootstrap, runtime)?;
-    }
-
     let clock = Clock::start();
-    let known = bootstrap.peers.clone();
-    let config = configure(settings, bootstrap);
+    let mut known = bootstrap.peers.clone();
+    let mut config = configure(settings, bootstrap);
+    let open = || {
+        let found = recovery::open(&dir, Some(identity), &mark_of, log_settings.clone())?;
+        let state = State::open(&config, Arc::clone(&found.image), clock.now());
+        // Nothing but the store is read for it.
+        let state = state.map_err(|fault| StorageFault { is_damage: true, ..fault })?;
+        Ok::<_, StorageFault>((found, state))
+    };
+    let (mut found, state) = match open() {
+        Err(fault) if fault.is_damage => {
+            let rows = |mark: &SnapshotMark| rows_awaiting_image(mark, &initial_members(settings));
+            recovery::replace_store(&dir, fault, &rows).and_then(|()| open())
+        }
+        opened => opened,
+    }
+    .map_err(fault)?;
+    let mut log = found.log.load(&found.stored).map_err(fault)?;
+    if is_blank(&log) && known.is_empty() {
+        known = begin_again(settings, identity, runtime)?;
+        config.bootstrap.clone_from(&known);
+    }
     if settings.is_forced_alone && !is_blank(&log) {
-        let plan = alone::plan(&config, (&found.stored, Arc::clone(&found.image)), &log)?;
+        let plan = alone::plan(&config, (&found.stored, found.image), &log)?;
         warn!(plan = plan.describe(identity.member), "forcing a new cluster");
         plan.carry_out(&mut found.log_writer, &mut log).map_err(fault)?;
     }
-    let state = State::open(&config, found.image, clock.now()).map_err(fault)?;
     let replica = Replica::open(&config, found.stored, log, clock.now()).map_err(fault)?;
 
     let own = peers::Identity { cluster: identity.cluster, member: identity.member };
@@ -81,6 +96,7 @@ pub fn open(
         store: Box::new(found.store),
         transport: peers.clone(),
         observer: Arc::new(Listener::new(identity.member, Arc::clone(metrics))),
+        scrub_interval: settings.scrub_interval,
         clock,
     })
     .map_err(fault)?;
@@ -123,20 +139,30 @@ fn is_blank(log: &LogContents) -> bool {
 }
 
 /// A first start that was cut short before its first entry is made good, if the settings are still
-/// those it was made with. A member that was to join needs nothing: it waits to be spoken to.
+/// those it was made with: the group's first members. A member that was to join needs nothing: it
+/// waits to be spoken to.
 fn begin_again(
     settings: &Settings,
-    bootstrap: &mut Bootstrap,
+    identity: Identity,
     runtime: &Handle,
-) -> Result<(), String> {
-    if settings.is_new_cluster {
-        let again = runtime.block_on(bootstrap::bootstrap(settings));
-        let again = again.map_err(|error| error.to_string())?;
-        if (again.member, again.cluster) == (bootstrap.member, bootstrap.cluster) {
-            *bootstrap = again;
-        }
+) -> Result<Vec<Peer>, String> {
+    if !settings.is_new_cluster {
+        return Ok(Vec::new());
     }
-    Ok(())
+    let again = runtime.block_on(bootstrap::bootstrap(settings));
+    let again = again.map_err(|error| error.to_string())?;
+    let is_same = (again.member, again.cluster) == (identity.member, identity.cluster);
+    Ok(if is_same { again.peers } else { Vec::new() })
+}
+
+/// The members the flags name, by the ids they had if the cluster began with them.
+fn initial_members(settings: &Settings) -> Vec<MemberRecord> {
+    let record = |(_, urls): &(String, Vec<Url>)| {
+        let peer_urls: Vec<String> = urls.iter().map(ToString::to_string).collect();
+        let id = bootstrap::member_id(&peer_urls, &settings.token).get();
+        MemberRecord { id, peer_urls, ..MemberRecord::default() }
+    };
+    settings.initial_cluster.iter().map(record).collect()
 }
 
 fn configure(settings: &Settings, bootstrap: Bootstrap) -> Config {

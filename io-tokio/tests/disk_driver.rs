@@ -248,6 +248,10 @@ impl StateWrite for Told {
         self.store.defragment()
     }
 
+    fn damage(&self) -> Option<StorageFault> {
+        self.store.damage()
+    }
+
     fn size(&self) -> Size {
         self.store.size()
     }
@@ -282,6 +286,7 @@ fn bench(is_gated: bool, fails: bool) -> Bench {
         incoming,
         transport: Arc::new(Nowhere),
         observer: Arc::new(Unobserved),
+        scrub_interval: Duration::from_secs(3_600),
         clock: Clock::start(),
     };
     Bench { running: driver::start(parts).unwrap(), events, permits, _root: root }

@@ -39,13 +39,13 @@ use crate::alarm::Alarms;
 use crate::config::Config;
 use crate::error::{Refusal, StorageFault};
 use crate::event::{Changes, ReadError};
-use crate::ids::{LeaseId, MemberId, RequestId};
+use crate::ids::{LeaseId, LogIndex, MemberId, RequestId};
 use crate::lease::Book;
-use crate::membership::{Change, Members, apply_to_conf_state};
+use crate::membership::{Change, MemberRecord, Members, apply_to_conf_state};
 use crate::mvcc::{KvView, Mvcc};
 use crate::output::{Note, Response};
-use crate::schema::{Progress, layout};
-use crate::storage::{Entry, EntryKind, StateRead, Table, Write};
+use crate::schema::{Progress, fenced_row, layout};
+use crate::storage::{Entry, EntryKind, SnapshotMark, StateRead, Table, Write};
 use crate::time::Time;
 
 /// Keys read at a time when leases get their keys back.
@@ -223,6 +223,19 @@ impl Ledgers {
             }
         }
     }
+}
+
+/// Rows of a store that has nothing but knows what it lacks: a log goes on after `mark`, and a
+/// leader, one of `members`, has an image of what was before. Without such a point there is nothing
+/// to say.
+pub fn rows_awaiting_image(mark: &SnapshotMark, members: &[MemberRecord]) -> Vec<Write> {
+    let mut writes = Vec::new();
+    if mark.index > LogIndex(0) {
+        Progress { mark: mark.clone(), digest: 0 }.encode(true, &mut writes);
+        writes.push(fenced_row(mark.index));
+        writes.extend(members.iter().map(MemberRecord::row));
+    }
+    writes
 }
 
 /// Reads the `lease` table.

@@ -261,6 +261,8 @@ impl Canonical for Note {
             Self::MemberRemoved { member } => tag(10, out).put(member),
             Self::MemberPromoted { member } => tag(11, out).put(member),
             Self::MemberUpdated { member } => tag(12, out).put(member),
+            Self::Fenced { why } => tag(13, out).put(why.as_str()),
+            Self::Repaired => tag(14, out),
         };
     }
 }

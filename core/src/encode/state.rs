@@ -36,6 +36,8 @@ impl Canonical for StateInput {
             Self::ChangeWish { from, wish } => tag(21, out).put(from).put_message(wish),
             Self::ChangeRefusal { from, refusal } => tag(22, out).put(from).put_message(refusal),
             Self::Report { from, report } => tag(23, out).put(from).put_message(report),
+            Self::Correction { from, correction } => tag(24, out).put(from).put_message(correction),
+            Self::Damaged { fault } => tag(25, out).put(fault.what.as_str()),
         };
     }
 }
@@ -60,6 +62,7 @@ impl Canonical for StateOutput {
             Self::Halt(fault) => tag(12, out).put(fault.what.as_str()),
             Self::Changed { index, is_accepted } => tag(13, out).put(index).put(is_accepted),
             Self::TransferLeader { to } => tag(14, out).put(to),
+            Self::WantImage => tag(15, out),
         };
     }
 }

@@ -194,6 +194,11 @@ impl Members {
         self.members.keys().copied()
     }
 
+    /// All that have a vote, in order.
+    pub(crate) fn voters(&self) -> impl Iterator<Item = MemberId> {
+        self.members.iter().filter(|(_, member)| !member.is_learner).map(|(id, _)| *id)
+    }
+
     /// Whether that member is in the cluster.
     pub(crate) fn contains(&self, id: MemberId) -> bool {
         self.members.contains_key(&id)

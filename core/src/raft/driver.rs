@@ -48,6 +48,8 @@ pub(crate) struct Driver {
     early_reads: Vec<eraftpb::Message>,
     /// The newest term in which requests for votes have left.
     asked_votes_in: u64,
+    /// The term in which an image was asked for last.
+    asked_image_in: u64,
     /// Term and vote as they were last handed out to be persisted.
     vote: (Term, u64),
     /// Last entry handed out as committed.
@@ -121,6 +123,7 @@ impl Driver {
             history,
             early_reads: Vec::new(),
             asked_votes_in: 0,
+            asked_image_in: 0,
             vote: (start.hard_state.term, start.hard_state.vote),
             emitted: stored.index,
             handed_out: BTreeMap::new(),
@@ -383,6 +386,17 @@ impl Driver {
             let term = node.raft.term;
             node.raft.become_follower(term, 0);
         });
+    }
+
+    /// Asks the leader for an image of what this member has already. The crate repeats it until
+    /// the image is here, but for another leader it has to be begun anew.
+    pub(crate) fn ask_image(&mut self) {
+        let term = self.node.raft.term;
+        if core::mem::replace(&mut self.asked_image_in, term) != term {
+            self.node.raft.pending_request_snapshot = 0;
+        }
+        // Refused without a leader, and until its first entry is here: asked again with the clock.
+        let _ = self.call(|node| node.request_snapshot());
     }
 
     /// Messages to `to` are being lost.

@@ -92,9 +92,12 @@ impl Standing {
 
     /// A peer cannot hold what this leader never had; the crate would count it.
     fn check_append_response(&self, message: &raftpb::Message) -> Result<(), Misbehaviour> {
-        // Nobody here asks for an image by itself.
-        if message.request_snapshot != 0 {
+        // Who asks for an image asks for what the leader has.
+        if message.request_snapshot != 0 && !message.reject {
             return Err(Misbehaviour::Malformed);
+        }
+        if self.is_current_leader(message) && message.request_snapshot > self.last_index {
+            return Err(Misbehaviour::Inconsistent);
         }
         if self.is_current_leader(message) && !message.reject && message.index > self.last_index {
             return Err(Misbehaviour::Inconsistent);
@@ -181,10 +184,12 @@ impl Standing {
                 let extends = message.index >= self.last_index && !message.entries.is_empty();
                 self.is_full && message.term >= self.term && extends
             }
-            // Late: the crate would probe below what it knows to match.
+            // Late: the crate would probe below what it knows to match. Who asks for an image of
+            // what it has rejects nothing.
             Inner::MsgAppendResponse => {
                 let is_known = self.matched.is_some_and(|matched| message.index <= matched);
-                self.is_current_leader(message) && message.reject && is_known
+                let is_late = message.reject && is_known && message.request_snapshot == 0;
+                self.is_current_leader(message) && is_late
             }
             Inner::MsgTimeoutNow | Inner::MsgRequestPreVoteResponse => !self.may_campaign,
             _ => false,
@@ -201,6 +206,7 @@ fn check_numbers(message: &raftpb::Message) -> Result<(), Misbehaviour> {
         message.commit,
         message.commit_term,
         message.reject_hint,
+        message.request_snapshot,
         metadata.map_or(0, |metadata| metadata.index),
         metadata.map_or(0, |metadata| metadata.term),
     ];
@@ -264,6 +270,7 @@ fn parse_message(kind: Inner, message: raftpb::Message) -> Result<eraftpb::Messa
     parsed.commit_term = message.commit_term;
     parsed.reject = message.reject;
     parsed.reject_hint = message.reject_hint;
+    parsed.request_snapshot = message.request_snapshot;
     parsed.context = message.context;
     let entries: Option<Vec<_>> = message.entries.into_iter().map(parse_entry).collect();
     parsed.set_entries(entries.ok_or(Misbehaviour::Malformed)?.into());

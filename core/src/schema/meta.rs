@@ -21,6 +21,9 @@ pub const SCHEDULED_COMPACT: &str = "scheduledCompactRev";
 /// The revision compaction last came to its end for.
 pub const FINISHED_COMPACT: &str = "finishedCompactRev";
 
+/// Ours alone: the entry after which this member's state is known to be wrong.
+pub const FENCED: &str = "quorate.fenced";
+
 /// Encodes a number as 8 bytes, big endian.
 pub fn encode_number(number: u64) -> Bytes {
     Bytes::copy_from_slice(&number.to_be_bytes())

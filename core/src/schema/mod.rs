@@ -7,7 +7,7 @@
 //! | | `scheduledCompactRev`, `finishedCompactRev` | a revision with sub 0 |
 //! | | `storageVersion` | `3.7.0` |
 //! | | `confState` | JSON |
-//! | | `quorate.digest`, `quorate.layout` | 8 bytes, big endian; ours alone |
+//! | | `quorate.digest`, `quorate.fenced`, `quorate.layout` | 8 bytes, big endian; ours alone |
 //! | `lease` | lease id (8 bytes, big endian) | `leasepb.Lease` |
 //! | `alarm` | `etcdserverpb.AlarmMember` | empty |
 //! | `auth`, `authUsers`, `authRoles` | names | as their ledger encodes them |
@@ -36,9 +36,9 @@ mod progress;
 pub mod record;
 pub mod revision;
 
-pub(crate) use progress::Progress;
+pub(crate) use progress::{Progress, fenced_row};
 pub use progress::{encode_mark, stored_mark};
 pub use revision::{RevisionKey, RowKey};
 
 /// Rows of `meta` that etcd does not have.
-pub const OWN_META: [&str; 2] = [progress::DIGEST, layout::NAME];
+pub const OWN_META: [&str; 3] = [progress::DIGEST, meta::FENCED, layout::NAME];

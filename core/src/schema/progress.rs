@@ -93,6 +93,15 @@ pub fn stored_mark(image: &dyn StateRead) -> Result<SnapshotMark, StorageFault> 
     Ok(Progress::load(image)?.mark)
 }
 
+/// The row that says since when this member's state is known to be wrong.
+pub(crate) fn fenced_row(index: LogIndex) -> Write {
+    Write {
+        table: Table::Meta,
+        key: Bytes::from_static(meta::FENCED.as_bytes()),
+        value: Some(meta::encode_number(index.get())),
+    }
+}
+
 fn encode_conf_state(state: &ConfState) -> Bytes {
     let json = ConfStateJson {
         voters: state.voters.clone(),

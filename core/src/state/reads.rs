@@ -174,7 +174,7 @@ impl State {
 
     pub(super) fn handle_ask(&mut self, from: MemberId, ask: Ask) {
         let Some(question) = ask.question else { return };
-        if !self.role.is_leader {
+        if !self.role.is_leader || self.trust.is_fenced() {
             // The asker asks again, of whoever leads then.
             return;
         }

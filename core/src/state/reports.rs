@@ -2,7 +2,10 @@
 //!
 //! ```text
 //!   follower --Report, each second--> leader --all known?--> the cluster's version
+//!                                        '-----digests-----> who is wrong, if anybody
 //! ```
+//!
+//! What it does about wrong states is in `repair`.
 //!
 //! Invariants: a leader believes only what it heard in its present term; it keeps the newest
 //! report of each member, and of nobody else.
@@ -14,7 +17,7 @@ use alloc::string::ToString;
 
 use quorate_proto::etcdserverpb::InternalRaftRequest;
 use quorate_proto::membershippb::ClusterVersionSetRequest;
-use quorate_proto::peer::{PeerMessage, Report, peer_message::Message};
+use quorate_proto::peer::{Digest, PeerMessage, Report, peer_message::Message};
 
 use super::State;
 use crate::ids::MemberId;
@@ -58,7 +61,9 @@ impl State {
             return;
         }
         self.reports.next_at = self.now + INTERVAL;
-        let report = Report { version: CLUSTER_VERSION.into() };
+        let readings = self.trust.trail.newest().filter(|_| !self.trust.is_fenced());
+        let digests = readings.map(|(index, digest)| Digest { index: index.get(), digest });
+        let report = Report { version: CLUSTER_VERSION.into(), digests: digests.collect() };
         let message = PeerMessage { message: Some(Message::Report(report)) };
         self.outputs.push_back(StateOutput::Send { to: leader, message });
     }
@@ -71,6 +76,7 @@ impl State {
         if self.reports.versions.insert(from, version) != Some(version) {
             self.announcer.on_facts();
         }
+        self.compare(from, report);
     }
 
     /// A leader has waited long enough for reports.

@@ -20,8 +20,12 @@ const COMPACT_PAUSE: Duration = Duration::from_millis(10);
 impl State {
     /// Turns everything fed since the last drain into outputs.
     pub(super) fn settle(&mut self) {
-        self.announce();
         self.send_report();
+        self.look_after_alarms();
+        if self.trust.is_fenced() {
+            return self.settle_fenced();
+        }
+        self.announce();
         self.propose_change();
         self.ship();
         self.try_to(|this| this.hub.step(this.now, this.ledgers.kv.now()));
@@ -40,8 +44,16 @@ impl State {
         self.send_questions();
     }
 
+    /// What is not to be trusted is shown to nobody.
+    fn settle_fenced(&mut self) {
+        if core::mem::take(&mut self.draft.has_new_view) {
+            self.publish();
+        }
+        self.send_questions();
+    }
+
     /// One batch for all that was applied; the applied index inside it.
-    fn ship(&mut self) {
+    pub(super) fn ship(&mut self) {
         let has_applied = core::mem::take(&mut self.draft.has_applied);
         if !has_applied && self.draft.writes.is_empty() {
             return;
@@ -82,6 +94,7 @@ impl State {
             role: self.role,
             db_size: self.db_size.0,
             db_size_in_use: self.db_size.1,
+            is_fenced: self.trust.is_fenced(),
             pending: self.pending.len(),
             leases: self.ledgers.leases.len(),
             watchers: self.hub.watchers(),

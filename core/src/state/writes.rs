@@ -8,6 +8,7 @@ use quorate_proto::etcdserverpb::{
     alarm_request::AlarmAction,
 };
 
+use super::repair::Doubt;
 use super::{Reader, State};
 use crate::apply::Outcome;
 use crate::door::admit::{self, Conditions};
@@ -29,6 +30,9 @@ impl State {
 
     /// Lets a request in and sends it on its way.
     fn admit(&mut self, token: Token, request: Request) -> Result<(), Refusal> {
+        if self.trust.is_fenced() {
+            return Err(Refusal::Corrupt);
+        }
         admit::check_shape(&request, &self.config)?;
         let conditions = Conditions {
             config: &self.config,
@@ -175,12 +179,17 @@ impl State {
 
     pub(super) fn handle_committed(&mut self, entries: Vec<Entry>) {
         for entry in &entries {
+            // The image that is waited for has it.
+            if self.trust.is_fenced() {
+                return;
+            }
             let before = self.ledgers.progress.mark.term;
             match self.ledgers.apply(self.now, entry) {
                 Ok(Some(outcome)) => self.handle_outcome(entry, outcome),
                 Ok(None) => {}
-                Err(fault) => return self.halt(fault),
+                Err(fault) => return self.fence(Doubt::Damaged(fault)),
             }
+            self.trust.trail.note((entry.index, self.ledgers.progress.digest));
             if entry.term > before {
                 self.on_term_applied(entry.term);
             }
@@ -284,8 +293,7 @@ impl State {
         }
         let attributes = || attributes_due(&self.config, &self.ledgers.members);
         let due = self.version_due().or_else(attributes);
-        self.announcer.note_looked(self.now, due.is_some());
-        if let Some(envelope) = due {
+        if let Some(envelope) = self.announcer.poll(self.now, due) {
             // Made again after a while if it is refused or lost.
             let _ = self.propose(envelope, Waiter::Upkeep);
         }
@@ -294,7 +302,7 @@ impl State {
     /// Leases that ran out, old revisions: what the core asks of itself.
     pub(super) fn on_upkeep(&mut self) {
         self.compact_old();
-        if !self.role.is_leader {
+        if !self.role.is_leader || self.trust.is_fenced() {
             return;
         }
         for lease in self.ledgers.leases.expired(self.now, REVOKES_PER_PASS_MAX) {
@@ -341,7 +349,11 @@ impl State {
             Reader::Client(token) => Some(*token),
             _ => None,
         };
-        if let Err(refusal) = self.lane.enter(self.now, reader)
+        let entered = match self.trust.is_fenced() {
+            true => Err(Refusal::Corrupt),
+            false => self.lane.enter(self.now, reader),
+        };
+        if let Err(refusal) = entered
             && let Some(token) = client
         {
             self.outputs.push_back(StateOutput::ReadReady { token, result: Err(refusal) });

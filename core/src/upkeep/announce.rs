@@ -16,12 +16,14 @@ const RETRY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Announcer {
     next_at: Option<Time>,
+    /// The last announcement, and when it was made.
+    made: Option<(Time, InternalRaftRequest)>,
 }
 
 impl Announcer {
     /// Looks at once.
     pub(crate) fn new() -> Self {
-        Self { next_at: Some(Time::ZERO) }
+        Self { next_at: Some(Time::ZERO), made: None }
     }
 
     /// Whether to look now.
@@ -29,9 +31,27 @@ impl Announcer {
         self.next_at.is_some_and(|at| at <= now)
     }
 
-    /// What was found is announced, and again later; if nothing was, that is all for now.
-    pub(crate) fn note_looked(&mut self, now: Time, has_found: bool) {
-        self.next_at = has_found.then(|| now + RETRY);
+    /// What of `due` is to be announced now: all that is not on its way already.
+    pub(crate) fn poll(
+        &mut self,
+        now: Time,
+        due: Option<InternalRaftRequest>,
+    ) -> Option<InternalRaftRequest> {
+        let is_same = |(at, made): &(Time, InternalRaftRequest)| {
+            now < *at + RETRY && Some(made) == due.as_ref()
+        };
+        if let Some((at, _)) = self.made.as_ref().filter(|made| is_same(made)) {
+            self.next_at = Some(*at + RETRY);
+            return None;
+        }
+        self.made = due.clone().map(|due| (now, due));
+        self.next_at = due.is_some().then(|| now + RETRY);
+        due
+    }
+
+    /// Another leads: what was on its way may be lost.
+    pub(crate) fn on_leader(&mut self) {
+        *self = Self::new();
     }
 
     /// Facts changed: whatever was announced may have arrived, and the next may be due.

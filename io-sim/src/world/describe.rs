@@ -58,6 +58,7 @@ impl Describe for PeerMessage {
             Some(Message::ChangeWish(wish)) => format!("wish {:x} t{}", wish.id, wish.term),
             Some(Message::ChangeRefusal(no)) => format!("refuses {:x} {}", no.id, no.refused),
             Some(Message::Report(report)) => format!("report {}", report.version),
+            Some(Message::Correction(it)) => format!("correction at {}", it.index),
             None => String::from("nothing"),
         }
     }
@@ -125,6 +126,10 @@ impl Describe for StateInput {
                 format!("<{from} refuses {:x} {}", refusal.id, refusal.refused)
             }
             Self::Report { from, report } => format!("<{from} report {}", report.version),
+            Self::Correction { from, correction } => {
+                format!("<{from} correction at {}", correction.index)
+            }
+            Self::Damaged { fault } => format!("<damaged: {}", fault.what),
             Self::Followers(followers) => format!("<followers {}", short(followers)),
             Self::DbSize { allocated, .. } => format!("<db-size {allocated}"),
         }
@@ -142,6 +147,7 @@ impl Describe for StateOutput {
             Self::Stream { stream, frame } => format!(">stream {stream} {}", short(frame)),
             Self::Publish(view) => format!(">publish {}", view.facts.applied),
             Self::Propose { id, data, .. } => format!(">propose {:x} {}B", id.0, data.len()),
+            Self::WantImage => String::from(">want-image"),
             Self::Barrier { context } => format!(">barrier {:x}", context.0),
             Self::Changed { index, is_accepted } => format!(">changed {index} {is_accepted}"),
             Self::TransferLeader { to } => format!(">transfer-leader {}", short(to)),

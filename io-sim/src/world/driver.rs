@@ -463,7 +463,7 @@ impl<B: Build, O: Observer> World<B, O> {
                 self.tell_group(node);
                 self.rouse(node);
             }
-            Err(StorageFault { what }) => {
+            Err(StorageFault { what, .. }) => {
                 let what = format!("member {member} does not start: {what}");
                 self.object(Verdict::Crash, "start", what);
             }

@@ -205,6 +205,7 @@ impl<B: Build, O: Observer> World<B, O> {
             StateOutput::TransferLeader { to } => {
                 self.give_replica(node, ReplicaInput::TransferLeader { to });
             }
+            StateOutput::WantImage => self.give_replica(node, ReplicaInput::WantImage),
             StateOutput::Barrier { context } => {
                 self.give_replica(node, ReplicaInput::Barrier { context });
             }

@@ -165,6 +165,9 @@ impl<B: Build, O: Observer> World<B, O> {
             Some(Message::Report(report)) => {
                 self.give_state(at, StateInput::Report { from, report });
             }
+            Some(Message::Correction(correction)) => {
+                self.give_state(at, StateInput::Correction { from, correction });
+            }
             None => {}
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use quorate_core::config::AutoCompaction;
 
 use super::parse::CliError;
-use super::table::Flags;
+use super::table::{Flags, Word as _};
 use super::url::{Url, parse_urls};
 use super::{Called, parse_duration};
 
@@ -23,6 +23,22 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(7_200);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// The shortest time between the server's pings.
 const KEEPALIVE_INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// Time between two readings of everything stored when nobody says.
+const SCRUB_INTERVAL: Duration = Duration::from_secs(24 * 3_600);
+/// Features that etcd has; and switches of all in a stage.
+const FEATURE_GATES: [&str; 11] = [
+    "StopGRPCServiceOnDefrag",
+    "InitialCorruptCheck",
+    "CompactHashCheck",
+    "TxnModeWriteWithSharedBuffer",
+    "LeaseCheckpoint",
+    "LeaseCheckpointPersist",
+    "SetMemberLocalAddr",
+    "FastLeaseKeepAlive",
+    "PriorityRequest",
+    "AllAlpha",
+    "AllBeta",
+];
 /// The store's quota when nobody says.
 const QUOTA_BACKEND_BYTES: u64 = 2 << 30;
 /// What a request's message may be larger than the request itself.
@@ -81,6 +97,8 @@ pub struct Settings {
     pub keepalive_interval: Duration,
     /// How long it may take to answer.
     pub keepalive_timeout: Duration,
+    /// How often everything stored is read.
+    pub scrub_interval: Duration,
     /// Time between progress notifications.
     pub watch_progress_interval: Duration,
     /// Most learners in the cluster.
@@ -189,6 +207,7 @@ pub fn understand(flags: &Flags, called: Called) -> Result<Settings, CliError> {
         keepalive_min_time: or_default(flags.grpc_keepalive_min_time, KEEPALIVE_MIN_TIME),
         keepalive_interval,
         keepalive_timeout,
+        scrub_interval: or_default(flags.corrupt_check_time, SCRUB_INTERVAL),
         watch_progress_interval: progress_interval(flags.watch_progress_notify_interval)?,
         learners_max: usize::try_from(flags.max_learners).unwrap_or(usize::MAX),
         is_reconfig_strict: flags.strict_reconfig_check,
@@ -225,8 +244,22 @@ fn check_words(flags: &Flags) -> Result<(), CliError> {
     one_of("initial-cluster-state", &flags.initial_cluster_state, &["new", "existing"])?;
     one_of("auto-compaction-mode", &flags.auto_compaction_mode, &["periodic", "revision"])?;
     one_of("logger", &flags.logger, &["zap"])?;
+    check_feature_gates(&flags.feature_gates)?;
     if flags.name.is_empty() {
         return Err(CliError::settings("--name is empty; give this member a name"));
+    }
+    Ok(())
+}
+
+/// Each is known and on or off; what that means is the same here.
+fn check_feature_gates(gates: &str) -> Result<(), CliError> {
+    for gate in gates.split(',').map(str::trim).filter(|gate| !gate.is_empty()) {
+        let wrong = |why: &str| CliError::settings(format!("--feature-gates {gate:?}: {why}"));
+        let (name, value) = gate.split_once('=').ok_or_else(|| wrong("missing bool value"))?;
+        if !FEATURE_GATES.contains(&name.trim()) {
+            return Err(wrong("unrecognized feature gate"));
+        }
+        bool::read(value.trim()).map_err(|expected| wrong(expected))?;
     }
     Ok(())
 }

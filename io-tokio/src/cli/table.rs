@@ -204,6 +204,15 @@ flags! {
         "watch-progress-notify-interval" => watch_progress_notify_interval: std::time::Duration
             = "0s",
             "Time between progress notifications of an idle watch; 0s for 10 minutes.";
+        "corrupt-check-time" => corrupt_check_time: std::time::Duration = "0s",
+            "How often everything stored is read; 0s for each day. Members compare always.";
+        "compact-hash-check-time" => compact_hash_check_time: std::time::Duration = "1m0s",
+            "Accepted: members compare their states each second, compacted or not.";
+        "downgrade-check-time" => downgrade_check_time: std::time::Duration = "5s",
+            "Accepted: a downgrade is looked after whenever something about it changes.";
+        "feature-gates" => feature_gates: String = "",
+            "etcd's features, as Name=true,Name=false. InitialCorruptCheck and CompactHashCheck are \
+             always on here; the others are accepted.";
     }
     Logging {
         "logger" => logger: String = "zap",

@@ -96,6 +96,9 @@ pub trait StateWrite: Send {
     /// A piece of work that gives back space nothing needs; it takes long, and may run anywhere.
     fn defragment(&self) -> Defragment;
 
+    /// What did not read since the content was last replaced, if anything.
+    fn damage(&self) -> Option<StorageFault>;
+
     /// How much is stored.
     fn size(&self) -> Size;
 }

@@ -7,19 +7,22 @@
 //! | a store behind the log's end | entries after it are applied again |
 //! | a store ahead of the log (an image was installed last) | the log starts over behind it |
 //! | a store behind the log's beginning | refused: the store lost data |
-//! | a log or store that is damaged | refused, naming the place |
+//! | a damaged store | set aside: [`replace_store`], if there is a log or a peer to fill another |
+//! | a damaged log | refused, naming the place: it holds promises nobody else can keep |
 //!
 //! Two more ways to make a directory serve the offline tools: [`restore`] and [`adopt`].
 //!
 //! Answers to: etcd v3.7.1 `server/etcdserver/bootstrap.go`
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use quorate_core::error::StorageFault;
+use quorate_core::ids::LogIndex;
 use quorate_core::output::Persist;
-use quorate_core::storage::{Entry, HardState, SnapshotMark, StateRead};
+use quorate_core::storage::{Entry, HardState, SnapshotMark, StateRead, Table, Write};
 
 use super::store::Store;
 use super::wal::{self, FoundLog, LogWriter};
@@ -130,6 +133,37 @@ pub fn open(
     let stored = mark_of(image.as_ref())?;
     let (identity, log, log_writer) = wal::open(dir.wal(), &stored, settings)?;
     Ok(Recovered { identity, stored, image, log, log_writer, store })
+}
+
+/// Rows of a store that has nothing of what was before that point of the log.
+pub type RowsAwaitingImage<'a> = &'a dyn Fn(&SnapshotMark) -> Vec<Write>;
+
+/// Sets a store aside that does not read. Another takes its place, which is filled from the log, if
+/// that goes back to the beginning, or by an image from the leader. Refused, with the fault of the
+/// store, where there is neither.
+pub fn replace_store(
+    dir: &DataDir,
+    found: StorageFault,
+    rows_for: RowsAwaitingImage<'_>,
+) -> Result<(), StorageFault> {
+    let mark = wal::beginning(dir.wal())?;
+    let mut rows = rows_for(&mark);
+    if mark.index > LogIndex(0) {
+        // Who the members are now, if that still reads, is better than who they were.
+        rows.extend(Store::rescue(&dir.store(), Table::Members).unwrap_or_default());
+        let members = rows.iter().filter(|row| row.table == Table::Members).map(|row| &row.key);
+        if members.collect::<BTreeSet<_>>().len() < 2 {
+            return Err(found);
+        }
+    }
+    let aside = Store::renew(&dir.store(), rows)?;
+    tracing::warn!(
+        error = found.what,
+        set_aside = %aside.display(),
+        log_from = mark.index.get(),
+        "the store is damaged: it is set aside, and filled again from the log or by the leader"
+    );
+    Ok(())
 }
 
 fn check_identity(dir: &DataDir, expected: Identity) -> Result<(), StorageFault> {

@@ -96,6 +96,7 @@ impl Core {
             Message::ChangeWish(wish) => StateInput::ChangeWish { from, wish },
             Message::ChangeRefusal(refusal) => StateInput::ChangeRefusal { from, refusal },
             Message::Report(report) => StateInput::Report { from, report },
+            Message::Correction(correction) => StateInput::Correction { from, correction },
         };
         if self.0.shares.peer_questions.take() {
             self.post(ToState::Peer(input));

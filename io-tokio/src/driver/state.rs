@@ -225,6 +225,7 @@ impl<S: Machine<Input = StateInput, Output = StateOutput>> StateLoop<S> {
                 ReplicaInput::Changed { index, is_accepted }
             }
             StateOutput::TransferLeader { to } => ReplicaInput::TransferLeader { to },
+            StateOutput::WantImage => ReplicaInput::WantImage,
             StateOutput::Barrier { context } => ReplicaInput::Barrier { context },
             StateOutput::Applied { index, .. } => ReplicaInput::Applied { index },
             StateOutput::Synced { mark } => ReplicaInput::Synced { mark },

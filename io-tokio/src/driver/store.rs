@@ -9,6 +9,7 @@ use quorate_core::ids::LogIndex;
 use quorate_core::output::Batch;
 
 use super::post::{ToState, ToStore, receive};
+use super::scrub::Scrub;
 use super::sweep::Sweep;
 use super::{Fatal, Outfit, Queues};
 use crate::disk::{Size, StateWrite};
@@ -37,11 +38,13 @@ pub(super) struct StoreLoop {
     reported: Option<Size>,
     reported_at: Instant,
     sweep: Sweep,
+    scrub: Scrub,
+    has_told_damage: bool,
 }
 
 impl StoreLoop {
     pub(super) fn new(
-        store: Box<dyn StateWrite>,
+        (store, scrub): (Box<dyn StateWrite>, Scrub),
         inbox: Receiver<ToStore>,
         queues: &Queues,
         common: &Outfit,
@@ -58,6 +61,8 @@ impl StoreLoop {
             reported: None,
             reported_at: Instant::now(),
             sweep: Sweep::default(),
+            scrub,
+            has_told_damage: false,
         }
     }
 
@@ -98,6 +103,7 @@ impl StoreLoop {
                     answer.send(installed).ok();
                     outcome?;
                     self.reported = None;
+                    self.has_told_damage = false;
                 }
                 ToStore::Defragment => self.sweep.ask(|| self.store.defragment()),
                 ToStore::Stop => {
@@ -108,6 +114,10 @@ impl StoreLoop {
             }
         }
         self.finish_writes()?;
+        if !self.has_told_damage {
+            self.scrub.consider(|| self.store.image());
+            self.report_damage();
+        }
         if self.reported_at.elapsed() >= SIZE_INTERVAL {
             self.report_size();
         }
@@ -142,6 +152,14 @@ impl StoreLoop {
             self.hand_over();
         }
         Ok(())
+    }
+
+    /// Once: the content will be replaced, or the process ends.
+    fn report_damage(&mut self) {
+        if let Some(fault) = self.store.damage() {
+            self.has_told_damage = true;
+            self.state_inputs.push(StateInput::Damaged { fault });
+        }
     }
 
     fn report_size(&mut self) {

@@ -33,6 +33,9 @@ impl Gate {
             }
             self.is_capable.store(true, Ordering::Relaxed);
         }
+        if facts.is_fenced && !is_served_when_fenced(request.uri().path()) {
+            return Err(Refusal::Corrupt);
+        }
         if is_learner(facts) && !is_served_by_learners(request.uri().path()) {
             return Err(Refusal::NotSupportedForLearner);
         }
@@ -50,6 +53,11 @@ impl Gate {
 /// Whether this member is a learner, which serves little.
 pub(super) fn is_learner(facts: &Facts) -> bool {
     facts.members.iter().any(|member| member.is_learner && member.id == facts.member.get())
+}
+
+/// A member whose state is not to be trusted tells that it is there.
+fn is_served_when_fenced(path: &str) -> bool {
+    path == "/etcdserverpb.Maintenance/Status"
 }
 
 /// Of ranges only those that take what the member has; that is judged when they are read.

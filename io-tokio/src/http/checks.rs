@@ -67,7 +67,7 @@ impl Check {
                 let is_corrupt = view.facts.alarms.iter().any(|a| a.alarm() == AlarmType::Corrupt);
                 if is_corrupt { Err("alarm activated: CORRUPT".to_owned()) } else { Ok(()) }
             }
-            Self::SerializableRead => reads::probe(&view).map_err(reason),
+            Self::SerializableRead => probe_local(&view).map_err(reason),
             Self::LinearizableRead => read(probe).await,
             Self::NonLearner => {
                 let own = view.facts.member.get();
@@ -76,6 +76,14 @@ impl Check {
             }
         }
     }
+}
+
+/// What a member has is good for nothing while it is not to be trusted.
+fn probe_local(view: &View) -> Result<(), ReadError> {
+    if view.facts.is_fenced {
+        return Err(ReadError::Refused(Refusal::Corrupt));
+    }
+    reads::probe(view)
 }
 
 async fn read(probe: &impl Probe) -> Result<(), String> {
@@ -115,7 +123,7 @@ impl Health {
             });
         }
         if self.is_serializable {
-            return reads::probe(&view).map_err(|error| format!("RANGE ERROR:{}", reason(error)));
+            return probe_local(&view).map_err(|error| format!("RANGE ERROR:{}", reason(error)));
         }
         if view.facts.role.leader.is_none() {
             return Err("RAFT NO LEADER".to_owned());

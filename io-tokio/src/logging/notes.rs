@@ -71,6 +71,12 @@ impl Observer for Listener {
             Note::SnapshotApplied { index } => {
                 info!("incoming-leader-snapshot-index" = index.get(), "applied snapshot");
             }
+            Note::Fenced { why } => {
+                warn!("local-member-id" = %own, why, "this member's state is not to be trusted: it serves nothing until a copy of the leader's has replaced it");
+            }
+            Note::Repaired => {
+                info!("local-member-id" = %own, "a copy of the leader's state has replaced this member's");
+            }
             Note::Alarm { member, kind, raised } => {
                 warn!("member" = %member, alarm = kind, raised, "alarm changed");
             }

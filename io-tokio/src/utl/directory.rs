@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use quorate_core::CLUSTER_VERSION;
 use quorate_core::schema::meta;
 use quorate_core::storage::{StateRead, Table};
 
@@ -90,7 +91,7 @@ pub(super) fn migrate(
     let opened = Opened::open(data_dir, patience)?;
     let row = opened.image().get(Table::Meta, meta::STORAGE_VERSION.as_bytes())?;
     let found = row.map(|row| String::from_utf8_lossy(&row).into_owned());
-    let found = found.unwrap_or_else(|| version::STORAGE.to_owned());
+    let found = found.unwrap_or_else(|| CLUSTER_VERSION.to_owned());
     if version::minor(&found) == target {
         eprintln!("storage version up-to-date: {target}");
         return Ok(String::new());

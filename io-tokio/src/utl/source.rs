@@ -10,7 +10,7 @@ use quorate_core::error::StorageFault;
 use quorate_core::schema::meta;
 use quorate_core::storage::{StateRead, Table};
 use quorate_core::time::Time;
-use quorate_core::{Config, State};
+use quorate_core::{CLUSTER_VERSION, Config, State};
 use serde::Deserialize;
 
 use super::Failure;
@@ -63,10 +63,10 @@ fn check_version(row: Option<Bytes>) -> Result<(), Failure> {
         let minor = rest.split('.').next()?;
         Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?))
     };
-    if minor(&text).is_some_and(|found| Some(found) <= minor(version::STORAGE)) {
+    if minor(&text).is_some_and(|found| Some(found) <= minor(CLUSTER_VERSION)) {
         return Ok(());
     }
-    let newest = version::minor(version::STORAGE);
+    let newest = version::minor(CLUSTER_VERSION);
     Err(Failure::new(format!(
         "its layout is that of version {text:?}, and the newest known here is {newest}"
     )))

@@ -10,8 +10,8 @@ use quorate_proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use quorate_proto::etcdserverpb::watch_client::WatchClient;
 use quorate_proto::etcdserverpb::watch_request::RequestUnion;
 use quorate_proto::etcdserverpb::{
-    DowngradeRequest, PutRequest, RangeRequest, RangeResponse, StatusRequest, StatusResponse,
-    WatchCreateRequest, WatchRequest,
+    DefragmentRequest, DowngradeRequest, HashKvRequest, PutRequest, RangeRequest, RangeResponse,
+    StatusRequest, StatusResponse, WatchCreateRequest, WatchRequest,
 };
 use quorate_proto::mvccpb::KeyValue;
 use tokio::runtime::Runtime;
@@ -54,6 +54,19 @@ impl Api {
     pub(crate) fn status(&self) -> Result<StatusResponse, Status> {
         let mut client = MaintenanceClient::new(self.channel.clone());
         self.wait(async { Ok(client.status(StatusRequest {}).await?.into_inner()) })
+    }
+
+    /// Asks for a defragmentation.
+    pub(crate) fn defragment(&self) -> Result<(), Status> {
+        let mut client = MaintenanceClient::new(self.channel.clone());
+        self.wait(async { client.defragment(DefragmentRequest {}).await.map(|_| ()) })
+    }
+
+    /// The hash of all keys up to a revision.
+    pub(crate) fn hash_kv(&self, revision: i64) -> Result<u32, Status> {
+        let mut client = MaintenanceClient::new(self.channel.clone());
+        let request = HashKvRequest { revision };
+        self.wait(async { Ok(client.hash_kv(request).await?.into_inner().hash) })
     }
 
     /// Asks for a downgrade, or about one; the cluster's version.

@@ -1,8 +1,8 @@
 //! One fjall database: ten tables and a tally.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 use quorate_core::error::StorageFault;
@@ -31,6 +31,8 @@ pub(in crate::disk) struct Generation {
     tables: Vec<Keyspace>,
     pub(super) tally: Keyspace,
     pub(super) database: Database,
+    /// The first time something here did not read.
+    damage: OnceLock<StorageFault>,
     /// Dropped last: after the database is closed.
     folder: Folder,
 }
@@ -77,7 +79,7 @@ impl Generation {
         let tables = Table::ALL.iter().map(table).collect::<Result<_, _>>()?;
         let tally = keyspace("quorate_tally", LEDGER_BUFFER_BYTES)?;
         let folder = Folder { path: path.to_path_buf(), is_retired: AtomicBool::new(false) };
-        Ok(Self { tables, tally, database, folder })
+        Ok(Self { tables, tally, database, damage: OnceLock::new(), folder })
     }
 
     /// A table's keyspace.
@@ -137,11 +139,15 @@ impl Generation {
         Ok(true)
     }
 
-    /// Merges every table with what was removed from it.
+    /// Merges every table with what was removed from it. The tally's too: a journal goes only when
+    /// nothing needs it any more.
     pub(super) fn compact(&self) -> Result<(), StorageFault> {
-        for table in &self.tables {
+        for table in self.tables.iter().chain([&self.tally]) {
             let merged = table.rotate_memtable_and_wait().and_then(|()| table.major_compact());
-            merged.map_err(|e| store_fault("cannot defragment", self.path(), &e))?;
+            merged.map_err(|e| match store_fault("cannot defragment", self.path(), &e) {
+                fault if fault.is_damage => self.read_fault(&e),
+                fault => fault,
+            })?;
         }
         Ok(())
     }
@@ -157,8 +163,16 @@ impl Generation {
         self.folder.is_retired.store(true, Ordering::Release);
     }
 
+    /// What does not read is damaged, whatever the reason; it is remembered for whoever can do
+    /// something about it.
     pub(super) fn read_fault(&self, error: &fjall::Error) -> StorageFault {
-        store_fault("cannot read from", self.path(), error)
+        let fault = store_fault("cannot read from", self.path(), error);
+        self.damage.get_or_init(|| StorageFault { is_damage: true, ..fault }).clone()
+    }
+
+    /// What did not read, if anything.
+    pub(super) fn damage(&self) -> Option<&StorageFault> {
+        self.damage.get()
     }
 }
 
@@ -176,7 +190,7 @@ pub(in crate::disk) fn store_fault(what: &str, path: &Path, error: &fjall::Error
         Error::Locked => {
             StorageFault::new(format!("{what} {}: another process holds it", path.display()))
         }
-        error => StorageFault::new(format!(
+        error => StorageFault::damage(format!(
             "{what} {}: {error:?}; move the member's data directory away and add the member \
              anew, its peers send it everything",
             path.display()

@@ -3,6 +3,7 @@
 //! ```text
 //! member/store/0000000000000001/    a generation: one database, one keyspace for each table
 //! member/store/0000000000000002/    the next one: an image that replaced it
+//! member/store/damaged/             one that did not read at a start, set aside
 //! ```
 //!
 //! One thread writes ([`StateWrite`]); anyone reads, from images ([`StateRead`]) that never
@@ -30,12 +31,14 @@ mod size;
 #[cfg(test)]
 mod tests;
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use quorate_core::error::StorageFault;
 use quorate_core::output::Batch;
-use quorate_core::storage::{SnapshotMark, StateRead};
+use quorate_core::storage::{SnapshotMark, StateRead, Table, Write};
 
 pub(super) use generation::{Generation, store_fault};
 pub(super) use size::Tally;
@@ -68,7 +71,7 @@ impl Store {
             drop(Generation::open(&draft)?);
             rename(&draft, &path, folder)?;
         }
-        let generation = Arc::new(Generation::open(&path)?);
+        let generation = Arc::new(open_guarded(&path)?);
         let tally = Tally::load(&generation)?;
         let incoming = Arc::new(Incoming::new(folder));
         let folder = folder.to_path_buf();
@@ -87,6 +90,36 @@ impl Store {
         let draft = folder.join("first.incoming");
         copy(&draft, rows)?;
         rename(&draft, &path, folder)
+    }
+
+    /// Puts a store of these rows in the place of one that is damaged, which is set aside; where.
+    /// Complete or not at all, whenever it crashes.
+    pub fn renew(folder: &Path, writes: Vec<Write>) -> Result<PathBuf, StorageFault> {
+        let number = tidy(folder)?;
+        let (damaged, draft) = (folder.join(name(number)), folder.join("renewed.incoming"));
+        let generation = Generation::open(&draft)?;
+        generation.commit(writes, &Tally::default())?;
+        generation.sync()?;
+        drop(generation);
+        rename(&draft, &folder.join(name(number + 1)), folder)?;
+        let aside = folder.join("damaged");
+        if aside.is_dir() {
+            std::fs::remove_dir_all(&aside).map_err(|e| fault("cannot remove", &aside, &e))?;
+        }
+        rename(&damaged, &aside, folder)?;
+        Ok(aside)
+    }
+
+    /// The rows of one table of a store that may be damaged elsewhere.
+    pub fn rescue(folder: &Path, table: Table) -> Result<Vec<Write>, StorageFault> {
+        let generation = Arc::new(open_guarded(&folder.join(name(tidy(folder)?)))?);
+        let mut rows = Vec::new();
+        Image::take(&generation).scan(table, &[], &[], &mut |key, value| {
+            let key = Bytes::copy_from_slice(key);
+            rows.push(Write { table, key, value: Some(value.clone()) });
+            ControlFlow::Continue(())
+        })?;
+        Ok(rows)
     }
 
     /// Where received images wait to be installed.
@@ -157,10 +190,22 @@ impl StateWrite for Store {
         Box::new(move || generation.compact())
     }
 
+    fn damage(&self) -> Option<StorageFault> {
+        self.generation.damage().cloned()
+    }
+
     fn size(&self) -> Size {
         let in_use = self.tally.bytes();
         Size { allocated: self.generation.bytes_occupied().max(in_use), in_use }
     }
+}
+
+/// Opens a generation that may be damaged: fjall trusts some of what it finds, and panics.
+fn open_guarded(path: &Path) -> Result<Generation, StorageFault> {
+    std::panic::catch_unwind(|| Generation::open(path)).unwrap_or_else(|_| {
+        let what = format!("the store in {} cannot be opened: it is damaged", path.display());
+        Err(StorageFault::damage(what))
+    })
 }
 
 /// A generation's folder name.

@@ -93,6 +93,11 @@ impl Fold {
         self.entries.get(usize::try_from(at).ok()?)
     }
 
+    /// The newest marker not after what is stored.
+    pub(super) fn into_mark(self) -> SnapshotMark {
+        self.mark.unwrap_or_default()
+    }
+
     /// The outcome; an error says what is wrong between log and store.
     pub(super) fn finish(mut self) -> Result<Folded, String> {
         let stored = self.stored.clone();

@@ -42,7 +42,7 @@ use std::sync::Arc;
 
 use quorate_core::error::StorageFault;
 
-pub use read::{FoundLog, open, read, read_identity};
+pub use read::{FoundLog, beginning, open, read, read_identity};
 pub use write::{LogWriter, create};
 
 use super::faults::{LogFaults, NoFaults};

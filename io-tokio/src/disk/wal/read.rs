@@ -119,6 +119,17 @@ pub fn read_identity(folder: &Path) -> Result<Identity, StorageFault> {
     Ok(Identity::parse(&metadata))
 }
 
+/// The newest point the log may begin from, without opening it for writing.
+pub fn beginning(folder: &Path) -> Result<SnapshotMark, StorageFault> {
+    let end = SnapshotMark { index: LogIndex(u64::MAX), ..SnapshotMark::default() };
+    let mut reading = Reading::new(&end);
+    let names = name::list(folder)?;
+    for (place, name) in names.iter().enumerate() {
+        reading.segment(folder.join(name.to_string()), place + 1 == names.len())?;
+    }
+    Ok(reading.fold.into_mark())
+}
+
 /// Segments a crash kept from getting their names.
 fn remove_drafts(folder: &Path) -> Result<(), StorageFault> {
     let list = std::fs::read_dir(folder).map_err(|e| fault("cannot list", folder, &e))?;
