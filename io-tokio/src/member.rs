@@ -18,6 +18,7 @@ use quorate_core::ids::MemberId;
 use quorate_core::membership::MemberRecord;
 use quorate_core::schema::stored_mark;
 use quorate_core::storage::{LogContents, LogRead, SnapshotMark, StateRead};
+use quorate_core::time::Time;
 use quorate_core::{Config, Replica, State, rows_awaiting_image};
 use quorate_proto::peer::{ImageChunk, ImageHeader};
 use tokio::runtime::Handle;
@@ -27,6 +28,7 @@ use crate::bootstrap::{self, Bootstrap, alone};
 use crate::cli::{Settings, Url};
 use crate::clock::Clock;
 use crate::disk::image::ImageChunks;
+use crate::disk::recovery::Recovered;
 use crate::disk::{DataDir, Identity, faults, recovery, wal};
 use crate::driver::{self, Core, Fatal, Parts};
 use crate::logging::Listener;
@@ -54,25 +56,11 @@ pub fn open(
     let runtime = peer_threads.next();
     let bootstrap = identify(settings, &dir, runtime)?;
     let identity = Identity { member: bootstrap.member, cluster: bootstrap.cluster };
-    let mark_of = |image: &dyn StateRead| stored_mark(image);
     let clock = Clock::start();
     let mut known = bootstrap.peers.clone();
     let mut config = configure(settings, bootstrap);
-    let open = || {
-        let found = recovery::open(&dir, Some(identity), &mark_of, log_settings.clone())?;
-        let state = State::open(&config, Arc::clone(&found.image), clock.now());
-        // Nothing but the store is read for it.
-        let state = state.map_err(|fault| StorageFault { is_damage: true, ..fault })?;
-        Ok::<_, StorageFault>((found, state))
-    };
-    let (mut found, state) = match open() {
-        Err(fault) if fault.is_damage => {
-            let rows = |mark: &SnapshotMark| rows_awaiting_image(mark, &initial_members(settings));
-            recovery::replace_store(&dir, fault, &rows).and_then(|()| open())
-        }
-        opened => opened,
-    }
-    .map_err(fault)?;
+    let opened = open_disk(settings, (&dir, log_settings), (&config, clock.now()));
+    let (mut found, state) = opened.map_err(fault)?;
     let mut log = found.log.load(&found.stored).map_err(fault)?;
     if is_blank(&log) && known.is_empty() {
         known = begin_again(settings, identity, runtime)?;
@@ -131,6 +119,31 @@ fn identify(settings: &Settings, dir: &DataDir, runtime: &Handle) -> Result<Boot
     let identity = Identity { member: bootstrap.member, cluster: bootstrap.cluster };
     recovery::create(dir, identity).map_err(|fault| fault.what)?;
     Ok(bootstrap)
+}
+
+/// Opens the disk, and the state on it. A store that is damaged is set aside and filled again, by
+/// the log or by the leader; not where this member shall go on alone, with what it has.
+fn open_disk(
+    settings: &Settings,
+    (dir, log_settings): (&DataDir, wal::Settings),
+    (config, now): (&Config, Time),
+) -> Result<(Recovered, State), StorageFault> {
+    let identity = Identity { member: config.member, cluster: config.cluster };
+    let mark_of = |image: &dyn StateRead| stored_mark(image);
+    let open = || {
+        let found = recovery::open(dir, Some(identity), &mark_of, log_settings.clone())?;
+        let state = State::open(config, Arc::clone(&found.image), now);
+        // Nothing but the store is read for it.
+        let state = state.map_err(|fault| StorageFault { is_damage: true, ..fault })?;
+        Ok((found, state))
+    };
+    match open() {
+        Err(fault) if fault.is_damage && !settings.is_forced_alone => {
+            let rows = |mark: &SnapshotMark| rows_awaiting_image(mark, &initial_members(settings));
+            recovery::replace_store(dir, fault, &rows).and_then(|()| open())
+        }
+        opened => opened,
+    }
 }
 
 /// Whether a log holds nothing yet, not even how the group began.

@@ -134,7 +134,10 @@ impl Landing {
         }
         *place = Place::Parked(arrival);
         drop(place);
-        let is_still = move |place: &Place| matches!(place, Place::Parked(it) if it.name == name && it.count == count);
+        let is_still = move |place: &Place| match place {
+            Place::Parked(it) => it.name == name && it.count == count,
+            _ => false,
+        };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
             tokio::time::sleep(PARKED_MAX).await;
