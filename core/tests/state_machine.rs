@@ -199,6 +199,18 @@ fn what_waits_for_a_leader_in_vain_times_out() {
 }
 
 #[test]
+fn a_read_waits_for_a_leader_no_longer_than_a_write() {
+    let mut group = Group::new();
+    group.feed(StateInput::Read { token: Token(1) });
+    group.wait(Duration::from_secs(7));
+    let refusals = group.outputs.iter().filter_map(|output| match output {
+        StateOutput::ReadReady { token, result } => Some((*token, result.as_ref().err())),
+        _ => None,
+    });
+    assert_eq!(refusals.collect::<Vec<_>>(), [(Token(1), Some(&Refusal::Timeout))]);
+}
+
+#[test]
 fn what_was_lost_with_a_leader_is_proposed_to_the_next_one() {
     let mut group = Group::following();
     assert_eq!(group.ask(put("a")), None);

@@ -95,10 +95,20 @@ impl<T> Lane<T> {
         self.take(|party| party.index.is_some_and(|index| index <= applied))
     }
 
-    /// Takes out a party that has waited too long; second, whether it had its barrier and waited
-    /// for applying only.
+    /// Takes out those who have waited too long: a party, or whoever found no leader to ask for a
+    /// barrier.
     pub(crate) fn poll_late(&mut self, now: Time) -> Option<Vec<T>> {
-        self.take(|party| party.deadline <= now)
+        let late = self.take(|party| party.deadline <= now);
+        late.or_else(|| {
+            self.waiting_until().filter(|deadline| *deadline <= now)?;
+            self.size -= self.waiting.len();
+            Some(core::mem::take(&mut self.waiting))
+        })
+    }
+
+    /// Until when those wait who have no barrier yet.
+    fn waiting_until(&self) -> Option<Time> {
+        (!self.waiting.is_empty()).then(|| self.since + self.patience)
     }
 
     /// Takes out a party whose barrier was lost with its leader.
@@ -114,14 +124,12 @@ impl<T> Lane<T> {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Wake> {
-        self.parties
-            .iter()
-            .map(|party| match party.index {
-                None => (party.asked_at + RETRY).min(party.deadline),
-                Some(_) => party.deadline,
-            })
-            .min()
-            .map(|at| Wake { at, timer: "read barrier" })
+        let parties = self.parties.iter().map(|party| match party.index {
+            None => (party.asked_at + RETRY).min(party.deadline),
+            Some(_) => party.deadline,
+        });
+        let at = parties.chain(self.waiting_until()).min()?;
+        Some(Wake { at, timer: "read barrier" })
     }
 }
 
@@ -167,5 +175,16 @@ mod tests {
         lane.poll_barrier(Time(1_000_000_000)).unwrap();
         assert_eq!(lane.poll_late(Time(6_999_999_999)), None);
         assert_eq!(lane.poll_late(Time(7_000_000_000)), Some(alloc::vec!['a']));
+    }
+
+    #[test]
+    fn patience_ends_without_a_barrier_as_well() {
+        let mut lane = lane();
+        lane.enter(Time(5), 'a').unwrap();
+        let deadline = Time(5) + Duration::from_secs(7);
+        assert_eq!(lane.poll_timeout().map(|wake| wake.at), Some(deadline));
+        assert_eq!(lane.poll_late(deadline - Duration::from_nanos(1)), None);
+        assert_eq!(lane.poll_late(deadline), Some(alloc::vec!['a']));
+        assert_eq!((lane.size, lane.poll_timeout()), (0, None));
     }
 }

@@ -1,0 +1,14 @@
+//! Fuzzes what clients of the JSON gateway send.
+#![no_main]
+
+use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
+use quorate_fuzz::{corpus, gateway, records};
+
+fuzz_target!(init: corpus::prepare("gateway"), |input: &[u8]| gateway::run(input));
+
+fuzz_mutator!(|input: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    records::mutate(&mut input[..max_size], size, seed, |bytes, size| {
+        let room = bytes.len();
+        fuzzer_mutate(bytes, size, room)
+    })
+});
