@@ -60,6 +60,10 @@ fn a_member_that_was_stopped_is_adopted_in_place() {
     let source = cluster.members[0].data_dir.join("member");
     let bytes = |folder: &Path| files(folder).into_iter().map(|(_, it)| it).collect::<Vec<_>>();
     let original = bytes(&source);
+    cluster.members[0].program = accept::program();
+    cluster.members[0].spawn();
+    assert!(!cluster.members[0].wait_for_exit(END_MAX).success());
+    assert!(cluster.members[0].log().contains("`quorate utl adopt` makes it Quorate's"));
     Tool::ours().run(&["adopt", &data_dir]);
     let kept = cluster.members[0].data_dir.join("member.etcd");
     assert!(bytes(&kept) == original, "the original was changed");

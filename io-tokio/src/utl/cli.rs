@@ -30,16 +30,6 @@ pub(super) struct Words {
     pub(super) write_out: String,
     #[command(subcommand)]
     pub(super) command: Command,
-    /// The name it was called by.
-    #[arg(skip = std::env::args().next().unwrap_or_default())]
-    program: String,
-}
-
-impl Words {
-    /// Whether directories are named as etcd names them.
-    pub(super) fn is_etcdutl(&self) -> bool {
-        self.program.rsplit('/').next() == Some("etcdutl")
-    }
 }
 
 /// The commands.
