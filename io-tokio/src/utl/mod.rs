@@ -128,8 +128,9 @@ fn run(words: Words, called: Called) -> Result<String, Failure> {
         Command::Check { data_dir, wal_dir } => {
             check::check(&data_dir, wal_dir.as_deref(), patience)
         }
-        Command::Adopt { etcd_dir, data_dir } => {
-            adopt::adopt(&etcd_dir, data_dir.as_deref(), patience)
+        Command::Adopt { etcd_dir, wal_dir, data_dir } => {
+            let wal_dir = wal_dir.unwrap_or_else(|| etcd_dir.join("member").join("wal"));
+            adopt::adopt((&etcd_dir, &wal_dir), data_dir.as_deref(), patience)
         }
         Command::Version => {
             let (etcd, api) = (version::ETCD, version::minor(version::ETCD));
