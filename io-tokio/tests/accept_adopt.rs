@@ -60,6 +60,10 @@ fn a_member_that_was_stopped_is_adopted_in_place() {
     let source = cluster.members[0].data_dir.join("member");
     let bytes = |folder: &Path| files(folder).into_iter().map(|(_, it)| it).collect::<Vec<_>>();
     let original = bytes(&source);
+    cluster.members[0].program = accept::program();
+    cluster.members[0].spawn();
+    assert!(!cluster.members[0].wait_for_exit(END_MAX).success());
+    assert!(cluster.members[0].log().contains("`quorate utl adopt` makes it Quorate's"));
     Tool::ours().run(&["adopt", &data_dir]);
     let kept = cluster.members[0].data_dir.join("member.etcd");
     assert!(bytes(&kept) == original, "the original was changed");
@@ -87,11 +91,14 @@ fn what_only_the_log_has_is_adopted_too() {
     cluster.members[0].kill();
 
     let (from, to) = (cluster.members[0].data_dir.clone(), cluster.dir().join("adopted"));
+    let wal = cluster.dir().join("log");
+    std::fs::rename(from.join("member/wal"), &wal).expect("a free name");
     let original = files(&from);
-    let (_, remarks) = Tool::ours().run(&["adopt", text(&from), "--data-dir", text(&to)]);
+    let adopt = ["adopt", text(&from), "--wal-dir", text(&wal), "--data-dir", text(&to)];
+    let (_, remarks) = Tool::ours().run(&adopt);
     assert!(!remarks.contains(" 0 more in the log"), "{remarks}");
     assert!(files(&from) == original, "the original was changed");
-    let (_, complaint) = Tool::ours().fail(&["adopt", text(&from), "--data-dir", text(&to)]);
+    let (_, complaint) = Tool::ours().fail(&adopt);
     assert!(complaint.contains("holds a member already"), "{complaint}");
     std::fs::rename(&from, cluster.dir().join("etcds")).expect("a free name");
     std::fs::rename(&to, &from).expect("a free name");

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use quorate_core::error::StorageFault;
 use quorate_core::schema::OWN_META;
 use quorate_core::storage::{NoRows, StateRead, Table, Write};
 use rand::rngs::StdRng;
@@ -49,7 +50,7 @@ fn written(rows: &Rows) -> Vec<u8> {
     file
 }
 
-fn open(path: &Path) -> Result<BoltFile, quorate_core::error::StorageFault> {
+fn open(path: &Path) -> Result<BoltFile, StorageFault> {
     BoltFile::open(path, Duration::from_millis(1))
 }
 
@@ -130,7 +131,7 @@ fn a_snapshot_that_was_changed_or_cut_anywhere_is_refused() {
         std::fs::write(&path, bytes).unwrap();
         let judged = open(&path).and_then(|file| match file.has_hash() {
             true => file.verify_hash(),
-            false => Err(quorate_core::error::StorageFault::new("no checksum")),
+            false => Err(StorageFault::new("no checksum")),
         });
         judged.unwrap_err().what
     };
@@ -190,6 +191,42 @@ fn a_tree_that_leads_to_itself_is_refused() {
     std::fs::write(&path, &file).unwrap();
     let refusal = open(&path).err().unwrap().what;
     assert!(refusal.contains("a page that is used twice"), "{refusal}");
+}
+
+/// Rows that are nowhere.
+struct Endless(u64);
+
+impl StateRead for Endless {
+    fn get(&self, _: Table, _: &[u8]) -> Result<Option<Bytes>, StorageFault> {
+        Ok(None)
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        from: &[u8],
+        _: &[u8],
+        visit: &mut dyn FnMut(&[u8], &Bytes) -> ControlFlow<()>,
+    ) -> Result<(), StorageFault> {
+        let first = from.first_chunk().map_or(0, |from| u64::from_be_bytes(*from));
+        let value = Bytes::from_static(&[7; 1_000]);
+        let mut rows = if table == Table::Key { first..self.0 } else { 0..0 };
+        let _ = rows.try_for_each(|main| visit(&main.to_be_bytes(), &value));
+        Ok(())
+    }
+}
+
+#[test]
+fn memory_does_not_grow_with_what_is_written() {
+    let rows: Arc<dyn StateRead> = Arc::new(Endless(100_000));
+    let mut writing = BoltImage::measure(&rows).unwrap();
+    let (bytes, mut written, mut held) = (writing.bytes(), 0, 0);
+    while let Some(piece) = writing.next() {
+        written += piece.unwrap().len() as u64;
+        held = held.max(writing.bytes_held());
+    }
+    assert_eq!(written, bytes);
+    assert!(bytes > 100_000_000 && held < 1 << 20, "{held} of {bytes}");
 }
 
 #[test]

@@ -108,6 +108,11 @@ impl Default for Tree {
 }
 
 impl Tree {
+    #[cfg(test)]
+    pub(super) fn bytes_held(&self) -> usize {
+        self.levels.iter().map(|draft| draft.data.capacity() + draft.heads.capacity() * 24).sum()
+    }
+
     /// Adds the next row, whose key is behind all before; `flags` is 1 if it is a bucket.
     pub(super) fn push(&mut self, (flags, key, value): (u64, &[u8], &[u8]), pages: &mut Pages) {
         if !self.levels[0].heads.is_empty() && !self.levels[0].fits(key, value) {

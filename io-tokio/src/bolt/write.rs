@@ -57,6 +57,13 @@ impl BoltImage {
         Ok(String::from_utf8_lossy(&version.unwrap_or_default()).into_owned())
     }
 
+    /// Bytes of memory it takes for what it writes.
+    #[cfg(test)]
+    pub(super) fn bytes_held(&self) -> usize {
+        let Pass { tree, buckets, pages, .. } = &self.pass;
+        tree.bytes_held() + buckets.bytes_held() + pages.out.capacity()
+    }
+
     /// Bytes of the whole database.
     pub fn bytes(&self) -> u64 {
         self.bytes

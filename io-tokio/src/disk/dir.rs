@@ -32,6 +32,7 @@ impl DataDir {
 
     /// The same with the log in a place of its own (`--wal-dir`).
     pub fn open_with_wal(path: &Path, wal: &Path) -> Result<Self, StorageFault> {
+        refuse_etcds(path)?;
         create_folder(path)?;
         let member = path.join("member");
         create_folder(&member)?;
@@ -45,6 +46,7 @@ impl DataDir {
     /// A directory that is there, for as long as nobody else uses it; waits so long for whoever
     /// does, without end if that is zero. Creates nothing but the lock.
     pub fn open_stopped(path: &Path, wal: &Path, patience: Duration) -> Result<Self, StorageFault> {
+        refuse_etcds(path)?;
         let member = path.join("member");
         if !member.is_dir() {
             let absent = std::io::Error::from(std::io::ErrorKind::NotFound);
@@ -74,6 +76,18 @@ impl DataDir {
     pub fn store(&self) -> PathBuf {
         self.member.join("store")
     }
+}
+
+/// etcd's log has our format, but what it came to is in etcd's database.
+fn refuse_etcds(path: &Path) -> Result<(), StorageFault> {
+    let member = path.join("member");
+    if !member.join("snap").join("db").exists() || member.join("store").exists() {
+        return Ok(());
+    }
+    Err(StorageFault::new(format!(
+        "{} is an etcd member's data; `quorate utl adopt` makes it Quorate's",
+        path.display()
+    )))
 }
 
 /// Takes the lock; gives up after `patience`, if there is one.
@@ -124,6 +138,22 @@ mod tests {
         drop(first);
         assert!(second.join().unwrap() >= freed);
         assert!(root.path().join("somebody-elses").exists());
+    }
+
+    #[test]
+    fn an_etcd_members_data_is_left_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let member = root.path().join("member");
+        std::fs::create_dir_all(member.join("snap")).unwrap();
+        std::fs::write(member.join("snap").join("db"), b"").unwrap();
+        let wal = member.join("wal");
+        for refused in [
+            DataDir::open(root.path()),
+            DataDir::open_stopped(root.path(), &wal, Duration::from_millis(1)),
+        ] {
+            assert!(refused.unwrap_err().what.contains("quorate utl adopt"));
+        }
+        assert_eq!(std::fs::read_dir(&member).unwrap().count(), 1);
     }
 
     #[test]

@@ -23,6 +23,7 @@ use quorate_proto::etcdserverpb as pb;
 use sha2::{Digest, Sha256};
 use tokio::task::JoinError;
 use tonic::Status;
+use tracing::info;
 
 use super::Front;
 use super::status::{read_status, status};
@@ -30,19 +31,25 @@ use crate::bolt::BoltImage;
 use crate::driver::Core;
 use crate::metrics::Calls;
 
+/// How long the store may take to have what was applied.
+const PIN_MAX: Duration = Duration::from_secs(5);
 /// How often the view is looked at while the store catches up.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// An image of all that was applied when it was asked for, or later.
 pub(super) async fn pin(core: &Core) -> Result<Arc<dyn StateRead>, Status> {
     let wanted = core.view().facts.applied;
-    loop {
-        let image = core.view().kv.image();
-        if stored_mark(&*image).map_err(failed)?.index >= wanted {
-            return Ok(image);
+    let pinned = async {
+        loop {
+            let image = core.view().kv.image();
+            if stored_mark(&*image).map_err(failed)?.index >= wanted {
+                return Ok(image);
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
         }
-        tokio::time::sleep(LOOK_INTERVAL).await;
-    }
+    };
+    let late = |_| Err(status(Refusal::Timeout));
+    tokio::time::timeout(PIN_MAX, pinned).await.unwrap_or_else(late)
 }
 
 /// The messages: blobs, and their checksum as the last one.
@@ -74,6 +81,7 @@ impl Sending {
     fn begin(image: &Arc<dyn StateRead>) -> Result<Self, StorageFault> {
         let database = BoltImage::measure(image)?;
         let (version, bytes_left) = (database.version()?, database.bytes());
+        info!("total-bytes" = bytes_left, "sending database snapshot to client");
         Ok(Self { database, version, bytes_left, hash: Sha256::new(), is_done: false })
     }
 
@@ -86,6 +94,7 @@ impl Sending {
             }
             None => {
                 self.is_done = true;
+                info!("total-bytes" = self.database.bytes(), "sent database snapshot to client");
                 Bytes::copy_from_slice(&self.hash.finalize_reset())
             }
         };

@@ -36,7 +36,7 @@ const KEPT: &str = "member.etcd";
 
 /// Adopts `etcd_dir`, in place or to another directory.
 pub(super) fn adopt(
-    etcd_dir: &Path,
+    (etcd_dir, wal_dir): (&Path, &Path),
     data_dir: Option<&Path>,
     patience: Duration,
 ) -> Result<String, Failure> {
@@ -44,7 +44,7 @@ pub(super) fn adopt(
         text: format!("cannot adopt {}: {}", etcd_dir.display(), failure.text),
         ..failure
     };
-    let found = Found::read(&etcd_dir.join("member"), patience).map_err(about)?;
+    let found = Found::read(&etcd_dir.join("member"), wal_dir, patience).map_err(about)?;
     let place = match data_dir {
         Some(data_dir) => {
             if data_dir.join("member").exists() {
@@ -81,7 +81,7 @@ struct Found {
 }
 
 impl Found {
-    fn read(member: &Path, patience: Duration) -> Result<Self, Failure> {
+    fn read(member: &Path, wal_dir: &Path, patience: Duration) -> Result<Self, Failure> {
         if member.join("store").exists() {
             return Err(Failure::new("it is Quorate's already"));
         }
@@ -96,7 +96,7 @@ impl Found {
         }
         check_snapshots(&member.join("snap"), &mark)?;
         let rows: Arc<dyn StateRead> = Arc::new(file);
-        let (identity, log, segments) = wal::read(&member.join("wal"), &mark)?;
+        let (identity, log, segments) = wal::read(wal_dir, &mark)?;
         let entries = log.load(&mark)?.entries;
         let after = || entries.iter().filter(|entry| entry.index > mark.index);
         for entry in after() {

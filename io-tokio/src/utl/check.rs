@@ -80,6 +80,12 @@ fn check_log(
     dir: &DataDir,
     stored: Option<(SnapshotMark, Arc<dyn StateRead>)>,
 ) -> Result<(), Failure> {
+    if !dir.is_initialised() {
+        return Err(Failure::new(format!(
+            "there is no log in {}: say --wal-dir if it lies elsewhere",
+            dir.wal().display()
+        )));
+    }
     let Some((mark, rows)) = stored else {
         // Every record is read; that the log does not reach so far is no fault of its own.
         let beyond = SnapshotMark { index: LogIndex(u64::MAX), ..SnapshotMark::default() };

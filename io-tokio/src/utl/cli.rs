@@ -30,16 +30,6 @@ pub(super) struct Words {
     pub(super) write_out: String,
     #[command(subcommand)]
     pub(super) command: Command,
-    /// The name it was called by.
-    #[arg(skip = std::env::args().next().unwrap_or_default())]
-    program: String,
-}
-
-impl Words {
-    /// Whether directories are named as etcd names them.
-    pub(super) fn is_etcdutl(&self) -> bool {
-        self.program.rsplit('/').next() == Some("etcdutl")
-    }
 }
 
 /// The commands.
@@ -90,6 +80,9 @@ pub(super) enum Command {
     Adopt {
         /// The etcd member's data: 3.5 to 3.7.
         etcd_dir: PathBuf,
+        /// Where etcd's log is, if not below; Quorate's goes below its data in any case.
+        #[arg(long)]
+        wal_dir: Option<PathBuf>,
         /// Where Quorate's data goes; in etcd's place if not given, which stays as member.etcd.
         #[arg(long)]
         data_dir: Option<PathBuf>,

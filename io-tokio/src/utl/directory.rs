@@ -41,12 +41,6 @@ pub(super) fn lock(
     patience: Duration,
 ) -> Result<DataDir, Failure> {
     let member = data_dir.join("member");
-    if member.join("snap").join("db").exists() && !member.join("store").exists() {
-        return Err(Failure::new(format!(
-            "{} is an etcd member's; `quorate utl adopt` makes it Quorate's",
-            data_dir.display()
-        )));
-    }
     let wal = wal_dir.map_or_else(|| member.join("wal"), PathBuf::from);
     let dir = DataDir::open_stopped(data_dir, &wal, patience)?;
     if !dir.store().is_dir() {

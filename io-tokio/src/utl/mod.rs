@@ -37,7 +37,11 @@ use quorate_core::error::StorageFault;
 use cli::{Command, Snapshot, Words};
 use print::Format;
 
+use crate::cli::Called;
 use crate::version;
+
+/// The name of etcd's own tool.
+const ETCDUTL: &str = "etcdutl";
 
 /// Why nothing came of it.
 #[derive(Debug, PartialEq, Eq)]
@@ -66,8 +70,8 @@ impl From<StorageFault> for Failure {
 
 /// The words for this tool, if the program was called for it.
 pub fn called(program: &str, words: &[String]) -> Option<Vec<String>> {
-    if program.rsplit('/').next() == Some("etcdutl") {
-        return Some([&["etcdutl".to_owned()], words].concat());
+    if program.rsplit('/').next() == Some(ETCDUTL) {
+        return Some([&[ETCDUTL.to_owned()], words].concat());
     }
     let (first, rest) = words.split_first()?;
     (first == "utl").then(|| [&["quorate utl".to_owned()], rest].concat())
@@ -75,11 +79,15 @@ pub fn called(program: &str, words: &[String]) -> Option<Vec<String>> {
 
 /// Runs it; the first word is its name.
 pub fn main(words: &[String]) -> ExitCode {
+    let called = match words.first().map(String::as_str) {
+        Some(ETCDUTL) => Called::Etcd,
+        _ => Called::Quorate,
+    };
     let words = match Words::try_parse_from(words) {
         Ok(words) => words,
         Err(error) => return tell_usage(&error),
     };
-    match run(words).and_then(|text| print(&text)) {
+    match run(words, called).and_then(|text| print(&text)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("Error: {}", failure.text);
@@ -100,15 +108,15 @@ fn tell_usage(error: &clap::Error) -> ExitCode {
 }
 
 /// Does what was asked; what to print.
-fn run(words: Words) -> Result<String, Failure> {
-    let (patience, is_etcdutl) = (words.timeout, words.is_etcdutl());
+fn run(words: Words, called: Called) -> Result<String, Failure> {
+    let patience = words.timeout;
     let format = || Format::parse(&words.write_out);
     match words.command {
         Command::Snapshot { command: Snapshot::Status { file } } => {
             print::render(&status::status(&file, patience)?, format()?)
         }
         Command::Snapshot { command: Snapshot::Restore(flags) } => {
-            restore::restore(&flags, patience, is_etcdutl)
+            restore::restore(&flags, patience, called)
         }
         Command::Hashkv { file, rev } => {
             print::render(&status::hash_kv(&file, rev, patience)?, format()?)
@@ -120,8 +128,9 @@ fn run(words: Words) -> Result<String, Failure> {
         Command::Check { data_dir, wal_dir } => {
             check::check(&data_dir, wal_dir.as_deref(), patience)
         }
-        Command::Adopt { etcd_dir, data_dir } => {
-            adopt::adopt(&etcd_dir, data_dir.as_deref(), patience)
+        Command::Adopt { etcd_dir, wal_dir, data_dir } => {
+            let wal_dir = wal_dir.unwrap_or_else(|| etcd_dir.join("member").join("wal"));
+            adopt::adopt((&etcd_dir, &wal_dir), data_dir.as_deref(), patience)
         }
         Command::Version => {
             let (etcd, api) = (version::ETCD, version::minor(version::ETCD));

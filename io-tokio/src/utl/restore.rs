@@ -42,13 +42,13 @@ use crate::disk::{DataDir, Identity};
 pub(super) fn restore(
     flags: &Restore,
     patience: Duration,
-    is_etcdutl: bool,
+    called: Called,
 ) -> Result<String, Failure> {
     if (flags.bump_revision > 0) != flags.mark_compacted {
         return Err(Failure::flags("--mark-compacted required if --revision-bump > 0"));
     }
     let cluster = judge_cluster(flags)?;
-    let (data_dir, wal_dir) = places(flags, is_etcdutl)?;
+    let (data_dir, wal_dir) = places(flags, called)?;
     let file = source::open(&flags.file, patience)?;
     check_hash(&file, flags.skip_hash_check)?;
     let about = |failure: Failure| Failure {
@@ -95,8 +95,7 @@ fn judge_cluster(flags: &Restore) -> Result<Bootstrap, Failure> {
 }
 
 /// Where data and log go; nothing may be there.
-fn places(flags: &Restore, is_etcdutl: bool) -> Result<(PathBuf, PathBuf), Failure> {
-    let called = if is_etcdutl { Called::Etcd } else { Called::Quorate };
+fn places(flags: &Restore, called: Called) -> Result<(PathBuf, PathBuf), Failure> {
     let data_dir = match flags.data_dir.as_str() {
         "" => PathBuf::from(called.data_dir(&flags.name)),
         given => PathBuf::from(given),

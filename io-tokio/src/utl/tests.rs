@@ -98,7 +98,7 @@ fn sizes_are_rounded_as_go_rounds_them() {
 #[test]
 fn contradicting_flags_have_a_code_of_their_own() {
     for text in ["snapshot restore f --bump-revision 5", "snapshot restore f --mark-compacted"] {
-        let failure = run(words(text).unwrap()).unwrap_err();
+        let failure = run(words(text).unwrap(), Called::Etcd).unwrap_err();
         assert_eq!(failure.code, 128);
     }
 }
