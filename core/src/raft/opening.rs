@@ -82,6 +82,7 @@ mod tests {
 
     use super::*;
     use crate::ids::Term;
+    use crate::storage::HardState;
 
     fn log(kinds: &[EntryKind], commit: u64) -> LogContents {
         let entry = |(n, kind): (usize, &EntryKind)| Entry {
@@ -90,10 +91,9 @@ mod tests {
             kind: *kind,
             ..Entry::default()
         };
-        let mut log = LogContents::default();
-        log.entries = kinds.iter().enumerate().map(entry).collect::<Vec<_>>();
-        log.hard_state.commit = LogIndex(commit);
-        log
+        let entries = kinds.iter().enumerate().map(entry).collect::<Vec<_>>();
+        let hard_state = HardState { commit: LogIndex(commit), ..HardState::default() };
+        LogContents { entries, hard_state, ..LogContents::default() }
     }
 
     fn committed(kinds: &[EntryKind], commit: u64) -> u64 {
