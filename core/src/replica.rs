@@ -426,7 +426,7 @@ impl Replica {
             number,
             ready: work.ready,
             must_sync: work.must_sync,
-            changes_vote: work.changes_vote,
+            is_binding: work.is_binding,
             snapshot: work.snapshot.clone(),
             emitted_at: self.now,
         });

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use quorate_core::error::Refusal;
 use quorate_core::ids::{LogIndex, MemberId, RequestId, Term, Token};
-use quorate_core::input::MemberAddition;
+use quorate_core::input::{Followers, MemberAddition};
 use quorate_core::limits::TXN_DEPTH_MAX;
 use quorate_core::peer::Message;
 use quorate_core::storage::{Entry, EntryKind, NoRows};
@@ -448,4 +448,17 @@ fn a_leader_grants_wishes_of_members_in_its_own_term() {
     }
     group.feed(StateInput::ChangeWish { from: MemberId(2), wish: wish(2) });
     assert_eq!(group.sent.len(), 1, "member 3 is not there: removing it costs nothing");
+}
+
+#[test]
+fn a_leader_never_ends_itself_even_if_nobody_keeps_up_yet() {
+    let mut group = Group::of(&[member(1, "a"), member(2, "b")]);
+    let (active, in_sync) = (vec![MemberId(1), MemberId(2)], vec![MemberId(1)]);
+    group.feed(StateInput::Followers(Followers { active, in_sync }));
+    let remove = Request::MemberRemove(pb::MemberRemoveRequest { id: 1 });
+    assert_eq!(group.ask(remove), None);
+    assert!(group.sent.is_empty(), "the one left would not learn that it is alone");
+    let hands_over = |output: &StateOutput| matches!(output, StateOutput::TransferLeader { .. });
+    assert!(group.outputs.iter().any(hands_over));
+    group.outputs.clear();
 }

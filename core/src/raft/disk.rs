@@ -22,8 +22,8 @@ pub(crate) struct Disk {
     emitted: u64,
     owed: VecDeque<Batch>,
     held: VecDeque<Held>,
-    /// The last batch that carries a new term or vote.
-    vote_number: u64,
+    /// The last batch that carries a new term or vote, or the commit of a change of the group.
+    binding_number: u64,
     patience: Duration,
     stall: Stall,
 }
@@ -35,7 +35,8 @@ pub(crate) struct Batch {
     /// Raft's own count of what it covers.
     pub(crate) ready: u64,
     pub(crate) must_sync: bool,
-    pub(crate) changes_vote: bool,
+    /// Whether a leader's messages wait for it.
+    pub(crate) is_binding: bool,
     pub(crate) snapshot: Option<SnapshotMark>,
     pub(crate) emitted_at: Time,
 }
@@ -69,7 +70,7 @@ impl Disk {
             emitted: 0,
             owed: VecDeque::new(),
             held: VecDeque::new(),
-            vote_number: 0,
+            binding_number: 0,
             patience,
             stall: Stall::None,
         }
@@ -83,8 +84,8 @@ impl Disk {
     /// A batch is emitted.
     pub(crate) fn note_emitted(&mut self, batch: Batch) {
         self.emitted = batch.number;
-        if batch.changes_vote {
-            self.vote_number = batch.number;
+        if batch.is_binding {
+            self.binding_number = batch.number;
         }
         self.owed.push_back(batch);
     }
@@ -119,9 +120,9 @@ impl Disk {
             | Kind::MsgProp
             | Kind::MsgPreVote
             | Kind::MsgPreVoteResp => 0,
-            // A leader's: its term must be its own for ever before anyone hears it. Only a sole
-            // voter leads before its vote is durable.
-            _ => self.vote_number,
+            // A leader's: its term must be its own for ever before anyone hears it, and that a
+            // change of the group is committed. Only a sole voter leads before its vote is durable.
+            _ => self.binding_number,
         };
         if self.owed.front().is_none_or(|batch| batch.number > behind) {
             return Some(message);
@@ -228,7 +229,7 @@ mod tests {
             number,
             ready: number,
             must_sync,
-            changes_vote: number == 1,
+            is_binding: number == 1,
             snapshot: None,
             emitted_at: Time(at),
         }

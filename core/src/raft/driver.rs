@@ -34,7 +34,7 @@ use crate::error::{Misbehaviour, StorageFault};
 use crate::ids::{LogIndex, MemberId, Term};
 use crate::input::Role;
 use crate::limits;
-use crate::storage::{Entry, HardState, LogContents, SnapshotMark};
+use crate::storage::{Entry, EntryKind, HardState, LogContents, SnapshotMark};
 
 /// Read barriers a leader keeps for others and itself.
 const READS_MAX: usize = limits::PENDING_READS_MAX;
@@ -66,7 +66,8 @@ pub(crate) struct Work {
     /// The crate's number for it, to be reported once it is persisted.
     pub(crate) ready: u64,
     pub(crate) hard_state: Option<HardState>,
-    pub(crate) changes_vote: bool,
+    /// Whether what leaves later must wait for it: a new vote, or a change of the group committed.
+    pub(crate) is_binding: bool,
     pub(crate) entries: Vec<Entry>,
     pub(crate) snapshot: Option<SnapshotMark>,
     pub(crate) must_sync: bool,
@@ -477,6 +478,12 @@ impl Driver {
         let hard_state = ready.hs().map(export_hard_state);
         let vote = hard_state.map_or(self.vote, |hard| (hard.term, hard.vote));
         let changes_vote = core::mem::replace(&mut self.vote, vote) != vote;
+        let committed: Vec<Entry> =
+            ready.take_committed_entries().iter().map(export_entry).collect();
+        // Whoever is removed may be gone for good as soon as it hears of it: those that stay must
+        // not forget that it was, or they wait for its vote for ever.
+        let settles_change =
+            hard_state.is_some() && committed.iter().any(|entry| entry.kind != EntryKind::Normal);
         let snapshot = (!ready.snapshot().is_empty()).then(|| export_mark(ready.snapshot()));
         let accepted = ready.take_entries();
         let mut messages = ready.take_messages();
@@ -488,12 +495,12 @@ impl Driver {
         let work = Work {
             ready: ready.number(),
             hard_state,
-            changes_vote,
+            is_binding: changes_vote || settles_change,
             entries: accepted.iter().map(export_entry).collect(),
             snapshot,
-            must_sync: ready.must_sync(),
+            must_sync: ready.must_sync() || settles_change,
             messages: order_messages(encoded, limits::APPEND_BYTES_MAX as usize),
-            committed: ready.take_committed_entries().iter().map(export_entry).collect(),
+            committed,
             reads: reads.map(|read| (read.request_ctx, LogIndex(read.index))).collect(),
         };
         if let Some(mark) = &work.snapshot {

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::error::StorageFault;
 use crate::ids::LogIndex;
 use crate::limits;
-use crate::storage::{LogContents, SnapshotMark};
+use crate::storage::{Entry, EntryKind, LogContents, SnapshotMark};
 
 /// Bytes of committed entries taken out at once.
 const COMMITTED_BYTES_MAX: u64 = 1 << 20;
@@ -28,6 +28,14 @@ pub(crate) fn crate_config(config: &Config, applied: LogIndex) -> RaftConfig {
         max_committed_size_per_ready: COMMITTED_BYTES_MAX,
         ..RaftConfig::default()
     }
+}
+
+/// The last change of the group but one: it is committed, or the last would not be there. A member
+/// that did not know would stand for election in a group two changes ago, whose majorities need not
+/// meet those of today's.
+fn settled_change(entries: &[Entry]) -> LogIndex {
+    let mut changes = entries.iter().rev().filter(|entry| entry.kind != EntryKind::Normal);
+    changes.nth(1).map_or(LogIndex(0), |entry| entry.index)
 }
 
 /// Brings log and store together: the crate asserts what is checked here.
@@ -59,10 +67,45 @@ pub(crate) fn load_log(
         return fault("the log ends before what was committed");
     }
     // The commit index is written without waiting, so the store may be ahead of it.
-    log.hard_state.commit = log.hard_state.commit.max(stored.index);
+    let known = stored.index.max(settled_change(&log.entries));
+    log.hard_state.commit = log.hard_state.commit.max(known);
     if log.hard_state.term < term {
         log.hard_state.term = term;
         log.hard_state.vote = 0;
     }
     Ok(log)
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::ids::Term;
+    use crate::storage::HardState;
+
+    fn log(kinds: &[EntryKind], commit: u64) -> LogContents {
+        let entry = |(n, kind): (usize, &EntryKind)| Entry {
+            term: Term(2),
+            index: LogIndex(n as u64 + 1),
+            kind: *kind,
+            ..Entry::default()
+        };
+        let entries = kinds.iter().enumerate().map(entry).collect::<Vec<_>>();
+        let hard_state = HardState { commit: LogIndex(commit), ..HardState::default() };
+        LogContents { entries, hard_state, ..LogContents::default() }
+    }
+
+    fn committed(kinds: &[EntryKind], commit: u64) -> u64 {
+        let loaded = load_log(&SnapshotMark::default(), log(kinds, commit)).unwrap();
+        loaded.hard_state.commit.get()
+    }
+
+    #[test]
+    fn a_change_behind_which_another_is_written_is_committed() {
+        use EntryKind::{ConfChange, Normal};
+        assert_eq!(committed(&[Normal, ConfChange, Normal], 1), 1);
+        assert_eq!(committed(&[Normal, ConfChange, Normal, ConfChange], 1), 2);
+        assert_eq!(committed(&[ConfChange, ConfChange, ConfChange, Normal], 4), 4);
+    }
 }

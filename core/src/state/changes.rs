@@ -190,10 +190,12 @@ impl State {
         members.judge(change, &circumstances)
     }
 
-    /// A leader that shall go hands leadership over first; its successor will be asked again.
+    /// A leader that shall go hands leadership over first, to whoever is furthest; its successor
+    /// will be asked again. Were it to go as leader, nobody might be left who knows that it went.
     fn propose_wish(&mut self, wish: Wish, change: &Change) {
         let is_own_end = *change == Change::Remove(self.config.member);
-        if is_own_end && self.followers.in_sync.len() > 1 {
+        let has_heirs = self.config.is_reconfig_strict || self.followers.in_sync.len() > 1;
+        if is_own_end && has_heirs {
             self.outputs.push_back(StateOutput::TransferLeader { to: None });
             return;
         }

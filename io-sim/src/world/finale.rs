@@ -129,6 +129,7 @@ impl<B: Build, O: Observer> World<B, O> {
     pub(super) fn look(&mut self) {
         let now = self.now();
         self.start_newcomers();
+        self.dial_around();
         match self.phase {
             Phase::Electing(until) => match self.check_leader() {
                 Ok(()) => self.begin_serving(),

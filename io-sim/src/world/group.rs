@@ -144,6 +144,20 @@ impl<B: Build, O: Observer> World<B, O> {
         is_removed
     }
 
+    /// Members keep connections to all others, also when they have nothing to say: one that was
+    /// removed hears of it from anyone it reaches.
+    pub(super) fn dial_around(&mut self) {
+        let now = self.queue.now();
+        let count = self.nodes.len();
+        for (from, at) in (0..count).flat_map(|from| (0..count).map(move |at| (from, at))) {
+            let (a, b) = (Place::Member(from), Place::Member(at));
+            let is_cut = self.network.is_cut(now, a, b) || self.network.is_cut(now, b, a);
+            if from != at && self.nodes[from].is_up() && self.nodes[at].is_up() && !is_cut {
+                self.turns_away(at, from);
+            }
+        }
+    }
+
     /// Machines whose new member has entered the list that some member shows are started. One that
     /// was removed before it heard of the group is turned off.
     pub(super) fn start_newcomers(&mut self) {

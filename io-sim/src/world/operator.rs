@@ -160,6 +160,7 @@ impl<B: Build, O: Observer> World<B, O> {
         let rest = self.clients.luck[client].between(100, 1_500) * MILLISECOND;
         self.queue.push(self.now() + rest, Class::Client, Event::Wake(client));
         self.start_newcomers();
+        self.dial_around();
         if self.clients.operator.is_waiting {
             return;
         }

@@ -19,6 +19,9 @@ use quorate_io_sim::world::observe::{
 };
 
 const NAME: &str = "liveness";
+/// So many calls may be given up by chance: some clients wait for no more than a second, and the way
+/// to a leader and back may take as long.
+const GIVEN_UP_MIN: u32 = 3;
 
 /// How fast the cluster under test is.
 #[derive(Clone, Copy, Debug)]
@@ -51,9 +54,9 @@ pub struct Liveness {
     /// Where each member is, with its digest if it was told since it got there.
     applied: BTreeMap<MemberId, (u64, Option<u64>)>,
     healed: Option<Healed>,
-    /// Calls to the quorum after it had to work: when each client first gave one up, and those
-    /// clients that were answered.
-    given_up: BTreeMap<ClientId, Time>,
+    /// Calls to the quorum after it had to work: when each client first gave one up, and how many,
+    /// and those clients that were answered.
+    given_up: BTreeMap<ClientId, (Time, u32)>,
     served: BTreeSet<ClientId>,
     /// Calls made after that instant.
     late_calls: BTreeSet<CallId>,
@@ -100,7 +103,7 @@ impl Liveness {
                 let is_late = self.late_calls.remove(call);
                 match outcome {
                     Outcome::Unknown if is_late => {
-                        self.given_up.entry(*client).or_insert(at);
+                        self.given_up.entry(*client).or_insert((at, 0)).1 += 1;
                     }
                     _ => self.served.extend(is_late.then_some(*client)),
                 }
@@ -161,7 +164,9 @@ impl Liveness {
         // Whoever gives up asks another member next, which may be one that is gone for good: only
         // then comes a call that must be served.
         let patience = self.pace.election_timeout * 10;
-        let waited = self.given_up.iter().filter(|(_, since)| **since + patience < at);
+        let has_waited =
+            |(since, calls): (Time, u32)| since + patience < at && calls >= GIVEN_UP_MIN;
+        let waited = self.given_up.iter().filter(|(_, given_up)| has_waited(**given_up));
         if let Some(client) = waited.map(|(client, _)| client).find(|it| unserved(it)) {
             return Err(format!("client {} was never served after healing", client.0));
         }

@@ -40,10 +40,10 @@ impl Terms {
     }
 
     /// An entry replaces what stood there and all after it.
-    fn append(&mut self, entry: &Entry) {
-        let Some(place) = entry.index.0.checked_sub(self.mark + 1) else { return };
+    fn append(&mut self, (index, term): (u64, u64)) {
+        let Some(place) = index.checked_sub(self.mark + 1) else { return };
         self.terms.truncate(usize::try_from(place).unwrap_or(usize::MAX));
-        self.terms.push_back(entry.term.0);
+        self.terms.push_back(term);
     }
 
     fn cut(&mut self, mark: &SnapshotMark) {
@@ -61,8 +61,13 @@ impl Terms {
 struct Batch {
     number: u64,
     hard_state: Option<HardState>,
-    entries: Vec<Entry>,
+    /// Index and term of each entry.
+    entries: Vec<(u64, u64)>,
     snapshot: Option<SnapshotMark>,
+}
+
+fn place(entry: &Entry) -> (u64, u64) {
+    (entry.index.0, entry.term.0)
 }
 
 /// One member's log.
@@ -80,7 +85,7 @@ pub(super) struct Log {
 impl Log {
     fn found(contents: &LogContents) -> Self {
         let mut durable = Terms::starting(&contents.mark);
-        contents.entries.iter().for_each(|entry| durable.append(entry));
+        contents.entries.iter().map(place).for_each(|entry| durable.append(entry));
         let accepted = durable.clone();
         Self { durable, accepted, hard_state: contents.hard_state, pending: VecDeque::new() }
     }
@@ -91,7 +96,7 @@ impl Log {
             if let Some(mark) = &batch.snapshot {
                 self.durable = Terms::starting(mark);
             }
-            batch.entries.iter().for_each(|entry| self.durable.append(entry));
+            batch.entries.iter().for_each(|entry| self.durable.append(*entry));
         }
     }
 }
@@ -129,11 +134,11 @@ impl Logs {
                 if let Some(mark) = snapshot {
                     log.accepted = Terms::starting(mark);
                 }
-                entries.iter().for_each(|entry| log.accepted.append(entry));
+                entries.iter().map(place).for_each(|entry| log.accepted.append(entry));
                 log.pending.push_back(Batch {
                     number: *number,
                     hard_state: *hard_state,
-                    entries: entries.clone(),
+                    entries: entries.iter().map(place).collect(),
                     snapshot: snapshot.clone(),
                 });
             }

@@ -84,8 +84,10 @@ impl Group {
 }
 
 impl Groups {
+    /// What a member is started with is news only if nothing is known: others may still decide as
+    /// they did before the newest change.
     fn start(&mut self, state: &raftpb::ConfState, index: u64) {
-        if index >= self.index && !state.voters.is_empty() {
+        if self.newest.voters.is_empty() {
             self.newest.voters = state.voters.iter().copied().collect();
             self.newest.outgoing = state.voters_outgoing.iter().copied().collect();
             self.before = self.newest.clone();
@@ -171,7 +173,8 @@ impl Raft {
             };
             self.check_kept(member, entry)?;
             self.check_change(member, entry)?;
-            let known = self.entries.entry((index, term)).or_insert((entry.clone(), term_before));
+            let known = self.entries.entry((index, term));
+            let known = known.or_insert_with(|| (entry.clone(), term_before));
             let is_same_before =
                 known.1.is_none() || term_before.is_none() || known.1 == term_before;
             if known.0 != *entry || !is_same_before {

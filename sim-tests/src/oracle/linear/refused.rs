@@ -68,12 +68,12 @@ fn is_right(model: &Model, operation: &Operation) -> bool {
 
 /// Whether what is said of a call may change with keys, and not only by compactions or leases.
 const fn needs_keys(operation: &Operation) -> bool {
-    match (&operation.call, &operation.outcome) {
-        (Call::LeaseKeepAlive(_) | Call::LeaseLeases(_), _) => false,
-        (Call::Range(_) | Call::Compact(_), Outcome::Refused(Refusal::Compacted)) => false,
-        (Call::LeaseGrant(_) | Call::LeaseRevoke(_), _) => false,
-        _ => true,
-    }
+    !matches!(
+        (&operation.call, &operation.outcome),
+        (Call::LeaseKeepAlive(_) | Call::LeaseLeases(_), _)
+            | (Call::LeaseGrant(_) | Call::LeaseRevoke(_), _)
+            | (Call::Range(_) | Call::Compact(_), Outcome::Refused(Refusal::Compacted))
+    )
 }
 
 fn describe(operation: &Operation) -> String {
