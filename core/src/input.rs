@@ -255,6 +255,8 @@ pub enum StateInput {
         allocated: u64,
         /// Bytes of it that hold data.
         in_use: u64,
+        /// Whether the disk is nearly full, whatever the quota says.
+        is_disk_low: bool,
     },
 }
 

@@ -108,6 +108,7 @@ pub struct State {
     shipped: VecDeque<Shipped>,
     epoch: u64,
     db_size: (u64, u64),
+    is_disk_low: bool,
     /// Clients that wait for the physical end of a compaction.
     physical: Vec<(Revision, Token)>,
     compact_at: Option<Time>,
@@ -171,6 +172,7 @@ impl State {
             shipped: VecDeque::new(),
             epoch: 0,
             db_size: (0, 0),
+            is_disk_low: false,
             physical: Vec::new(),
             compact_at: None,
             is_halted: false,
@@ -384,9 +386,10 @@ impl Machine for State {
             StateInput::ChangeWish { from, wish } => self.handle_wish(from, wish),
             StateInput::ChangeRefusal { refusal, .. } => self.handle_refusal(refusal),
             StateInput::Report { from, report } => self.handle_report(from, &report),
-            StateInput::DbSize { allocated, in_use } => {
+            StateInput::DbSize { allocated, in_use, is_disk_low } => {
                 self.db_size = (allocated, in_use);
                 self.draft.has_new_view = true;
+                self.handle_disk(is_disk_low);
             }
         }
     }

@@ -112,6 +112,23 @@ pub struct Size {
     pub allocated: u64,
     /// Of that, by live rows.
     pub in_use: u64,
+    /// Whether the disk has so little left that log and store may soon not grow any more.
+    pub is_disk_low: bool,
+}
+
+/// What a disk keeps free: a segment of the log, a journal of the store's, what is about to be
+/// written out.
+const DISK_RESERVE_BYTES: u64 = 160 << 20;
+/// Of a small disk, this part is kept free instead.
+const DISK_RESERVE_PART: u64 = 4;
+
+/// Whether the disk `folder` is on is nearly full; not, if it does not tell.
+fn is_disk_low(folder: &Path) -> bool {
+    rustix::fs::statvfs(folder).is_ok_and(|disk| {
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        let reserve = DISK_RESERVE_BYTES.min(bytes(disk.f_blocks) / DISK_RESERVE_PART);
+        bytes(disk.f_bavail) < reserve
+    })
 }
 
 /// A fault that says what failed, where and how, and what a full disk asks for.

@@ -167,8 +167,8 @@ impl StoreLoop {
         let size = self.store.size();
         self.sweep.consider(size, || self.store.defragment());
         if self.reported.replace(size) != Some(size) {
-            let Size { allocated, in_use } = size;
-            self.state_inputs.push(StateInput::DbSize { allocated, in_use });
+            let Size { allocated, in_use, is_disk_low } = size;
+            self.state_inputs.push(StateInput::DbSize { allocated, in_use, is_disk_low });
         }
     }
 
