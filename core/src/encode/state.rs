@@ -26,6 +26,7 @@ impl Canonical for StateInput {
             Self::Role(role) => tag(11, out).put(role),
             Self::CommitIndex { index } => tag(12, out).put(index),
             Self::Stored { index, image: _ } => tag(13, out).put(index),
+            Self::Relaid { image: _ } => tag(26, out),
             Self::Synced { index } => tag(14, out).put(index),
             Self::Installed { image: _ } => tag(15, out),
             Self::TakeSnapshot => tag(16, out),

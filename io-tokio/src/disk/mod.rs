@@ -95,6 +95,10 @@ pub trait StateWrite: Send {
     /// A piece of work that gives back space nothing needs; it takes long, and may run anywhere.
     fn defragment(&self) -> Defragment;
 
+    /// Lets go of files that were replaced and that no image shows any more. Images of the same
+    /// content that are taken later show none of them.
+    fn release(&mut self) -> Result<(), StorageFault>;
+
     /// What did not read since the content was last replaced, if anything.
     fn damage(&self) -> Option<StorageFault>;
 

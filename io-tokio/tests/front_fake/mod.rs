@@ -225,6 +225,7 @@ impl Fake {
             store: Box::new(found.store),
             transport: Arc::new(Nothing),
             observer: Arc::new(Unobserved),
+            scrub_interval: std::time::Duration::from_secs(3_600),
             clock: Clock::start(),
         })
         .unwrap();

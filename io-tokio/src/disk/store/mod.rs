@@ -176,6 +176,10 @@ impl StateWrite for Store {
         Box::new(move || generation.compact())
     }
 
+    fn release(&mut self) -> Result<(), StorageFault> {
+        self.guard(|store| store.generation.release(&store.tally))
+    }
+
     fn damage(&self) -> Option<StorageFault> {
         self.generation.damage().cloned()
     }
