@@ -190,6 +190,11 @@ pub enum StateInput {
         /// What is stored now.
         image: Arc<dyn StateRead>,
     },
+    /// What is stored was laid out anew, its rows as they were: images of before hold space.
+    Relaid {
+        /// What is stored now, as of the last `Stored`.
+        image: Arc<dyn StateRead>,
+    },
     /// All that was stored up to the mark will survive a crash.
     Synced {
         /// The durable point.
@@ -255,6 +260,8 @@ pub enum StateInput {
         allocated: u64,
         /// Bytes of it that hold data.
         in_use: u64,
+        /// Whether the disk is nearly full, whatever the quota says.
+        is_disk_low: bool,
     },
 }
 

@@ -106,8 +106,11 @@ pub struct State {
     /// Rows and position to leave with the next drain.
     draft: Draft,
     shipped: VecDeque<Shipped>,
+    /// The newest revision in the image.
+    stored_revision: Revision,
     epoch: u64,
     db_size: (u64, u64),
+    is_disk_low: bool,
     /// Clients that wait for the physical end of a compaction.
     physical: Vec<(Revision, Token)>,
     compact_at: Option<Time>,
@@ -169,8 +172,10 @@ impl State {
             image,
             draft: Draft::default(),
             shipped: VecDeque::new(),
+            stored_revision: ledgers.kv.revision(),
             epoch: 0,
             db_size: (0, 0),
+            is_disk_low: false,
             physical: Vec::new(),
             compact_at: None,
             is_halted: false,
@@ -277,6 +282,7 @@ impl State {
         self.ledgers = Ledgers::open(&self.config, Arc::clone(&image))?;
         self.epoch += 1;
         self.shipped.clear();
+        self.stored_revision = self.ledgers.kv.revision();
         self.image = image;
         self.draft = Draft { has_new_view: true, has_new_facts: true, ..Draft::default() };
         self.compact_at = self.ledgers.kv.is_compacting().then_some(self.now);
@@ -306,13 +312,19 @@ impl State {
             self.shipped.pop_front();
         }
         if let Some(revision) = revision {
-            self.image = Arc::clone(&image);
-            self.ledgers.kv.on_stored(revision, image);
-            self.draft.has_new_view = true;
+            self.stored_revision = revision;
+            self.show(image);
         }
         if let Some(finished) = finished {
             self.release_physical(finished);
         }
+    }
+
+    /// Reads from that image from now on, and lets go of the one so far.
+    fn show(&mut self, image: Arc<dyn StateRead>) {
+        self.image = Arc::clone(&image);
+        self.ledgers.kv.on_stored(self.stored_revision, image);
+        self.draft.has_new_view = true;
     }
 
     fn handle_synced(&mut self, index: LogIndex) {
@@ -371,6 +383,7 @@ impl Machine for State {
             StateInput::Followers(followers) => self.followers = followers,
             StateInput::CommitIndex { index } => self.committed = self.committed.max(index),
             StateInput::Stored { index, image } => self.handle_stored(index, image),
+            StateInput::Relaid { image } => self.show(image),
             StateInput::Synced { index } => self.handle_synced(index),
             StateInput::Installed { image } => {
                 if let Err(fault) = self.handle_installed(image) {
@@ -387,9 +400,10 @@ impl Machine for State {
             StateInput::ChangeWish { from, wish } => self.handle_wish(from, wish),
             StateInput::ChangeRefusal { refusal, .. } => self.handle_refusal(refusal),
             StateInput::Report { from, report } => self.handle_report(from, &report),
-            StateInput::DbSize { allocated, in_use } => {
+            StateInput::DbSize { allocated, in_use, is_disk_low } => {
                 self.db_size = (allocated, in_use);
                 self.draft.has_new_view = true;
+                self.handle_disk(is_disk_low);
             }
         }
     }

@@ -5,6 +5,7 @@
 mod accept;
 
 use std::collections::BTreeSet;
+use std::process::Command;
 use std::time::Duration;
 
 use accept::api::{Api, leader_of};
@@ -233,4 +234,110 @@ fn old_revisions_go_by_themselves() {
         refused.is_some_and(|it| it.message() == COMPACTED)
     });
     assert_eq!(apis[2].get_at("k", 0).expect("a range").count, 1);
+}
+
+/// A file system of its own, in memory, for as long as the test runs.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn mount(at: &std::path::Path, bytes: u64) -> Option<Self> {
+        std::fs::create_dir_all(at).expect("a folder");
+        let size = format!("size={bytes}");
+        let mount =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(at).output();
+        mount.is_ok_and(|it| it.status.success()).then(|| Self(at.to_path_buf()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: the member may not have let go of its files yet.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).output();
+    }
+}
+
+#[test]
+fn a_disk_that_fills_up_loses_nothing_and_can_be_made_room_on() {
+    if !accept::is_quorate() || accept::find_client("etcdctl").is_none() {
+        return;
+    }
+    let mut cluster = Cluster::prepare(1, &Options::default());
+    let Some(_disk) = SmallDisk::mount(&cluster.members[0].data_dir, 480 << 20) else {
+        eprintln!("SKIPPED: no file system can be mounted here");
+        return;
+    };
+    cluster.members[0].start();
+    let ctl = Ctl::find(&cluster).expect("etcdctl was there a moment ago");
+    let api = Api::new(cluster.members[0].client);
+    let mut last = 0;
+    let refused = (0..5_000).find_map(|n| {
+        let put = api.put("filling", noise(n, 256 << 10));
+        last = if put.is_ok() { n } else { last };
+        put.err()
+    });
+    assert_eq!(refused.expect("the disk is small").code(), Code::ResourceExhausted);
+    assert!(alarms(&ctl, "list").iter().all(|line| line.ends_with("alarm:NOSPACE")));
+    let newest = |api: &Api| api.get_at("filling", 0).expect("a range").kvs[0].value.to_vec();
+    assert_eq!(newest(&api), noise(last, 256 << 10));
+
+    // Nothing is lost, and a full disk does not keep the member from starting.
+    cluster.members[0].kill();
+    cluster.members[0].start();
+    let api = Api::new(cluster.members[0].client);
+    assert_eq!(newest(&api), noise(last, 256 << 10));
+    let revision = api.status().expect("a status").header.expect("a header").revision;
+    ctl.run(&["compact", &revision.to_string(), "--physical"]);
+    ctl.run(&["defrag"]);
+    wait_for(Duration::from_secs(60), "room", || {
+        ctl.run(&["alarm", "disarm"]);
+        api.put("after", vec![1]).is_ok()
+    });
+    assert_eq!(newest(&api), noise(last, 256 << 10));
+}
+
+/// Bytes of blocks below a folder, without journals, which have a size of their own.
+fn used(folder: &std::path::Path) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt as _;
+    let (mut tables, mut journals) = (0, 0);
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            let (more, others) = used(&path);
+            (tables, journals) = (tables + more, journals + others);
+        } else if let Ok(file) = path.metadata() {
+            let is_journal = path.extension().is_some_and(|it| it == "jnl");
+            *(if is_journal { &mut journals } else { &mut tables }) += file.blocks() * 512;
+        }
+    }
+    (tables, journals)
+}
+
+#[test]
+fn space_comes_back_by_itself() {
+    if !accept::is_quorate() {
+        return;
+    }
+    const KEYS: u64 = 20_000;
+    let cluster = start(1, &[]);
+    let (api, store) = (&apis(&cluster)[0], cluster.members[0].data_dir.join("member/store"));
+    for version in 0..5 {
+        for first in (0..KEYS).step_by(100) {
+            let pair = |n: u64| (format!("key {n:08}"), noise(n * 5 + version, 256));
+            api.put_all((first..first + 100).map(pair)).expect("a transaction");
+        }
+    }
+    // 256 bytes of value, 48 of the record around it, 17 of its key, and the store's own.
+    let live = KEYS * (256 + 48 + 17);
+    wait_for(SOON, "written out", || used(&store).0 + used(&store).1 > 4 * live);
+    let revision = status(api).header.expect("a header").revision;
+    api.compact(revision).expect("a compaction");
+    let mut seen = (0, 0);
+    wait_for(Duration::from_secs(60), "the space comes back", || {
+        seen = used(&store);
+        seen.0 <= live * 14 / 10
+    });
+    println!("live {live}, tables {}, journals {}", seen.0, seen.1);
+    assert!(seen.1 <= 140 << 20, "journals: {}", seen.1);
+    let told = status(api);
+    assert!(told.db_size <= (live * 14 / 10) as i64, "{told:?}");
 }

@@ -248,6 +248,10 @@ impl StateWrite for Told {
         self.store.defragment()
     }
 
+    fn release(&mut self) -> Result<(), StorageFault> {
+        self.store.release()
+    }
+
     fn damage(&self) -> Option<StorageFault> {
         self.store.damage()
     }

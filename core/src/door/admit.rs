@@ -19,6 +19,8 @@ pub(crate) struct Conditions<'a> {
     pub(crate) apply_gap: u64,
     /// Bytes the store occupies.
     pub(crate) db_size: u64,
+    /// Whether the disk is nearly full.
+    pub(crate) is_disk_low: bool,
 }
 
 /// Whether the request's own shape is right: judged before anything else.
@@ -48,12 +50,10 @@ pub(crate) fn check_space(request: &Request, alarms: &Alarms) -> Result<(), Refu
     Ok(())
 }
 
-/// Whether the request would go over the quota: the alarm is due.
+/// Whether the request would go over the quota, or over what the disk has: the alarm is due.
 pub(crate) fn exceeds_quota(request: &Request, on: &Conditions<'_>) -> bool {
-    let cost = space_needed(request);
-    cost > 0
-        && on.config.quota_backend_bytes > 0
-        && on.db_size + cost >= on.config.quota_backend_bytes
+    let (cost, quota) = (space_needed(request), on.config.quota_backend_bytes);
+    cost > 0 && (on.is_disk_low || quota > 0 && on.db_size + cost >= quota)
 }
 
 /// Bytes the request will need, as etcd estimates them.

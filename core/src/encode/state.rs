@@ -26,12 +26,15 @@ impl Canonical for StateInput {
             Self::Role(role) => tag(11, out).put(role),
             Self::CommitIndex { index } => tag(12, out).put(index),
             Self::Stored { index, image: _ } => tag(13, out).put(index),
+            Self::Relaid { image: _ } => tag(26, out),
             Self::Synced { index } => tag(14, out).put(index),
             Self::Installed { image: _ } => tag(15, out),
             Self::TakeSnapshot => tag(16, out),
             Self::Ask { from, ask } => tag(17, out).put(from).put_message(ask),
             Self::Answer { from, answer } => tag(18, out).put(from).put_message(answer),
-            Self::DbSize { allocated, in_use } => tag(19, out).put(allocated).put(in_use),
+            Self::DbSize { allocated, in_use, is_disk_low } => {
+                tag(19, out).put(allocated).put(in_use).put(is_disk_low)
+            }
             Self::Followers(followers) => tag(20, out).put(followers),
             Self::ChangeWish { from, wish } => tag(21, out).put(from).put_message(wish),
             Self::ChangeRefusal { from, refusal } => tag(22, out).put(from).put_message(refusal),

@@ -6,7 +6,9 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use quorate_proto::etcdserverpb as pb;
-use quorate_proto::peer::{Answer, Ask, ChangeRefusal, ChangeWish, PeerMessage};
+use quorate_proto::peer::{
+    Answer, Ask, ChangeRefusal, ChangeWish, Correction, PeerMessage, Report,
+};
 use quorate_proto::raftpb;
 
 use super::Canonical;
@@ -69,6 +71,7 @@ fn replica_inputs_differ() {
         ReplicaInput::Unreachable { to: TO },
         ReplicaInput::TransferLeader { to: None },
         ReplicaInput::TransferLeader { to: Some(TO) },
+        ReplicaInput::WantImage,
         ReplicaInput::Changed { index: INDEX, is_accepted: true },
         ReplicaInput::Changed { index: INDEX, is_accepted: false },
     ];
@@ -124,14 +127,19 @@ fn state_inputs_differ() {
         StateInput::CommitIndex { index: INDEX },
         StateInput::Stored { index: INDEX, image: image.clone() },
         StateInput::Synced { index: INDEX },
-        StateInput::Installed { image },
+        StateInput::Installed { image: image.clone() },
+        StateInput::Relaid { image },
         StateInput::TakeSnapshot,
         StateInput::Ask { from: TO, ask: Ask::default() },
         StateInput::Answer { from: TO, answer: Answer::default() },
-        StateInput::DbSize { allocated: 7, in_use: 7 },
+        StateInput::DbSize { allocated: 7, in_use: 7, is_disk_low: false },
         StateInput::Followers(Followers { active: vec![TO], in_sync: vec![] }),
         StateInput::ChangeWish { from: TO, wish: ChangeWish::default() },
         StateInput::ChangeRefusal { from: TO, refusal: ChangeRefusal::default() },
+        StateInput::Report { from: TO, report: Report::default() },
+        StateInput::Correction { from: TO, correction: Correction::default() },
+        StateInput::Damaged { fault: StorageFault::damage("gone") },
+        StateInput::DbSize { allocated: 7, in_use: 7, is_disk_low: true },
     ];
     check_all_differ(&all.iter().map(form).collect::<Vec<_>>());
 }
@@ -181,6 +189,7 @@ fn state_outputs_differ() {
         StateOutput::Changed { index: INDEX, is_accepted: false },
         StateOutput::TransferLeader { to: None },
         StateOutput::TransferLeader { to: Some(TO) },
+        StateOutput::WantImage,
     ];
     check_all_differ(&all.iter().map(form).collect::<Vec<_>>());
 }

@@ -108,7 +108,7 @@ impl State {
     fn lowest_version(&self) -> Option<MinorVersion> {
         let own = MinorVersion::parse(CLUSTER_VERSION)?;
         let others = self.ledgers.members.ids().filter(|id| *id != self.config.member);
-        let versions = others.map(|id| self.reports.versions.get(&id).copied());
-        versions.fold(Some(own), |lowest, version| Some(lowest?.min(version?)))
+        let mut versions = others.map(|id| self.reports.versions.get(&id).copied());
+        versions.try_fold(own, |lowest, version| Some(lowest.min(version?)))
     }
 }

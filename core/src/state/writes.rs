@@ -38,6 +38,7 @@ impl State {
             config: &self.config,
             apply_gap: self.committed.get().saturating_sub(self.view.facts.applied.get()),
             db_size: self.db_size.0,
+            is_disk_low: self.is_disk_low,
         };
         admit::check_backlog(&conditions)?;
         if admit::exceeds_quota(&request, &conditions) {
@@ -159,6 +160,14 @@ impl State {
             }
         }
         self.send_unsent();
+    }
+
+    /// A disk without room is told of before it fails: then the member could only halt.
+    pub(super) fn handle_disk(&mut self, is_low: bool) {
+        let was_low = core::mem::replace(&mut self.is_disk_low, is_low);
+        if is_low && !was_low && !self.trust.is_fenced() {
+            self.raise_no_space();
+        }
     }
 
     /// Once is enough; a request that was refused meanwhile may have raised it again.

@@ -116,6 +116,7 @@ impl Describe for StateInput {
             Self::Role(role) => format!("<role t{} leads:{}", role.term, role.is_leader),
             Self::CommitIndex { index } => format!("<commit-index {index}"),
             Self::Stored { index, .. } => format!("<stored {index}"),
+            Self::Relaid { .. } => String::from("<relaid"),
             Self::Synced { index } => format!("<synced {index}"),
             Self::Installed { .. } => String::from("<installed"),
             Self::TakeSnapshot => String::from("<take-snapshot"),

@@ -259,7 +259,7 @@ fn check_feature_gates(gates: &str) -> Result<(), CliError> {
         if !FEATURE_GATES.contains(&name.trim()) {
             return Err(wrong("unrecognized feature gate"));
         }
-        bool::read(value.trim()).map_err(|expected| wrong(expected))?;
+        bool::read(value.trim()).map_err(wrong)?;
     }
     Ok(())
 }

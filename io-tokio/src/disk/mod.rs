@@ -96,6 +96,10 @@ pub trait StateWrite: Send {
     /// A piece of work that gives back space nothing needs; it takes long, and may run anywhere.
     fn defragment(&self) -> Defragment;
 
+    /// Lets go of files that were replaced and that no image shows any more. Images of the same
+    /// content that are taken later show none of them.
+    fn release(&mut self) -> Result<(), StorageFault>;
+
     /// What did not read since the content was last replaced, if anything.
     fn damage(&self) -> Option<StorageFault>;
 
@@ -113,6 +117,23 @@ pub struct Size {
     pub allocated: u64,
     /// Of that, by live rows.
     pub in_use: u64,
+    /// Whether the disk has so little left that log and store may soon not grow any more.
+    pub is_disk_low: bool,
+}
+
+/// What a disk keeps free: a segment of the log, a journal of the store's, what is about to be
+/// written out.
+const DISK_RESERVE_BYTES: u64 = 160 << 20;
+/// Of a small disk, this part is kept free instead.
+const DISK_RESERVE_PART: u64 = 4;
+
+/// Whether the disk `folder` is on is nearly full; not, if it does not tell.
+fn is_disk_low(folder: &Path) -> bool {
+    rustix::fs::statvfs(folder).is_ok_and(|disk| {
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        let reserve = DISK_RESERVE_BYTES.min(bytes(disk.f_blocks) / DISK_RESERVE_PART);
+        bytes(disk.f_bavail) < reserve
+    })
 }
 
 /// A fault that says what failed, where and how, and what a full disk asks for.

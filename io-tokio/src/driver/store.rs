@@ -31,6 +31,8 @@ pub(super) struct StoreLoop {
     state_inputs: Vec<StateInput>,
     /// Applied index of the last batch written and not yet reported.
     written: Option<LogIndex>,
+    /// Whether the state knows this content: an installed image's from its first batch on.
+    is_known: bool,
     /// Whether the present turn wrote.
     has_written: bool,
     /// Whether one of them asked to be synced.
@@ -56,6 +58,7 @@ impl StoreLoop {
             common: common.clone(),
             state_inputs: Vec::new(),
             written: None,
+            is_known: true,
             has_written: false,
             must_sync: false,
             reported: None,
@@ -104,6 +107,7 @@ impl StoreLoop {
                     outcome?;
                     self.reported = None;
                     self.has_told_damage = false;
+                    self.is_known = false;
                 }
                 ToStore::Defragment => self.sweep.ask(|| self.store.defragment()),
                 ToStore::Stop => {
@@ -120,6 +124,9 @@ impl StoreLoop {
         }
         if self.reported_at.elapsed() >= SIZE_INTERVAL {
             self.report_size();
+        }
+        if self.sweep.poll_release() {
+            self.release()?;
         }
         Ok(true)
     }
@@ -142,6 +149,7 @@ impl StoreLoop {
     fn finish_writes(&mut self) -> Result<(), StorageFault> {
         let Some(index) = self.written.take() else { return Ok(()) };
         self.has_written = true;
+        self.is_known = true;
         self.state_inputs.push(StateInput::Stored { index, image: self.store.image() });
         self.hand_over();
         if std::mem::take(&mut self.must_sync) {
@@ -150,6 +158,15 @@ impl StoreLoop {
             self.common.observer.store_synced(start.elapsed());
             self.state_inputs.push(StateInput::Synced { index });
             self.hand_over();
+        }
+        Ok(())
+    }
+
+    /// Lets go of what a sweep replaced, and has the state do so, which holds an image of it.
+    fn release(&mut self) -> Result<(), StorageFault> {
+        self.store.release()?;
+        if self.is_known {
+            self.state_inputs.push(StateInput::Relaid { image: self.store.image() });
         }
         Ok(())
     }
@@ -167,8 +184,8 @@ impl StoreLoop {
         let size = self.store.size();
         self.sweep.consider(size, || self.store.defragment());
         if self.reported.replace(size) != Some(size) {
-            let Size { allocated, in_use } = size;
-            self.state_inputs.push(StateInput::DbSize { allocated, in_use });
+            let Size { allocated, in_use, is_disk_low } = size;
+            self.state_inputs.push(StateInput::DbSize { allocated, in_use, is_disk_low });
         }
     }
 

@@ -4,8 +4,9 @@
 //! thread gives way to all others; reads and writes go on meanwhile. What was asked for while it
 //! works is done again afterwards: rows may have gone that it had passed.
 
+use std::collections::VecDeque;
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
@@ -17,6 +18,9 @@ const WASTE_PART: u64 = 5;
 const WASTE_BYTES_MIN: u64 = 1 << 20;
 /// Of the time it may take a tenth, unasked.
 const REST_FACTOR: u32 = 9;
+/// When what was replaced is let go of, after the end: readers may still need it for a while.
+const RELEASES: [Duration; 4] =
+    [Duration::ZERO, Duration::from_millis(500), Duration::from_secs(5), Duration::from_secs(60)];
 /// The thread's niceness: the least that is not idle.
 const NICENESS: i32 = 10;
 
@@ -27,6 +31,8 @@ pub(super) struct Sweep {
     is_asked_again: bool,
     /// Not before then, unasked.
     rests_until: Option<Instant>,
+    /// When to let go of what was replaced.
+    releases: VecDeque<Instant>,
     /// What was in use when that was looked at last.
     in_use: u64,
 }
@@ -75,12 +81,19 @@ impl Sweep {
     /// Notes that the work under way has ended.
     fn look_after(&mut self) {
         if let Some((_, since)) = self.under_way.take_if(|(thread, _)| thread.is_finished()) {
-            self.rests_until = Some(Instant::now() + since.elapsed() * REST_FACTOR);
+            let now = Instant::now();
+            self.rests_until = Some(now + since.elapsed() * REST_FACTOR);
+            self.releases = RELEASES.iter().map(|after| now + *after).collect();
         }
+    }
+
+    /// Whether it is time to let go of what was replaced.
+    pub(super) fn poll_release(&mut self) -> bool {
+        self.releases.pop_front_if(|at| *at <= Instant::now()).is_some()
     }
 
     /// Whether the store should look again soon.
     pub(super) fn is_busy(&self) -> bool {
-        self.under_way.is_some()
+        self.under_way.is_some() || !self.releases.is_empty()
     }
 }

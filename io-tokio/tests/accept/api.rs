@@ -7,11 +7,13 @@ use bytes::Bytes;
 use quorate_proto::etcdserverpb::downgrade_request::DowngradeAction;
 use quorate_proto::etcdserverpb::kv_client::KvClient;
 use quorate_proto::etcdserverpb::maintenance_client::MaintenanceClient;
+use quorate_proto::etcdserverpb::request_op::Request;
 use quorate_proto::etcdserverpb::watch_client::WatchClient;
 use quorate_proto::etcdserverpb::watch_request::RequestUnion;
 use quorate_proto::etcdserverpb::{
-    DefragmentRequest, DowngradeRequest, HashKvRequest, PutRequest, RangeRequest, RangeResponse,
-    StatusRequest, StatusResponse, WatchCreateRequest, WatchRequest,
+    CompactionRequest, DefragmentRequest, DowngradeRequest, HashKvRequest, PutRequest,
+    RangeRequest, RangeResponse, RequestOp, StatusRequest, StatusResponse, TxnRequest,
+    WatchCreateRequest, WatchRequest,
 };
 use quorate_proto::mvccpb::KeyValue;
 use tokio::runtime::Runtime;
@@ -83,6 +85,30 @@ impl Api {
         let request = PutRequest { key, value: value.into(), ..PutRequest::default() };
         let answer = self.wait(async { Ok(client.put(request).await?.into_inner()) })?;
         Ok(answer.header.map_or(0, |header| header.revision))
+    }
+
+    /// Writes keys in one transaction.
+    pub(crate) fn put_all(
+        &self,
+        pairs: impl Iterator<Item = (String, Vec<u8>)>,
+    ) -> Result<(), Status> {
+        let put = |(key, value): (String, Vec<u8>)| RequestOp {
+            request: Some(Request::RequestPut(PutRequest {
+                key: key.into(),
+                value: value.into(),
+                ..PutRequest::default()
+            })),
+        };
+        let request = TxnRequest { success: pairs.map(put).collect(), ..TxnRequest::default() };
+        let mut client = KvClient::new(self.channel.clone());
+        self.wait(async { client.txn(request).await.map(|_| ()) })
+    }
+
+    /// Forgets history up to a revision.
+    pub(crate) fn compact(&self, revision: i64) -> Result<(), Status> {
+        let mut client = KvClient::new(self.channel.clone());
+        let request = CompactionRequest { revision, physical: true };
+        self.wait(async { client.compact(request).await.map(|_| ()) })
     }
 
     /// One key, as it was at a revision.

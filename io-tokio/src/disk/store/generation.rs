@@ -152,6 +152,14 @@ impl Generation {
         Ok(())
     }
 
+    /// Lets go of tables that were merged and that no snapshot shows. fjall looks for them when a
+    /// write buffer is written out, and only among what is older than the last write.
+    pub(super) fn release(&self, tally: &Tally) -> Result<(), StorageFault> {
+        self.commit(Vec::new(), tally)?;
+        let rotated = self.tally.rotate_memtable();
+        rotated.map(|_| ()).map_err(|e| store_fault("cannot write to", self.path(), &e))
+    }
+
     /// Bytes of tables and write buffers. Journals are left out: they are preallocated.
     pub(super) fn bytes_occupied(&self) -> u64 {
         let tables: u64 = self.tables.iter().map(Keyspace::disk_space).sum();

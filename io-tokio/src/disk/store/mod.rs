@@ -44,7 +44,7 @@ pub(super) use generation::{Generation, store_fault};
 pub(super) use size::Tally;
 
 use super::image::{Incoming, copy};
-use super::{Defragment, Size, StateWrite, create_folder, fault, sync_folder};
+use super::{Defragment, Size, StateWrite, create_folder, fault, is_disk_low, sync_folder};
 use image::Image;
 
 /// The store, open for writing.
@@ -190,13 +190,18 @@ impl StateWrite for Store {
         Box::new(move || generation.compact())
     }
 
+    fn release(&mut self) -> Result<(), StorageFault> {
+        self.guard(|store| store.generation.release(&store.tally))
+    }
+
     fn damage(&self) -> Option<StorageFault> {
         self.generation.damage().cloned()
     }
 
     fn size(&self) -> Size {
         let in_use = self.tally.bytes();
-        Size { allocated: self.generation.bytes_occupied().max(in_use), in_use }
+        let allocated = self.generation.bytes_occupied().max(in_use);
+        Size { allocated, in_use, is_disk_low: is_disk_low(&self.folder) }
     }
 }
 
