@@ -135,7 +135,7 @@ fn open_disk(
         let state = State::open(config, Arc::clone(&found.image), now);
         // Nothing but the store is read for it.
         let state = state.map_err(|fault| StorageFault { is_damage: true, ..fault })?;
-        Ok((found, state))
+        Ok::<_, StorageFault>((found, state))
     };
     match open() {
         Err(fault) if fault.is_damage && !settings.is_forced_alone => {

@@ -169,7 +169,8 @@ impl Client {
             }
             Kind::DbSize => {
                 let allocated = u64::from(number(&record.body)) << 8;
-                member.tell_state(StateInput::DbSize { allocated, in_use: allocated / 2 });
+                let (in_use, is_disk_low) = (allocated / 2, first & 1 != 0);
+                member.tell_state(StateInput::DbSize { allocated, in_use, is_disk_low });
             }
             Kind::Slow => {
                 member.slow.log = first & 1 != 0;

@@ -280,6 +280,10 @@ impl Member {
             Message::ChangeRefusal(refusal) => {
                 self.tell_state(StateInput::ChangeRefusal { from, refusal });
             }
+            Message::Report(report) => self.tell_state(StateInput::Report { from, report }),
+            Message::Correction(correction) => {
+                self.tell_state(StateInput::Correction { from, correction });
+            }
         }
     }
 
@@ -413,6 +417,7 @@ impl Member {
             StateOutput::Changed { index, is_accepted } => {
                 ReplicaInput::Changed { index, is_accepted }
             }
+            StateOutput::WantImage => ReplicaInput::WantImage,
             StateOutput::TransferLeader { to } => ReplicaInput::TransferLeader { to },
             StateOutput::Barrier { context } => ReplicaInput::Barrier { context },
             StateOutput::Applied { index, .. } => ReplicaInput::Applied { index },

@@ -58,6 +58,7 @@ impl Scripted {
             store: Box::new(found.store),
             transport: Arc::new(Nobody),
             observer: Arc::new(Unobserved),
+            scrub_interval: Duration::from_secs(3_600),
             clock: Clock::start(),
         });
         Self { running: running.expect("the loops start"), _folder: folder }
@@ -127,6 +128,7 @@ impl Answering {
             LeaseLeases,
             Alarm,
             MoveLeader,
+            Downgrade,
             MemberAdd,
             MemberRemove,
             MemberUpdate,
