@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use accept::api::{Api, leader_of};
 use accept::ctl::Ctl;
+use accept::offline::Tool;
 use accept::{Cluster, Member, Options, is_quorate, wait_for};
 use quorate_io_tokio::bootstrap::{cluster_id, member_id};
 use quorate_io_tokio::disk::{DataDir, Identity, recovery};
@@ -58,6 +59,30 @@ fn the_member_that_is_left_goes_on_with_all_it_has() {
     let mut late = cluster.members.remove(0);
     late.spawn();
     wait_for(END_MAX, "a member that was left behind to end", || late.has_ended());
+}
+
+#[test]
+fn the_offline_tool_says_what_it_will_do_and_does_it() {
+    if !is_quorate() {
+        eprintln!("SKIPPED: no other server has such a tool");
+        return;
+    }
+    let mut cluster = Cluster::start(3);
+    let first = Api::new(cluster.members[0].client);
+    first.put("key", b"1".to_vec()).expect("a write to a healthy cluster");
+    cluster.members.iter_mut().for_each(Member::kill);
+    let dir = cluster.members[1].data_dir.to_str().expect("a path in letters").to_owned();
+    let tool = Tool::ours();
+    let (told, _) = tool.run(&["recover", &dir, "--dry-run"]);
+    assert!(told.contains("would do this: member") && told.contains("removes"), "{told}");
+    let (again, _) = tool.run(&["recover", &dir, "--dry-run"]);
+    assert_eq!(again, told);
+    let (done, _) = tool.run(&["recover", &dir]);
+    assert!(done.contains("done: member") && done.contains("Start this member as usual"), "{done}");
+    let survivor = &mut cluster.members[1];
+    survivor.start();
+    assert_eq!(value_of(survivor, "key"), Some(b"1".to_vec()));
+    Api::new(survivor.client).put("after", b"2".to_vec()).expect("a write alone");
 }
 
 #[test]

@@ -76,6 +76,18 @@ pub(super) enum Command {
         #[arg(long)]
         wal_dir: Option<PathBuf>,
     },
+    /// Makes a stopped member the only one of a cluster whose majority is lost for ever.
+    Recover {
+        /// The member's data.
+        data_dir: PathBuf,
+        /// Where its log is, if not below.
+        #[arg(long)]
+        wal_dir: Option<PathBuf>,
+        /// Only say what would be done, and what to think of before.
+        #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+            default_value = "false", value_parser = boolean)]
+        dry_run: bool,
+    },
     /// Turns a stopped etcd member's data into Quorate's.
     Adopt {
         /// The etcd member's data: 3.5 to 3.7.

@@ -6,6 +6,7 @@
 //! $ quorate utl snapshot restore backup.db --data-dir new
 //! $ quorate utl adopt default.etcd                 an etcd member's data becomes Quorate's
 //! $ quorate utl check default.quorate              reads every byte of a stopped member's data
+//! $ quorate utl recover default.quorate --dry-run  what going on without the others would mean
 //! ```
 //!
 //! It answers to the name `etcdutl` as well, and takes that tool's commands, flags and formats.
@@ -23,6 +24,7 @@ mod check;
 mod cli;
 mod directory;
 mod print;
+mod recover;
 mod restore;
 mod source;
 mod status;
@@ -131,6 +133,9 @@ fn run(words: Words, called: Called) -> Result<String, Failure> {
         Command::Adopt { etcd_dir, wal_dir, data_dir } => {
             let wal_dir = wal_dir.unwrap_or_else(|| etcd_dir.join("member").join("wal"));
             adopt::adopt((&etcd_dir, &wal_dir), data_dir.as_deref(), patience)
+        }
+        Command::Recover { data_dir, wal_dir, dry_run } => {
+            recover::recover(&data_dir, wal_dir.as_deref(), dry_run, patience)
         }
         Command::Version => {
             let (etcd, api) = (version::ETCD, version::minor(version::ETCD));
