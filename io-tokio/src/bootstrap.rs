@@ -12,13 +12,15 @@
 //! - Members come back sorted by id, without duplicates.
 //! - This member is among them, with exactly the URLs it advertises.
 //!
-//! A member that joins a running cluster asks its members instead (`join`).
+//! A member that joins a running cluster asks its members instead (`join`); one whose flags name
+//! nobody meets the others at a discovery service (`discovery`).
 //!
-//! Deliberately absent: discovery services.
+//! Deliberately absent: members found by DNS.
 //!
 //! Answers to: etcd v3.7.1 `server/etcdserver/bootstrap.go`, `server/config/config.go`,
 //! `server/etcdserver/api/membership/member.go`
 
+mod discovery;
 mod join;
 
 use std::collections::BTreeSet;
@@ -85,6 +87,15 @@ pub enum BootstrapError {
          with `member add` first, and give every member the URLs that `member list` shows"
     )]
     NoMatch(String),
+    /// The discovery service does not let this member in.
+    #[error(
+        "discovery failed: {0}; do not reuse a discovery token: generate a new one, and write the \
+         cluster's size to /_etcd/registry/<token>/_config/size before its members start"
+    )]
+    Discovery(String),
+    /// The members that met at the discovery service share a URL.
+    #[error("discovery cluster {0} has duplicate url; give every member peer URLs of its own")]
+    DuplicateDiscovered(String),
 }
 
 /// A member's id: its peer URLs and the cluster's token, hashed.
@@ -126,8 +137,16 @@ pub async fn bootstrap(settings: &Settings) -> Result<Bootstrap, BootstrapError>
     if !settings.is_new_cluster {
         return join::join(settings).await;
     }
-    let mut peers: Vec<Peer> = settings
-        .initial_cluster
+    let own = member_id(&texts(&local.1), &settings.token);
+    let members = match &settings.discovery {
+        None => settings.initial_cluster.clone(),
+        Some(service) => {
+            let met = discovery::meet(service, own, &show(&settings.initial_cluster)).await?;
+            check_urls_differ(&met).map_err(|_| BootstrapError::DuplicateDiscovered(show(&met)))?;
+            met
+        }
+    };
+    let mut peers: Vec<Peer> = members
         .iter()
         .map(|(name, urls)| {
             let peer_urls = texts(urls);
@@ -136,7 +155,7 @@ pub async fn bootstrap(settings: &Settings) -> Result<Bootstrap, BootstrapError>
         .collect();
     peers.sort_by_key(|peer| peer.id);
     Ok(Bootstrap {
-        member: member_id(&texts(&local.1), &settings.token),
+        member: own,
         cluster: cluster_id(peers.iter().map(|peer| peer.id)),
         peers,
         is_new: true,
