@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
-use quorate_fuzz::{corpus, client, records};
+use quorate_fuzz::{client, corpus, records};
 
 fuzz_target!(init: corpus::prepare("client"), |input: &[u8]| client::run(input));
 
