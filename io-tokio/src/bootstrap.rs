@@ -12,15 +12,17 @@
 //! - Members come back sorted by id, without duplicates.
 //! - This member is among them, with exactly the URLs it advertises.
 //!
-//! A member that joins a running cluster asks its members instead (`join`); one that is left of a
-//! cluster goes on without the others when it is forced to (`alone`).
+//! A member that joins a running cluster asks its members instead (`join`); one whose flags name
+//! nobody meets the others at a discovery service (`discovery`); one that is left of a cluster goes
+//! on without the others when it is forced to (`alone`).
 //!
-//! Deliberately absent: discovery services.
+//! Deliberately absent: members found by DNS.
 //!
 //! Answers to: etcd v3.7.1 `server/etcdserver/bootstrap.go`, `server/config/config.go`,
 //! `server/etcdserver/api/membership/member.go`
 
 pub mod alone;
+mod discovery;
 mod join;
 
 use std::collections::BTreeSet;
@@ -87,6 +89,15 @@ pub enum BootstrapError {
          with `member add` first, and give every member the URLs that `member list` shows"
     )]
     NoMatch(String),
+    /// The discovery service does not let this member in.
+    #[error(
+        "discovery failed: {0}; do not reuse a discovery token: generate a new one, and write the \
+         cluster's size to /_etcd/registry/<token>/_config/size before its members start"
+    )]
+    Discovery(String),
+    /// The members that met at the discovery service share a URL.
+    #[error("discovery cluster {0} has duplicate url; give every member peer URLs of its own")]
+    DuplicateDiscovered(String),
 }
 
 /// A member's id: its peer URLs and the cluster's token, hashed.
@@ -116,14 +127,29 @@ fn first_eight(hash: Sha1) -> u64 {
     digest.iter().take(8).fold(0, |number, byte| (number << 8) | u64::from(*byte))
 }
 
-/// Judges the initial cluster of a member that holds no data yet; asks the cluster if it runs.
+/// Judges the initial cluster of a member that holds no data yet; asks the cluster if it runs, or a
+/// service who is in it.
 pub async fn bootstrap(settings: &Settings) -> Result<Bootstrap, BootstrapError> {
-    let founded = found(settings)?;
-    if settings.is_new_cluster { Ok(founded) } else { join::join(settings).await }
+    let own = check_initial(settings)?;
+    if !settings.is_new_cluster {
+        return join::join(settings).await;
+    }
+    let Some(service) = &settings.discovery else {
+        return Ok(begin(settings, own, &settings.initial_cluster));
+    };
+    let met = discovery::meet(service, own, &show(&settings.initial_cluster)).await?;
+    check_urls_differ(&met).map_err(|_| BootstrapError::DuplicateDiscovered(show(&met)))?;
+    Ok(begin(settings, own, &met))
 }
 
-/// Judges the initial cluster, and computes what it is when it begins.
+/// Judges the initial cluster the flags name, and computes what it is when it begins.
 pub fn found(settings: &Settings) -> Result<Bootstrap, BootstrapError> {
+    let own = check_initial(settings)?;
+    Ok(begin(settings, own, &settings.initial_cluster))
+}
+
+/// Whether the flags agree about this member; its id.
+fn check_initial(settings: &Settings) -> Result<MemberId, BootstrapError> {
     let local = settings
         .initial_cluster
         .iter()
@@ -131,8 +157,11 @@ pub fn found(settings: &Settings) -> Result<Bootstrap, BootstrapError> {
         .ok_or_else(|| BootstrapError::LocalNameMissing(settings.name.clone()))?;
     check_urls_differ(&settings.initial_cluster)?;
     check_advertised(settings, &local.1)?;
-    let mut peers: Vec<Peer> = settings
-        .initial_cluster
+    Ok(member_id(&texts(&local.1), &settings.token))
+}
+
+fn begin(settings: &Settings, member: MemberId, members: &[(String, Vec<Url>)]) -> Bootstrap {
+    let mut peers: Vec<Peer> = members
         .iter()
         .map(|(name, urls)| {
             let peer_urls = texts(urls);
@@ -140,12 +169,8 @@ pub fn found(settings: &Settings) -> Result<Bootstrap, BootstrapError> {
         })
         .collect();
     peers.sort_by_key(|peer| peer.id);
-    Ok(Bootstrap {
-        member: member_id(&texts(&local.1), &settings.token),
-        cluster: cluster_id(peers.iter().map(|peer| peer.id)),
-        peers,
-        is_new: true,
-    })
+    let cluster = cluster_id(peers.iter().map(|peer| peer.id));
+    Bootstrap { member, cluster, peers, is_new: true }
 }
 
 fn check_urls_differ(members: &[(String, Vec<Url>)]) -> Result<(), BootstrapError> {

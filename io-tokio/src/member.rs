@@ -9,7 +9,9 @@
 //!
 //! Answers to: etcd v3.7.1 `server/etcdserver/bootstrap.go`
 
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use quorate_core::config::Peer;
@@ -21,6 +23,8 @@ use quorate_core::storage::{LogContents, LogRead, SnapshotMark, StateRead};
 use quorate_core::time::Time;
 use quorate_core::{Config, Replica, State, rows_awaiting_image};
 use quorate_proto::peer::{ImageChunk, ImageHeader};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 use tokio::runtime::Handle;
 use tracing::{info, warn};
 
@@ -114,7 +118,8 @@ fn identify(settings: &Settings, dir: &DataDir, runtime: &Handle) -> Result<Boot
             recovery::read_identity(dir).map_err(|fault| fault.what)?;
         return Ok(Bootstrap { member, cluster, peers: Vec::new(), is_new: false });
     }
-    let bootstrap = runtime.block_on(bootstrap::bootstrap(settings));
+    let bootstrap = interruptible(|| runtime.block_on(bootstrap::bootstrap(settings)))
+        .map_err(|error| format!("cannot start the signal handlers: {error}"))?;
     let bootstrap = bootstrap.map_err(|error| error.to_string())?;
     let identity = Identity { member: bootstrap.member, cluster: bootstrap.cluster };
     recovery::create(dir, identity).map_err(|fault| fault.what)?;
@@ -176,6 +181,18 @@ fn initial_members(settings: &Settings) -> Vec<MemberRecord> {
         MemberRecord { id, peer_urls, ..MemberRecord::default() }
     };
     settings.initial_cluster.iter().map(record).collect()
+}
+
+/// Does something that may wait for ever: until it is done, a signal ends the process, which holds
+/// nothing yet.
+fn interruptible<T>(work: impl FnOnce() -> T) -> io::Result<T> {
+    let is_waiting = Arc::new(AtomicBool::new(true));
+    for signal in [SIGTERM, SIGINT] {
+        flag::register_conditional_default(signal, Arc::clone(&is_waiting))?;
+    }
+    let done = work();
+    is_waiting.store(false, Ordering::SeqCst);
+    Ok(done)
 }
 
 fn configure(settings: &Settings, bootstrap: Bootstrap) -> Config {

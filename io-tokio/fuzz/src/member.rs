@@ -72,13 +72,19 @@ pub struct Member {
     /// The newest messages to others.
     pub sent: VecDeque<(MemberId, PeerMessage)>,
     tokens: u64,
-    open: BTreeMap<Token, Option<Answer>>,
+    open: BTreeMap<Token, Call>,
     frames: BTreeMap<StreamId, VecDeque<WatchResponse>>,
     told: BTreeMap<(StreamId, i64), i64>,
     view: Option<View>,
     /// Raft's view of the group.
     pub role: Role,
     has_ended: bool,
+}
+
+/// A request, or a read, and its answer once it is there.
+struct Call {
+    request: Option<Request>,
+    answer: Option<Answer>,
 }
 
 /// What a client is answered.
@@ -206,35 +212,36 @@ impl Member {
 
     /// A client's request.
     pub fn request(&mut self, request: Request) -> Token {
-        let token = self.token();
+        let token = self.token(Some(request.clone()));
         self.tell_state(StateInput::Request { token, request });
         token
     }
 
     /// A client's linearizable read.
     pub fn read(&mut self) -> Token {
-        let token = self.token();
+        let token = self.token(None);
         self.tell_state(StateInput::Read { token });
         token
     }
 
-    fn token(&mut self) -> Token {
+    fn token(&mut self, request: Option<Request>) -> Token {
         self.tokens += 1;
         let token = Token(self.tokens);
-        self.open.insert(token, None);
+        self.open.insert(token, Call { request, answer: None });
         token
     }
 
     /// Takes the answer, once it is there.
     pub fn take_answer(&mut self, token: Token) -> Option<Answer> {
-        let answer = self.open.get_mut(&token)?.take()?;
+        let answer = self.open.get_mut(&token)?.answer.take()?;
         self.open.remove(&token);
         Some(answer)
     }
 
     /// Requests and reads nobody has answered.
-    pub fn unanswered(&self) -> usize {
-        self.open.values().filter(|answer| answer.is_none()).count()
+    pub fn unanswered(&self) -> Vec<String> {
+        let unanswered = self.open.values().filter(|call| call.answer.is_none());
+        unanswered.map(|call| format!("{:?}", call.request)).collect()
     }
 
     /// Opens a watch stream.
@@ -439,9 +446,9 @@ impl Member {
     }
 
     fn answer(&mut self, token: Token, answer: Answer) {
-        let place = self.open.get_mut(&token).expect("nobody asked that, or was answered before");
-        assert!(place.is_none(), "answered twice");
-        *place = Some(answer);
+        let call = self.open.get_mut(&token).expect("nobody asked that, or was answered before");
+        assert!(call.answer.is_none(), "answered twice: {:?}", call.request);
+        call.answer = Some(answer);
     }
 
     fn take_in(&mut self, stream: StreamId, frame: WatchResponse) {

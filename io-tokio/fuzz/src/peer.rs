@@ -228,6 +228,9 @@ fn honest_answer(member: &Member, asked: raftpb::Message) -> Option<raftpb::Mess
 /// An image of what the member itself holds, some entries on; and made up, if rows follow.
 fn send_image(member: &mut Member, from: MemberId, body: &[u8]) {
     let [ahead, term, rows @ ..] = body else { return };
+    // Made of what is stored: were that less than what is applied, it would be made up as well.
+    member.slow.store = false;
+    member.settle();
     let term = Term(member.role.term.get() + u64::from(*term));
     let (mark, mut content) = member.advanced_image(term, u64::from(ahead % AHEAD_MAX));
     let writes = parse_rows(rows);

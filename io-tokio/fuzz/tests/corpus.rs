@@ -1,7 +1,6 @@
 //! What the fuzzers found worth keeping is put to every build, and nothing panics on any thread.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
 
 use quorate_fuzz::{client, corpus, gateway, peer, seeds};
 
@@ -18,10 +17,9 @@ fn count_panics() {
 
 fn replay(target: &str, run: fn(&[u8])) {
     count_panics();
-    let begun = Instant::now();
     let put = |input: &Vec<u8>| {
         run(input);
-        assert_eq!(PANICS.load(Ordering::Relaxed), 0, "{target}: {input:?}");
+        assert_eq!(PANICS.load(Ordering::Relaxed), 0, "{target}: {}", input.escape_ascii());
     };
     let seeds = seeds::of(target);
     assert!(!seeds.is_empty());
@@ -30,7 +28,6 @@ fn replay(target: &str, run: fn(&[u8])) {
     let kept = corpus::read(&packed);
     assert!(kept.len() > 100, "only {} inputs", kept.len());
     kept.iter().for_each(put);
-    println!("{target}: {} inputs in {:?}", kept.len(), begun.elapsed());
 }
 
 #[test]
@@ -46,4 +43,17 @@ fn what_clients_of_the_gateway_send() {
 #[test]
 fn what_other_members_send() {
     replay("peer", peer::run);
+}
+
+/// One input by itself: the file that `QUORATE_FUZZ_INPUT` names, put to the target of
+/// `QUORATE_FUZZ_TARGET`.
+#[test]
+fn one_input() {
+    let Some(file) = std::env::var_os("QUORATE_FUZZ_INPUT") else { return };
+    let input = std::fs::read(file).expect("the file can be read");
+    match std::env::var("QUORATE_FUZZ_TARGET").as_deref() {
+        Ok("gateway") => gateway::run(&input),
+        Ok("peer") => peer::run(&input),
+        _ => client::run(&input),
+    }
 }

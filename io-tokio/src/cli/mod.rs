@@ -26,10 +26,10 @@ mod units;
 mod url;
 
 pub use parse::{CliError, Outcome, help, parse};
-pub use settings::{LogFormat, LogLevel, LogOutput, Settings, understand};
+pub use settings::{Discovery, LogFormat, LogLevel, LogOutput, Settings, understand};
 pub use table::{Flag, Flags, Section};
 pub use units::{parse_duration, show_duration};
-pub use url::{Url, UrlError, parse_urls};
+pub use url::{Url, UrlError, parse_members, parse_urls};
 
 /// The name the program was called by: it decides where data lies when nobody says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use quorate_core::config::AutoCompaction;
 
 use super::parse::CliError;
 use super::table::{Flags, Word as _};
-use super::url::{Url, parse_urls};
+use super::url::{Url, parse_members, parse_urls};
 use super::{Called, parse_duration};
 
 /// The longest election timeout.
@@ -71,6 +71,8 @@ pub struct Settings {
     pub token: String,
     /// Whether this member goes on without all others.
     pub is_forced_alone: bool,
+    /// Who knows the initial members, if the flags do not name them.
+    pub discovery: Option<Discovery>,
     /// One tick of raft's clock.
     pub heartbeat_interval: Duration,
     /// Least time without a leader before an election.
@@ -120,6 +122,23 @@ impl Settings {
             .unwrap_or(usize::MAX)
             .saturating_add(MESSAGE_OVERHEAD_BYTES)
     }
+}
+
+/// A service where the members of a cluster find each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Discovery {
+    /// The cluster's name there.
+    pub token: String,
+    /// Where it is.
+    pub endpoints: Vec<Url>,
+    /// How long connecting may take.
+    pub dial_timeout: Duration,
+    /// How long a request may take.
+    pub request_timeout: Duration,
+    /// How often it is asked whether it is there.
+    pub keepalive_time: Duration,
+    /// How long it may take to answer that.
+    pub keepalive_timeout: Duration,
 }
 
 /// How serious a message must be.
@@ -178,6 +197,8 @@ pub fn understand(flags: &Flags, called: Called) -> Result<Settings, CliError> {
         given => PathBuf::from(given),
     };
     let (keepalive_interval, keepalive_timeout) = keepalive(flags);
+    let discovery = discovery(flags)?;
+    let token = discovery.as_ref().map_or(&flags.initial_cluster_token, |found| &found.token);
     Ok(Settings {
         name: flags.name.clone(),
         data_dir: PathBuf::from(data_dir),
@@ -192,7 +213,8 @@ pub fn understand(flags: &Flags, called: Called) -> Result<Settings, CliError> {
         initial_cluster: initial_cluster(flags, &advertise_peer)?,
         advertise_peer,
         is_new_cluster: flags.initial_cluster_state == "new",
-        token: flags.initial_cluster_token.clone(),
+        token: token.clone(),
+        discovery,
         is_forced_alone: flags.force_new_cluster,
         heartbeat_interval: Duration::from_millis(flags.heartbeat_interval),
         election_timeout: Duration::from_millis(flags.election_timeout),
@@ -297,28 +319,52 @@ fn initial_cluster(
     if !flags.is_given("initial-cluster") {
         return Ok(vec![(flags.name.clone(), advertise_peer.to_vec())]);
     }
-    let wrong = |why: String| {
+    parse_members(&flags.initial_cluster).map_err(|why| {
         CliError::settings(format!(
             "error setting up initial cluster: {why}; write --initial-cluster \
              name=http://host:port,..."
         ))
+    })
+}
+
+fn discovery(flags: &Flags) -> Result<Option<Discovery>, CliError> {
+    let (token, endpoints) = (&flags.discovery_token, &flags.discovery_endpoints);
+    if token.is_empty() && endpoints.is_empty() {
+        return Ok(None);
+    }
+    if token.is_empty() || endpoints.is_empty() {
+        return Err(CliError::settings(
+            "both --discovery-token and --discovery-endpoints must be set; give the other as well",
+        ));
+    }
+    if flags.is_given("initial-cluster") {
+        return Err(CliError::settings(
+            "multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", \
+             \"discovery-endpoints\" or \"discovery-srv\"",
+        ));
+    }
+    if flags.initial_cluster_state == "existing" {
+        return Err(CliError::settings(
+            "discovery URL should not be set when joining existing initial cluster; give \
+             --initial-cluster instead of --discovery-endpoints",
+        ));
+    }
+    let endpoint = |text: &str| match text.trim() {
+        "" => Err(CliError::settings(
+            "--discovery-endpoints must not contain empty endpoints; write host:port,...",
+        )),
+        text if text.contains("://") => Ok(urls("discovery-endpoints", text)?),
+        text => Ok(urls("discovery-endpoints", &format!("http://{text}"))?),
     };
-    let mut members = std::collections::BTreeMap::<String, Vec<Url>>::new();
-    for part in flags.initial_cluster.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-        let (name, url) = part
-            .split_once('=')
-            .filter(|(name, url)| !name.is_empty() && !url.is_empty())
-            .ok_or_else(|| wrong(format!("empty URL given for {part:?}")))?;
-        let url = Url::parse(url).map_err(|error| wrong(error.to_string()))?;
-        members.entry(name.to_owned()).or_default().push(url);
-    }
-    if members.is_empty() {
-        return Err(wrong("no member is named".to_owned()));
-    }
-    for urls in members.values_mut() {
-        urls.sort_by_key(Url::to_string);
-    }
-    Ok(members.into_iter().collect())
+    let endpoints = endpoints.split(',').map(endpoint).collect::<Result<Vec<_>, _>>()?;
+    Ok(Some(Discovery {
+        token: token.clone(),
+        endpoints: endpoints.concat(),
+        dial_timeout: flags.discovery_dial_timeout,
+        request_timeout: flags.discovery_request_timeout,
+        keepalive_time: flags.discovery_keepalive_time,
+        keepalive_timeout: flags.discovery_keepalive_timeout,
+    }))
 }
 
 fn quota(bytes: i64) -> u64 {

@@ -189,6 +189,18 @@ flags! {
             "'new' for a cluster that starts now, 'existing' to join a running one.";
         "initial-cluster-token" => initial_cluster_token: String = "etcd-cluster",
             "A word that keeps clusters with equal URLs apart.";
+        "discovery-token" => discovery_token: String = "",
+            "The cluster's name in a discovery service, which is an etcd that runs already.";
+        "discovery-endpoints" => discovery_endpoints: String = "",
+            "That service's endpoints, separated by commas; in place of --initial-cluster.";
+        "discovery-dial-timeout" => discovery_dial_timeout: std::time::Duration = "2s",
+            "How long connecting to the discovery service may take.";
+        "discovery-request-timeout" => discovery_request_timeout: std::time::Duration = "5s",
+            "How long one request to the discovery service may take.";
+        "discovery-keepalive-time" => discovery_keepalive_time: std::time::Duration = "2s",
+            "How often the discovery service is asked whether it is there.";
+        "discovery-keepalive-timeout" => discovery_keepalive_timeout: std::time::Duration = "6s",
+            "How long it may take to answer before the connection is closed.";
         "strict-reconfig-check" => strict_reconfig_check: bool = "true",
             "Refuse changes of the cluster that could cost it its quorum.";
         "max-learners" => max_learners: u64 = "1",

@@ -257,3 +257,32 @@ fn addresses_keep_their_brackets() {
     assert!(Url::parse("http://::1:2379").is_err());
     assert!(Url::parse("http://[::1:2379").is_err());
 }
+
+#[test]
+fn a_discovery_service_stands_in_for_the_initial_cluster() {
+    let token = "--discovery-token=t";
+    let found = settings(&[token, "--discovery-endpoints=a:1,http://b:2"]);
+    assert_eq!(found.token, "t");
+    let service = found.discovery.unwrap();
+    assert_eq!(
+        service.endpoints.iter().map(Url::to_string).collect::<Vec<_>>(),
+        ["http://a:1", "http://b:2"]
+    );
+    let endpoints = "--discovery-endpoints=a:1";
+    for (words, why) in [
+        (&[token][..], "both --discovery-token and --discovery-endpoints must be set"),
+        (&[endpoints], "both --discovery-token and --discovery-endpoints must be set"),
+        (&[token, "--discovery-endpoints=a:1,"], "must not contain empty endpoints"),
+        (
+            &[token, endpoints, "--initial-cluster=default=http://a:1"],
+            "multiple discovery or bootstrap flags are set",
+        ),
+        (
+            &[token, endpoints, "--initial-cluster-state=existing"],
+            "should not be set when joining existing",
+        ),
+    ] {
+        let refusal = refusal(words);
+        assert!(refusal.code == 1 && refusal.text.contains(why), "{}", refusal.text);
+    }
+}

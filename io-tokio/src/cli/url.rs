@@ -1,5 +1,6 @@
 //! The URLs members listen on and advertise.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -76,4 +77,24 @@ pub fn parse_urls(text: &str) -> Result<Vec<Url>, UrlError> {
     let mut urls = text.split(',').map(Url::parse).collect::<Result<Vec<_>, _>>()?;
     urls.sort_by_key(Url::to_string);
     Ok(urls)
+}
+
+/// Reads members, each with its URLs: `name=URL`, separated by commas, at least one. They come back
+/// in the order of their names.
+pub fn parse_members(text: &str) -> Result<Vec<(String, Vec<Url>)>, UrlError> {
+    let mut members = BTreeMap::<String, Vec<Url>>::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let (name, url) = part
+            .split_once('=')
+            .filter(|(name, url)| !name.is_empty() && !url.is_empty())
+            .ok_or_else(|| UrlError(format!("empty URL given for {part:?}")))?;
+        members.entry(name.to_owned()).or_default().push(Url::parse(url)?);
+    }
+    if members.is_empty() {
+        return Err(UrlError("no member is named".to_owned()));
+    }
+    for urls in members.values_mut() {
+        urls.sort_by_key(Url::to_string);
+    }
+    Ok(members.into_iter().collect())
 }

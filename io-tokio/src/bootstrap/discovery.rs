@@ -1,0 +1,233 @@
+//! Meeting the other members at a discovery service: any etcd that runs already.
+//!
+//! ```text
+//!   /_etcd/registry/<token>/_config/size      "3"            written by whoever plans the cluster
+//!   /_etcd/registry/<token>/members/<id>      name=URL,...   written by each member
+//! ```
+//!
+//! The first `size` members in the order in which their keys were created are the cluster. Each
+//! writes its own key, then waits until there are so many.
+//!
+//! Invariants
+//! - A member that finds the cluster full writes nothing; one that wrote and was too late is told.
+//! - What cannot be asked for now is asked for again, ever less often, for ever: the service may
+//!   start later than the members do. What can never be is an error.
+//!
+//! Deliberately absent: TLS, user names.
+//!
+//! Answers to: etcd v3.7.1 `server/etcdserver/api/v3discovery/discovery.go`
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_core::ids::MemberId;
+use quorate_proto::etcdserverpb::kv_client::KvClient;
+use quorate_proto::etcdserverpb::watch_client::WatchClient;
+use quorate_proto::etcdserverpb::watch_request::RequestUnion;
+use quorate_proto::etcdserverpb::{
+    PutRequest, RangeRequest, RangeResponse, WatchCreateRequest, WatchRequest,
+};
+use tokio_stream::StreamExt as _;
+use tonic::Status;
+use tonic::transport::{Channel, Endpoint};
+use tracing::{info, warn};
+
+use super::BootstrapError;
+use crate::cli::{Discovery, Url, parse_members};
+
+/// The longest rest between two attempts is 2 to the power of this, in seconds.
+const RETRIES_DOUBLED_MAX: u32 = 8;
+
+/// Members, each with its URLs.
+type Members = Vec<(String, Vec<Url>)>;
+
+/// Writes this member down as `name=URL,...` and waits for the others.
+pub(super) async fn meet(
+    service: &Discovery,
+    own: MemberId,
+    written: &str,
+) -> Result<Members, BootstrapError> {
+    info!(token = service.token, "bootstrapping cluster using v3 discovery");
+    let mut registry = Registry::new(service, own)?;
+    // Whoever comes too late leaves no trace.
+    registry.look().await?;
+    registry.register(written).await;
+    loop {
+        let found = registry.look().await?;
+        if found.members.len() >= found.size {
+            let all = found.members[..found.size].join(",");
+            return parse_members(&all)
+                .map_err(|_| refused(format!("invalid peer URL among {all}")));
+        }
+        info!(size = found.size, found = found.members.len(), "waiting for peers from discovery");
+        registry.wait_for_change(found.revision).await;
+    }
+}
+
+fn refused(why: impl Into<String>) -> BootstrapError {
+    BootstrapError::Discovery(why.into())
+}
+
+/// What stands in the registry.
+struct Found {
+    size: usize,
+    /// What members wrote, in the order in which they did.
+    members: Vec<String>,
+    revision: i64,
+}
+
+/// The registry of one cluster, as one member sees it.
+struct Registry {
+    channels: Vec<Channel>,
+    /// Which of them is asked next.
+    at: usize,
+    prefix: String,
+    own_key: String,
+    request_timeout: Duration,
+    retries: u32,
+}
+
+impl Registry {
+    fn new(service: &Discovery, own: MemberId) -> Result<Self, BootstrapError> {
+        let connect = |url: &Url| {
+            let endpoint = Endpoint::from_shared(url.to_string());
+            let endpoint = endpoint.map_err(|error| refused(error.to_string()))?;
+            let endpoint = endpoint.connect_timeout(service.dial_timeout);
+            let endpoint = endpoint.http2_keep_alive_interval(service.keepalive_time);
+            Ok(endpoint.keep_alive_timeout(service.keepalive_timeout).connect_lazy())
+        };
+        let prefix = format!("/_etcd/registry/{}", service.token);
+        Ok(Self {
+            channels: service.endpoints.iter().map(connect).collect::<Result<_, _>>()?,
+            at: 0,
+            own_key: format!("{prefix}/members/{own}"),
+            prefix,
+            request_timeout: service.request_timeout,
+            retries: 0,
+        })
+    }
+
+    fn channel(&self) -> Channel {
+        self.channels[self.at % self.channels.len()].clone()
+    }
+
+    /// Reads the size and the members, until that succeeds.
+    async fn look(&mut self) -> Result<Found, BootstrapError> {
+        let size = loop {
+            let key = format!("{}/_config/size", self.prefix);
+            match self.range(key, false).await {
+                Ok(found) => break parse_size(&found)?,
+                Err(status) => self.rest("cluster status check", &status).await,
+            }
+        };
+        let found = loop {
+            match self.range(format!("{}/members", self.prefix), true).await {
+                Ok(found) => break found,
+                Err(status) => self.rest("cluster status check", &status).await,
+            }
+        };
+        self.retries = 0;
+        self.place(size, found)
+    }
+
+    /// The members in order; refused if this one is not among the first of them, nor can be.
+    fn place(&self, size: usize, mut found: RangeResponse) -> Result<Found, BootstrapError> {
+        found.kvs.sort_by_key(|kv| kv.create_revision);
+        let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).trim().to_owned();
+        let members = found.kvs.iter().map(|kv| (text(&kv.key), text(&kv.value)));
+        let members: Vec<_> = members.filter(|(_, value)| value.contains('=')).collect();
+        let is_full = members.len() >= size;
+        if is_full && !members[..size].iter().any(|(key, _)| *key == self.own_key) {
+            return Err(refused("cluster is full"));
+        }
+        let members = members.into_iter().map(|(_, value)| value).collect();
+        Ok(Found { size, members, revision: found.header.map_or(0, |header| header.revision) })
+    }
+
+    async fn register(&mut self, written: &str) {
+        let (key, value) =
+            (self.own_key.clone().into(), Bytes::copy_from_slice(written.as_bytes()));
+        let put = PutRequest { key, value, ..PutRequest::default() };
+        loop {
+            let mut kv = KvClient::new(self.channel());
+            match in_time(self.request_timeout, kv.put(put.clone())).await {
+                Ok(_) => break,
+                Err(status) => self.rest("register member itself", &status).await,
+            }
+        }
+        self.retries = 0;
+    }
+
+    async fn range(&self, key: String, is_prefix: bool) -> Result<RangeResponse, Status> {
+        let range_end = if is_prefix { end_of(&key) } else { Bytes::new() };
+        let request = RangeRequest { key: key.into(), range_end, ..RangeRequest::default() };
+        let mut kv = KvClient::new(self.channel());
+        Ok(in_time(self.request_timeout, kv.range(request)).await?.into_inner())
+    }
+
+    /// Returns when somebody wrote after this revision, or when it may be so.
+    async fn wait_for_change(&mut self, revision: i64) {
+        match self.watch(revision + 1).await {
+            Ok(()) => self.retries = 0,
+            Err(status) => self.rest("waiting for peers", &status).await,
+        }
+    }
+
+    async fn watch(&self, start_revision: i64) -> Result<(), Status> {
+        let key = format!("{}/members", self.prefix);
+        let range_end = end_of(&key);
+        let create =
+            WatchCreateRequest { key: key.into(), range_end, start_revision, ..Default::default() };
+        let create = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
+        // The stream of requests stays open, as long as answers are waited for.
+        let requests = tokio_stream::once(create).chain(tokio_stream::pending());
+        let mut watch = WatchClient::new(self.channel());
+        let mut answers = in_time(self.request_timeout, watch.watch(requests)).await?.into_inner();
+        while let Some(answer) = answers.message().await? {
+            if answer.canceled {
+                return Err(Status::aborted(answer.cancel_reason));
+            }
+            if !answer.events.is_empty() {
+                return Ok(());
+            }
+        }
+        Err(Status::unavailable("the watch ended"))
+    }
+
+    /// Rests before the next attempt, which goes to another endpoint.
+    async fn rest(&mut self, step: &str, status: &Status) {
+        self.at += 1;
+        self.retries = (self.retries + 1).min(RETRIES_DOUBLED_MAX);
+        let rest = Duration::from_secs(1 << self.retries);
+        let reason = status.message();
+        warn!(step, reason, ?rest, "retry connecting to discovery service");
+        tokio::time::sleep(rest).await;
+    }
+}
+
+async fn in_time<T>(
+    within: Duration,
+    call: impl Future<Output = Result<T, Status>>,
+) -> Result<T, Status> {
+    let late = |_| Err(Status::deadline_exceeded("no answer in time"));
+    tokio::time::timeout(within, call).await.unwrap_or_else(late)
+}
+
+fn parse_size(found: &RangeResponse) -> Result<usize, BootstrapError> {
+    let kv = found.kvs.first().ok_or_else(|| refused("size key not found"))?;
+    let size = std::str::from_utf8(&kv.value).ok().and_then(|text| text.parse().ok());
+    size.filter(|size| *size > 0).ok_or_else(|| refused("size key is bad"))
+}
+
+/// The end of the range of keys that begin with this one.
+fn end_of(prefix: &str) -> Bytes {
+    let mut end = prefix.as_bytes().to_vec();
+    // What begins with a slash and ends with a letter has a next one.
+    if let Some(last) = end.last_mut() {
+        *last += 1;
+    }
+    end.into()
+}
+
+#[cfg(test)]
+mod tests;
