@@ -7,6 +7,7 @@
 //! | | `scheduledCompactRev`, `finishedCompactRev` | a revision with sub 0 |
 //! | | `storageVersion` | `3.7.0` |
 //! | | `confState` | JSON |
+//! | | `quorate.digest`, `quorate.adopted` | 8 bytes, big endian; empty. etcd has neither |
 //! | `lease` | lease id (8 bytes, big endian) | `leasepb.Lease` |
 //! | `alarm` | `etcdserverpb.AlarmMember` | empty |
 //! | `auth`, `authUsers`, `authRoles` | names | as their ledger encodes them |
@@ -34,6 +35,6 @@ mod progress;
 pub mod record;
 pub mod revision;
 
-pub(crate) use progress::Progress;
-pub use progress::{OWN_META, encode_mark, stored_mark};
+pub use progress::{OWN_META, adopted_row, encode_mark, stored_mark};
+pub(crate) use progress::{Progress, is_adopted};
 pub use revision::{RevisionKey, RowKey};
