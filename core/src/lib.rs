@@ -108,7 +108,6 @@ pub use config::Config;
 pub use input::{ReplicaInput, Request, Role, StateInput};
 pub use machine::Machine;
 pub use output::{ReplicaOutput, Response, StateOutput};
-pub use raft::confchange::encode_bootstrap;
 pub use replica::Replica;
 pub use state::State;
 pub use upkeep::announce::CLUSTER_VERSION;

@@ -14,7 +14,8 @@
 //! - equal entries on equal state give equal outcomes: nothing here reads a clock for a decision,
 //!   a random number, or anything that differs between members;
 //! - an entry at or below the applied index changes nothing;
-//! - the digest after an entry depends on every row the entry wrote, and on nothing else.
+//! - the digest after an entry depends on every row the entry wrote, and on nothing else; in what
+//!   was adopted from etcd, on those of the present term.
 //!
 //! Absent on purpose: errors that are not deterministic. A refusal here is an outcome like any
 //! other.
@@ -44,7 +45,7 @@ use crate::lease::Book;
 use crate::membership::{Change, MemberRecord, Members, apply_to_conf_state};
 use crate::mvcc::{KvView, Mvcc};
 use crate::output::{Note, Response};
-use crate::schema::{Progress, fenced_row, layout};
+use crate::schema::{self, Progress, fenced_row, layout};
 use crate::storage::{Entry, EntryKind, SnapshotMark, StateRead, Table, Write};
 use crate::time::Time;
 
@@ -60,6 +61,8 @@ pub(crate) struct Ledgers {
     pub(crate) progress: Progress,
     /// The row that says how rows are laid out, where the store does not have it yet.
     pub(crate) layout: Option<Write>,
+    /// Whether members have no common digest to begin with: see [`Ledgers::digest_after`].
+    is_adopted: bool,
 }
 
 /// What one entry did.
@@ -91,11 +94,12 @@ impl Ledgers {
         let members = Members::load(image.as_ref())?;
         let alarms = Alarms::load(image.as_ref())?;
         let progress = Progress::load(image.as_ref())?;
+        let is_adopted = schema::is_adopted(image.as_ref())?;
         let kv = Mvcc::open(image)?;
         if !leases.is_empty() && !crate::planted!("attachments-lost-at-restart") {
             attach_keys(&mut leases, kv.now())?;
         }
-        Ok(Self { kv, leases, members, alarms, progress, layout })
+        Ok(Self { kv, leases, members, alarms, progress, layout, is_adopted })
     }
 
     /// Applies the next entry. `None` if it was applied before.
@@ -115,8 +119,22 @@ impl Ledgers {
             EntryKind::ConfChange => self.apply_conf_change(entry),
             EntryKind::ConfChangeV2 => self.apply_conf_change_v2(entry),
         };
-        self.progress.digest = digest(self.progress.digest, &outcome.writes);
+        self.progress.digest = self.digest_after(entry, &outcome.writes);
         Ok(Some(outcome))
+    }
+
+    /// The digest after an entry. etcd's members have none, and each was adopted at an entry of its
+    /// own: they have a common past only from some leader's first entry on. So each of those begins
+    /// the chain anew, and before the first one it stays at zero, which says nothing.
+    fn digest_after(&self, entry: &Entry, writes: &[Write]) -> u64 {
+        let before = self.progress.digest;
+        let is_leaders_first = entry.kind == EntryKind::Normal && entry.data.is_empty();
+        match (self.is_adopted, is_leaders_first) {
+            (false, _) => digest(before, writes),
+            (true, true) => chain(entry.term.get(), &entry.index.get().to_be_bytes()),
+            (true, false) if before == 0 => 0,
+            (true, false) => digest(before, writes),
+        }
     }
 
     fn check_order(&self, entry: &Entry) -> Result<(), StorageFault> {
@@ -277,12 +295,18 @@ fn attach_keys(leases: &mut Book, kv: &KvView) -> Result<(), StorageFault> {
 
 /// The digest after `writes`, chained on the digest before them.
 fn digest(before: u64, writes: &[Write]) -> u64 {
-    use xxhash_rust::xxh3::xxh3_64_with_seed as hash;
-    writes.iter().fold(before, |chain, write| {
-        let chain = hash(&write.key, chain ^ (write.table as u64 + 1));
+    writes.iter().fold(before, |before, write| {
+        let keyed = chain(before ^ (write.table as u64 + 1), &write.key);
         match &write.value {
-            Some(value) => hash(value, chain),
-            None => !chain,
+            Some(value) => chain(keyed, value),
+            None => !keyed,
         }
     })
 }
+
+fn chain(before: u64, bytes: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64_with_seed(bytes, before)
+}
+
+#[cfg(test)]
+mod tests;

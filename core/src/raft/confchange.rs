@@ -183,7 +183,7 @@ struct MemberRecord<'a> {
 }
 
 /// The entries every member of a new group begins with: one addition per member, by id.
-pub fn encode_bootstrap(peers: &[Peer]) -> Result<Vec<Entry>, StorageFault> {
+pub(crate) fn encode_bootstrap(peers: &[Peer]) -> Result<Vec<Entry>, StorageFault> {
     let mut peers: Vec<&Peer> = peers.iter().collect();
     peers.sort_by_key(|peer| peer.id);
     let entry = |(at, peer): (usize, &Peer)| {

@@ -8,6 +8,7 @@
 //! | | `storageVersion` | `3.7.0` |
 //! | | `confState` | JSON |
 //! | | `quorate.digest`, `quorate.fenced`, `quorate.layout` | 8 bytes, big endian; ours alone |
+//! | | `quorate.adopted` | empty; ours alone |
 //! | `lease` | lease id (8 bytes, big endian) | `leasepb.Lease` |
 //! | `alarm` | `etcdserverpb.AlarmMember` | empty |
 //! | `auth`, `authUsers`, `authRoles` | names | as their ledger encodes them |
@@ -36,9 +37,9 @@ mod progress;
 pub mod record;
 pub mod revision;
 
-pub(crate) use progress::{Progress, fenced_row};
-pub use progress::{encode_mark, stored_mark};
+pub(crate) use progress::{Progress, fenced_row, is_adopted};
+pub use progress::{adopted_row, encode_mark, stored_mark};
 pub use revision::{RevisionKey, RowKey};
 
 /// Rows of `meta` that etcd does not have.
-pub const OWN_META: [&str; 3] = [progress::DIGEST, meta::FENCED, layout::NAME];
+pub const OWN_META: [&str; 4] = [progress::ADOPTED, progress::DIGEST, meta::FENCED, layout::NAME];

@@ -16,6 +16,8 @@ use crate::storage::{SnapshotMark, StateRead, Table, Write};
 
 /// Ours alone: no tool of etcd's looks for it.
 pub(super) const DIGEST: &str = "quorate.digest";
+/// Ours as well: there if the store was an etcd member's.
+pub(super) const ADOPTED: &str = "quorate.adopted";
 
 /// What travels in every batch: the applied position and the digest of the state there.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -86,6 +88,20 @@ pub fn encode_mark(mark: &SnapshotMark) -> Vec<Write> {
     let mut writes = Vec::new();
     Progress { mark: mark.clone(), digest: 0 }.encode(true, &mut writes);
     writes
+}
+
+/// The row that says that a store was an etcd member's, which has no digest.
+pub fn adopted_row() -> Write {
+    Write {
+        table: Table::Meta,
+        key: Bytes::from_static(ADOPTED.as_bytes()),
+        value: Some(Bytes::new()),
+    }
+}
+
+/// Whether the store was an etcd member's, or comes from one that was.
+pub(crate) fn is_adopted(image: &dyn StateRead) -> Result<bool, StorageFault> {
+    Ok(image.get(Table::Meta, ADOPTED.as_bytes())?.is_some())
 }
 
 /// How far the rows of a store go.

@@ -179,9 +179,11 @@ impl State {
 
     /// What a member says of its state, held beside this leader's own.
     pub(super) fn compare(&mut self, from: MemberId, report: &Report) {
-        for said in &report.digests {
+        // Zero says nothing: a member that was adopted from etcd has no common past to tell of yet.
+        let says_something = |digest: &u64| *digest != 0;
+        for said in report.digests.iter().filter(|said| says_something(&said.digest)) {
             let index = LogIndex(said.index);
-            let own = self.trust.trail.at(index);
+            let own = self.trust.trail.at(index).filter(says_something);
             self.trust.comparison.hear(from, (index, said.digest), own);
         }
         if self.trust.is_fenced() || report.digests.is_empty() {

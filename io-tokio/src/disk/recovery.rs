@@ -10,13 +10,11 @@
 //! | a damaged store | set aside: [`replace_store`], if there is a log or a peer to fill another |
 //! | a damaged log | refused, naming the place: it holds promises nobody else can keep |
 //!
-//! Two more ways to make a directory serve the offline tools: [`restore`] and [`adopt`].
+//! Another way to make a directory serves the offline tools: [`begin`].
 //!
 //! Answers to: etcd v3.7.1 `server/etcdserver/bootstrap.go`
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use quorate_core::error::StorageFault;
@@ -26,7 +24,7 @@ use quorate_core::storage::{Entry, HardState, SnapshotMark, StateRead, Table, Wr
 
 use super::store::Store;
 use super::wal::{self, FoundLog, LogWriter};
-use super::{DataDir, Identity, LogWrite, StateWrite, create_folder, fault, sync_folder};
+use super::{DataDir, Identity, LogWrite, StateWrite, fault, sync_folder};
 
 /// Everything that was found.
 pub struct Recovered {
@@ -60,7 +58,7 @@ pub fn create(dir: &DataDir, identity: Identity) -> Result<(), StorageFault> {
     wal::create(dir.wal(), identity, &wal::Settings::default())
 }
 
-/// Where a restored member begins.
+/// Where a member begins that is made of another's data.
 pub struct Beginning {
     /// Whose data it is.
     pub identity: Identity,
@@ -68,47 +66,26 @@ pub struct Beginning {
     pub rows: Arc<dyn StateRead>,
     /// How far they go.
     pub mark: SnapshotMark,
+    /// Entries behind the mark.
+    pub entries: Vec<Entry>,
+    /// Term, vote, commit.
+    pub hard_state: HardState,
 }
 
-/// Initialises the directory with restored rows, and a log of the entries that lead to them.
-pub fn restore(
-    dir: &DataDir,
-    begin: &Beginning,
-    entries: Vec<Entry>,
-    hard_state: HardState,
-) -> Result<(), StorageFault> {
-    Store::create(&dir.store(), Arc::clone(&begin.rows))?;
+/// Initialises the directory with these rows, and a log that begins behind them. As when an image
+/// was installed, who is behind the mark has to be sent one.
+pub fn begin(dir: &DataDir, beginning: Beginning) -> Result<(), StorageFault> {
+    let Beginning { identity, rows, mark, entries, hard_state } = beginning;
+    Store::create(&dir.store(), rows)?;
     let draft = dir.wal().with_extension("draft");
-    wal::create(&draft, begin.identity, &wal::Settings::default())?;
+    wal::create(&draft, identity, &wal::Settings::default())?;
     let log = wal::open(&draft, &SnapshotMark::default(), wal::Settings::default());
     let (_, _, mut log) = log?;
-    let hard_state = Some(hard_state);
-    log.append(&[Persist { entries, hard_state, must_sync: true, ..Persist::default() }])?;
-    log.cut(&begin.mark)?;
-    rename(&draft, dir.wal())
-}
-
-/// Initialises the directory with these rows and a copy of the log that goes on behind them.
-pub fn adopt(dir: &DataDir, begin: &Beginning, segments: &[PathBuf]) -> Result<(), StorageFault> {
-    Store::create(&dir.store(), Arc::clone(&begin.rows))?;
-    let draft = dir.wal().with_extension("draft");
-    create_folder(&draft)?;
-    for segment in segments {
-        let to = draft.join(segment.file_name().unwrap_or_default());
-        let copied = std::fs::copy(segment, &to);
-        copied.map_err(|e| fault("cannot copy", segment, &e))?;
-        let synced = File::open(&to).and_then(|file| file.sync_all());
-        synced.map_err(|e| fault("cannot sync", &to, &e))?;
-    }
-    sync_folder(&draft)?;
-    wal::open(&draft, &begin.mark, wal::Settings::default())?.2.sync()?;
-    rename(&draft, dir.wal())
-}
-
-/// A log appears complete or not at all.
-fn rename(draft: &Path, wal: &Path) -> Result<(), StorageFault> {
-    std::fs::rename(draft, wal).map_err(|e| fault("cannot rename", draft, &e))?;
-    sync_folder(wal.parent().unwrap_or(wal))
+    let (snapshot, hard_state) = (Some(mark), Some(hard_state));
+    log.append(&[Persist { snapshot, entries, hard_state, must_sync: true, number: 0 }])?;
+    // A log appears complete or not at all.
+    std::fs::rename(&draft, dir.wal()).map_err(|e| fault("cannot rename", &draft, &e))?;
+    sync_folder(dir.wal().parent().unwrap_or(dir.wal()))
 }
 
 /// Whose directory it is, without opening more than the log's beginning.

@@ -1,13 +1,12 @@
 //! An etcd member's data becomes Quorate's: same cluster, same member, same revisions.
 //!
 //! ```text
-//! DIR/member/snap/db   rows up to the consistent index  --copied-->  member/store
-//! DIR/member/wal       entries, also those after it     --copied-->  member/wal
+//! DIR/member/snap/db   rows up to the consistent index  -->  member/store
+//! DIR/member/wal       the entries after it             -->  member/wal
 //! ```
 //!
 //! etcd's database is always somewhat behind its log. The entries between are applied when
-//! Quorate starts, from the copy of the log; if one of them would not be applied in full, nothing
-//! is adopted.
+//! Quorate starts; if one of them would not be applied in full, nothing is adopted.
 //!
 //! In place, the new directory is made beside the old one and takes its name in one step; the old
 //! one stays as `member.etcd`, whole, and etcd runs on it again once it has its name back.
@@ -15,19 +14,19 @@
 //! Answers to: etcd v3.7.1 `server/etcdserver/bootstrap.go`, `server/storage/backend.go`
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_core::error::StorageFault;
-use quorate_core::schema::stored_mark;
-use quorate_core::storage::{LogRead as _, SnapshotMark, StateRead};
+use quorate_core::schema::{adopted_row, stored_mark};
+use quorate_core::storage::{LogContents, LogRead as _, SnapshotMark, StateRead};
 use quorate_core::{Config, check_known};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::{Failure, source};
+use crate::disk::amended::Amended;
 use crate::disk::recovery::{self, Beginning};
-use crate::disk::{DataDir, fault, sync_folder, wal};
+use crate::disk::{DataDir, Identity, fault, sync_folder, wal};
 
 /// Where the new directory is made before it takes the old one's place.
 const DRAFT: &str = "member.adopting";
@@ -44,83 +43,57 @@ pub(super) fn adopt(
         text: format!("cannot adopt {}: {}", etcd_dir.display(), failure.text),
         ..failure
     };
-    let found = Found::read(&etcd_dir.join("member"), wal_dir, patience).map_err(about)?;
-    let place = match data_dir {
-        Some(data_dir) => {
-            if data_dir.join("member").exists() {
-                let text = format!("{} holds a member already", data_dir.display());
-                return Err(about(Failure::new(text)));
-            }
-            found.build(data_dir)?;
-            data_dir.to_path_buf()
-        }
-        None => {
-            in_place(etcd_dir, &found)?;
-            etcd_dir.to_path_buf()
-        }
-    };
-    let identity = found.begin.identity;
-    eprintln!(
-        "adopted member {} of cluster {} into {}: entries up to {} are in the store, {} more in \
-         the log",
-        identity.member,
-        identity.cluster,
-        place.display(),
-        found.begin.mark.index,
-        found.entries_after
+    let found = read(&etcd_dir.join("member"), wal_dir, patience).map_err(about)?;
+    let told = format!(
+        "adopted member {} of cluster {}: entries up to {} are in the store, {} more in the log",
+        found.identity.member,
+        found.identity.cluster,
+        found.mark.index,
+        found.entries.len()
     );
+    match data_dir {
+        Some(data_dir) if data_dir.join("member").exists() => {
+            let text = format!("{} holds a member already", data_dir.display());
+            return Err(about(Failure::new(text)));
+        }
+        Some(data_dir) => recovery::begin(&DataDir::open(data_dir)?, found)?,
+        None => in_place(etcd_dir, found)?,
+    }
+    eprintln!("{told}");
     Ok(String::new())
 }
 
-/// What was found, judged in full.
-struct Found {
-    begin: Beginning,
-    segments: Vec<PathBuf>,
-    /// Entries that are in the log only.
-    entries_after: usize,
-}
-
-impl Found {
-    fn read(member: &Path, wal_dir: &Path, patience: Duration) -> Result<Self, Failure> {
-        if member.join("store").exists() {
-            return Err(Failure::new("it is Quorate's already"));
-        }
-        let file = source::open(&member.join("snap").join("db"), patience)?;
-        source::check_known(&file)?;
-        let mark = stored_mark(&file)?;
-        if mark.index.get() == 0 || mark.conf_state.voters.is_empty() {
-            return Err(Failure::new(
-                "its database does not say how far it is, or with whom; start it once more with \
-                 an etcd from 3.5 on, stop that, and try again",
-            ));
-        }
-        check_snapshots(&member.join("snap"), &mark)?;
-        let rows: Arc<dyn StateRead> = Arc::new(file);
-        let (identity, log, segments) = wal::read(wal_dir, &mark)?;
-        let entries = log.load(&mark)?.entries;
-        let after = || entries.iter().filter(|entry| entry.index > mark.index);
-        for entry in after() {
-            check_known(entry).map_err(|what| {
-                Failure::new(format!(
-                    "entry {} of its log, not yet in its database, is {what}; start etcd once \
-                     more and stop it without killing it, so that the entry gets there, and try \
-                     again",
-                    entry.index
-                ))
-            })?;
-        }
-        let entries_after = after().count();
-        let config =
-            Config { member: identity.member, cluster: identity.cluster, ..Config::default() };
-        source::check_rows(&config, &rows)?;
-        Ok(Self { begin: Beginning { identity, rows, mark }, segments, entries_after })
+/// Reads all there is, and judges it.
+fn read(member: &Path, wal_dir: &Path, patience: Duration) -> Result<Beginning, Failure> {
+    if member.join("store").exists() {
+        return Err(Failure::new("it is Quorate's already"));
     }
-
-    fn build(&self, data_dir: &Path) -> Result<DataDir, StorageFault> {
-        let dir = DataDir::open(data_dir)?;
-        recovery::adopt(&dir, &self.begin, &self.segments)?;
-        Ok(dir)
+    let file = source::open(&member.join("snap").join("db"), patience)?;
+    source::check_known(&file)?;
+    let mark = stored_mark(&file)?;
+    if mark.index.get() == 0 || mark.conf_state.voters.is_empty() {
+        return Err(Failure::new(
+            "its database does not say how far it is, or with whom; start it once more with an \
+             etcd from 3.5 on, stop that, and try again",
+        ));
     }
+    check_snapshots(&member.join("snap"), &mark)?;
+    let rows: Arc<dyn StateRead> = Arc::new(Amended::new(Arc::new(file), [adopted_row()]));
+    let (identity, log, _) = wal::read(wal_dir, &mark)?;
+    let LogContents { hard_state, mut entries, .. } = log.load(&mark)?;
+    entries.retain(|entry| entry.index > mark.index);
+    for entry in &entries {
+        check_known(entry).map_err(|what| {
+            Failure::new(format!(
+                "entry {} of its log, not yet in its database, is {what}; start etcd once more \
+                 and stop it without killing it, so that the entry gets there, and try again",
+                entry.index
+            ))
+        })?;
+    }
+    let Identity { member, cluster } = identity;
+    source::check_rows(&Config { member, cluster, ..Config::default() }, &rows)?;
+    Ok(Beginning { identity, rows, mark, entries, hard_state })
 }
 
 /// A member that received its leader's state keeps it as a file of its own until it is applied.
@@ -144,7 +117,7 @@ fn check_snapshots(folder: &Path, mark: &SnapshotMark) -> Result<(), Failure> {
     Ok(())
 }
 
-fn in_place(etcd_dir: &Path, found: &Found) -> Result<(), Failure> {
+fn in_place(etcd_dir: &Path, found: Beginning) -> Result<(), Failure> {
     let (member, kept) = (etcd_dir.join("member"), etcd_dir.join(KEPT));
     if kept.exists() {
         return Err(Failure::new(format!("{} is in the way", kept.display())));
@@ -153,7 +126,8 @@ fn in_place(etcd_dir: &Path, found: &Found) -> Result<(), Failure> {
     if draft.exists() {
         fs::remove_dir_all(&draft).map_err(|e| fault("cannot remove", &draft, &e))?;
     }
-    let dir = found.build(&draft)?;
+    let dir = DataDir::open(&draft)?;
+    recovery::begin(&dir, found)?;
     let made = dir.member();
     let swap = || -> std::io::Result<()> {
         renameat_with(CWD, made, CWD, &member, RenameFlags::EXCHANGE)?;

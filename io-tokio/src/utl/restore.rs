@@ -4,7 +4,7 @@
 //! rows of the snapshot, but  members, members_removed   those of the new cluster
 //!                            consistent_index, term     n, 1
 //!                            confState                  n voters
-//! log                        n entries of term 1, each adding a member; all are committed
+//! log                        begins behind entry n of term 1, as if n entries had added them
 //! ```
 //!
 //! Every member restores the same file with the same flags but its own name, and the cluster goes
@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use quorate_core::Config;
 use quorate_core::config::Peer;
 use quorate_core::error::StorageFault;
 use quorate_core::ids::{LogIndex, Term};
@@ -26,7 +27,6 @@ use quorate_core::membership::MemberRecord;
 use quorate_core::mvcc::{RevisionKey, RowKey};
 use quorate_core::schema::{encode_mark, meta};
 use quorate_core::storage::{HardState, SnapshotMark, StateRead, Table, Write};
-use quorate_core::{Config, encode_bootstrap};
 use quorate_proto::raftpb::ConfState;
 
 use super::cli::Restore;
@@ -64,10 +64,10 @@ pub(super) fn restore(
 
     let dir = DataDir::open_with_wal(&data_dir, &wal_dir)?;
     let identity = Identity { member: cluster.member, cluster: cluster.cluster };
-    let entries = encode_bootstrap(&cluster.peers)?;
     let vote = cluster.peers.first().map_or(0, |peer| peer.id.get());
     let hard_state = HardState { term: mark.term, vote, commit: mark.index };
-    recovery::restore(&dir, &Beginning { identity, rows, mark }, entries, hard_state)?;
+    let entries = Vec::new();
+    recovery::begin(&dir, Beginning { identity, rows, mark, entries, hard_state })?;
     eprintln!(
         "restored {} to {} as member {} of cluster {}",
         flags.file.display(),
@@ -126,7 +126,7 @@ fn check_hash(file: &BoltFile, is_skipped: bool) -> Result<(), Failure> {
     }
 }
 
-/// One entry for each member.
+/// One entry for each member, as where a cluster begins.
 fn mark_of(peers: &[Peer]) -> SnapshotMark {
     let voters = peers.iter().map(|peer| peer.id.get()).collect();
     SnapshotMark {

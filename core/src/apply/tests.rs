@@ -1,0 +1,67 @@
+use super::*;
+use crate::ids::{LogIndex, Term};
+use crate::storage::NoRows;
+
+/// The image of an etcd member that held nothing.
+struct Adopted;
+
+impl StateRead for Adopted {
+    fn get(&self, _: Table, key: &[u8]) -> Result<Option<Bytes>, StorageFault> {
+        Ok((key == b"quorate.adopted").then(Bytes::new))
+    }
+
+    fn scan(
+        &self,
+        _: Table,
+        _: &[u8],
+        _: &[u8],
+        _: &mut dyn FnMut(&[u8], &Bytes) -> ControlFlow<()>,
+    ) -> Result<(), StorageFault> {
+        Ok(())
+    }
+}
+
+fn opened(image: Arc<dyn StateRead>, index: u64) -> Ledgers {
+    let mut ledgers = Ledgers::open(&Config::default(), image).unwrap();
+    ledgers.progress.mark.index = LogIndex(index);
+    ledgers
+}
+
+/// Applies these and tells the digest after each: 0 begins a term, others put a key.
+fn digests(ledgers: &mut Ledgers, keys: &[u8]) -> Vec<u64> {
+    let apply = |key: &u8| {
+        let put = pb::PutRequest { key: Bytes::copy_from_slice(&[*key]), ..Default::default() };
+        let request = InternalRaftRequest { put: Some(put), ..Default::default() };
+        let data = if *key == 0 { Bytes::new() } else { request.encode_to_vec().into() };
+        let index = ledgers.progress.mark.index.next();
+        let entry = Entry { term: Term(4), index, kind: EntryKind::Normal, data };
+        ledgers.apply(Time::ZERO, &entry).unwrap();
+        ledgers.progress.digest
+    };
+    keys.iter().map(apply).collect()
+}
+
+#[test]
+fn digests_depend_on_every_write() {
+    let fresh = || opened(Arc::new(NoRows), 0);
+    let found = digests(&mut fresh(), &[0, 1, 2]);
+    assert_eq!(found, digests(&mut fresh(), &[0, 1, 2]));
+    assert_ne!(found[2], digests(&mut fresh(), &[0, 2, 2])[2]);
+    assert!(found[0] == 0 && found[1] != 0);
+}
+
+#[test]
+fn adopted_members_agree_from_the_next_terms_first_entry_on() {
+    let mut early = opened(Arc::new(Adopted), 7);
+    let early = digests(&mut early, &[1, 2, 0, 3, 4]);
+    // This one was adopted an entry later.
+    let mut late = opened(Arc::new(Adopted), 7);
+    assert_eq!(digests(&mut late, &[1]), [0]);
+    let late = digests(&mut late, &[2, 0, 3, 4]);
+    assert_eq!(early[..2], [0, 0]);
+    assert_eq!(late[0], 0);
+    assert_eq!(early[2..], late[1..]);
+    assert!(early[2..].iter().all(|digest| *digest != 0));
+    let mut other = opened(Arc::new(Adopted), 7);
+    assert_ne!(digests(&mut other, &[1, 2, 0, 4, 4])[3], early[3]);
+}
