@@ -39,6 +39,9 @@ use crate::raft::pointers::Pointers;
 use crate::storage::{Entry, EntryKind, LogContents, SnapshotMark};
 use crate::time::{Duration, Time, Wake};
 
+/// Election timeouts for which a member that was removed stays.
+const FAREWELL_ELECTIONS: u32 = 5;
+
 /// One member's consensus. See the module.
 pub struct Replica {
     now: Time,
@@ -61,6 +64,8 @@ pub struct Replica {
     awaits_image: bool,
     /// Whether `State` waits for an image in its place.
     wants_image: bool,
+    /// When a member that was removed stops, and whether it has said so.
+    farewell: Option<Time>,
     is_removed: bool,
     is_halted: bool,
     outputs: VecDeque<ReplicaOutput>,
@@ -132,6 +137,7 @@ impl Replica {
             announced_commit: LogIndex(0),
             awaits_image: false,
             wants_image: false,
+            farewell: None,
             is_removed: false,
             is_halted: false,
             outputs: VecDeque::new(),
@@ -196,7 +202,16 @@ impl Replica {
         let effect = self.node.handle_changed(index, is_accepted);
         self.heard.retain(|member, _| self.node.has_member(*member));
         self.announce_role(effect.gave_up);
-        if effect.is_removed && !self.is_removed {
+        if effect.is_removed {
+            let until = self.now + FAREWELL_ELECTIONS * self.election_timeout;
+            self.farewell.get_or_insert(until);
+        }
+    }
+
+    /// Whoever was removed stays for a while: those who do not know yet that the change is
+    /// committed may need its vote to find out.
+    fn say_farewell(&mut self) {
+        if !self.is_removed && self.farewell.is_some_and(|until| until <= self.now) {
             self.is_removed = true;
             self.outputs.push_back(ReplicaOutput::Removed);
         }
@@ -523,6 +538,7 @@ impl Machine for Replica {
             self.disk.note_pause(late);
         }
         self.run_stall_watch();
+        self.say_farewell();
         if self.next_tick <= self.now {
             self.on_tick();
         }

@@ -433,7 +433,8 @@ fn members_come_and_go() {
     let first = leader(&walk);
     let before = walk.net.seen.len();
     walk.net.change(first, Change::ConfChangeRemoveNode, first);
-    walk.net.run(40);
+    // Who was removed stays for five election timeouts, of ten ticks each.
+    walk.net.run(60);
     let removed =
         |(id, output): &&(u64, ReplicaOutput)| *id == first && *output == ReplicaOutput::Removed;
     assert_eq!(walk.net.seen[before..].iter().filter(removed).count(), 1);
