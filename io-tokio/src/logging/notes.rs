@@ -72,10 +72,18 @@ impl Observer for Listener {
                 info!("incoming-leader-snapshot-index" = index.get(), "applied snapshot");
             }
             Note::Fenced { why } => {
-                warn!("local-member-id" = %own, why, "this member's state is not to be trusted: it serves nothing until a copy of the leader's has replaced it");
+                warn!(
+                    "local-member-id" = %own,
+                    why,
+                    "this member's state is not to be trusted: it serves nothing until a copy of \
+                     the leader's has replaced it"
+                );
             }
             Note::Repaired => {
-                info!("local-member-id" = %own, "a copy of the leader's state has replaced this member's");
+                info!(
+                    "local-member-id" = %own,
+                    "a copy of the leader's state has replaced this member's"
+                );
             }
             Note::Alarm { member, kind, raised } => {
                 warn!("member" = %member, alarm = kind, raised, "alarm changed");
