@@ -217,7 +217,7 @@ impl Group {
     /// Lets time pass; whoever wants an image gets the leader's, if it does not lead itself.
     fn wait(&mut self, seconds: u64) {
         for _ in 0..seconds * 4 {
-            self.now = self.now + Duration::from_millis(250);
+            self.now += Duration::from_millis(250);
             let (ids, now): (Vec<_>, _) = (self.members.keys().copied().collect(), self.now);
             for id in ids {
                 self.member(id).state.handle_timeout(now);
@@ -240,7 +240,7 @@ impl Group {
     fn forge(&mut self, id: MemberId) {
         let (now, term, leader) = (self.now, self.term, self.leader);
         let mut rows = self.member(id).rows.clone();
-        let last = rows.0.iter_mut().filter(|((table, _), _)| *table == Table::Key).next_back();
+        let last = rows.0.iter_mut().rfind(|((table, _), _)| *table == Table::Key);
         let (_, value) = last.expect("a record");
         let mut kv = quorate_proto::mvccpb::KeyValue::decode(value.clone()).expect("a record");
         kv.version += 5;

@@ -64,7 +64,7 @@ pub(crate) enum Command {
 #[derive(Debug, clap::Args)]
 pub(crate) struct StrainArgs {
     /// Which of them
-    #[arg(long, value_delimiter = ',', default_value = "behind,stuck,leases,stream")]
+    #[arg(long, value_delimiter = ',', default_value = "behind,stuck,leases,stream,upkeep")]
     pub(crate) only: Vec<Strain>,
     /// Times puts are measured with and without
     #[arg(long, default_value_t = 5)]
@@ -72,7 +72,7 @@ pub(crate) struct StrainArgs {
     /// Seconds of each
     #[arg(long, default_value_t = 4.0)]
     pub(crate) seconds: f64,
-    /// Revisions a watcher has missed
+    /// Revisions a watcher has missed, or that are compacted
     #[arg(long, default_value_t = 500_000)]
     pub(crate) revisions: u64,
     /// Watchers that never read
@@ -84,6 +84,9 @@ pub(crate) struct StrainArgs {
     /// How long they live: longer than it takes to grant them and to measure without
     #[arg(long, default_value_t = 90)]
     pub(crate) lease_seconds: u64,
+    /// Size of the store that is defragmented
+    #[arg(long, default_value_t = 300)]
+    pub(crate) store_mib: u64,
     /// Size of the range
     #[arg(long, default_value_t = 300)]
     pub(crate) range_mib: u64,

@@ -222,6 +222,8 @@ fn member_flags(
         format!("--initial-advertise-peer-urls=http://{peer}"),
         format!("--initial-cluster={}", everyone.collect::<Vec<_>>().join(",")),
         "--initial-cluster-token=compare".into(),
+        // What is measured may be larger than what is allowed unless said otherwise.
+        "--quota-backend-bytes=8589934592".into(),
         "--initial-cluster-state=new".into(),
     ]
 }

@@ -6,6 +6,7 @@
 //! stuck    many watchers never read                   the same, and resident memory
 //! leases   many leases end in the same second         the same, and how many are left
 //! stream   a large range is read slowly, in chunks    resident memory; beside it, in one piece
+//! upkeep   history is compacted, the store defragmented   put p99, and the longest put of all
 //! ```
 //!
 //! Puts come at a steady pace, well below what the server can take: the question is how long one
@@ -18,6 +19,7 @@ mod leases;
 mod puts;
 mod stream;
 mod stuck;
+mod upkeep;
 
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -36,6 +38,7 @@ pub(crate) enum Strain {
     Stuck,
     Leases,
     Stream,
+    Upkeep,
 }
 
 /// Runs what was asked for against every server and prints a line for each.
@@ -51,6 +54,7 @@ pub(crate) fn run(args: &Args, strain: &StrainArgs) -> Outcome<()> {
                 Strain::Stuck => stuck::run(&group, strain)?,
                 Strain::Leases => leases::run(&group, strain)?,
                 Strain::Stream => stream::run(&group, strain)?,
+                Strain::Upkeep => upkeep::run(&group, strain)?,
             };
             for line in lines {
                 writeln!(out, "  {line}")?;

@@ -223,8 +223,8 @@ flags! {
         "downgrade-check-time" => downgrade_check_time: std::time::Duration = "5s",
             "Accepted: a downgrade is looked after whenever something about it changes.";
         "feature-gates" => feature_gates: String = "",
-            "etcd's features, as Name=true,Name=false. InitialCorruptCheck and CompactHashCheck \
-             are always on here; the others are accepted.";
+            "etcd's features, as Name=true,Name=false. Those that check for corruption are always \
+             on here; the others are accepted.";
     }
     Logging {
         "logger" => logger: String = "zap",

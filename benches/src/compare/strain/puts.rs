@@ -27,6 +27,7 @@ const FILLERS: u64 = 256;
 pub(super) struct Waits {
     pub(super) p50: f64,
     pub(super) p99: f64,
+    pub(super) longest: f64,
 }
 
 /// Waits with and without a strain, taken in turns; a line that tells their medians.
@@ -91,7 +92,7 @@ pub(super) fn paced(addrs: &[SocketAddr], during: Duration) -> Outcome<Waits> {
         }
         let all = Tally::merge(tallies).latency_nanos;
         let micros = |quantile| all.value_at_quantile(quantile) as f64 / 1e3;
-        Ok(Waits { p50: micros(0.5), p99: micros(0.99) })
+        Ok(Waits { p50: micros(0.5), p99: micros(0.99), longest: micros(1.0) })
     })
 }
 
