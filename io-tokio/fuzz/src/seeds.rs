@@ -242,8 +242,9 @@ const PATHS: [&str; 20] = [
     "election/resign",
 ];
 
-const TEXT: &str = r#"{"key":"YQ==","range_end":"AA==","rangeEnd":"Yg","value":"/+8-_w","lease":"-9",
-"ttl":60,"ID":"7","limit":1e2,"sort_order":"DESCEND","sort_target":2,"keys_only":true,"name":"bA",
+const TEXT: &str = r#"{"key":"YQ==","range_end":"AA==","rangeEnd":"Yg","value":"/+8-_w",
+"lease":"-9","ttl":60,"ID":"7","limit":1e2,"sort_order":"DESCEND",
+"sort_target":2,"keys_only":true,"name":"bA",
 "compare":[{"result":"EQUAL","target":"VERSION","version":"1","key":"YQ=="}],
 "success":[{"request_put":{"key":"YQ==","value":null}},{"requestTxn":{"failure":[{}]}}],
 "create_request":{"key":"YQ==","filters":["NOPUT",1]},"peerURLs":["http://\u00e9\ud83d\ude00\n"]}"#;
