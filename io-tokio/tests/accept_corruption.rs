@@ -36,6 +36,14 @@ fn fill(api: &Api) {
     }
 }
 
+/// More than fits in the store's cache: what is there is not read again from the disk.
+fn fill_beyond_the_cache(api: &Api) {
+    for first in (0..12_000).step_by(100) {
+        let pair = |n: u64| (format!("more {n:06}"), noise(n, 4_096));
+        api.put_all((first..first + 100).map(pair)).expect("a transaction");
+    }
+}
+
 /// Everything a member has, by its own word; compared with what was written.
 fn assert_right(api: &Api) {
     let all = api.range_all(true).expect("a range");
@@ -128,7 +136,8 @@ fn a_store_damaged_while_the_member_is_down_is_filled_again_by_the_leader() {
     assert!(member.log().contains("the store is damaged"), "it was noticed");
     assert_repaired(member);
     assert!(member.log().contains("has replaced this member's"));
-    // It takes part again, and remembers.
+    // Nobody else was concerned. It takes part again, and remembers.
+    assert!(!member.log().contains("\"alarm\":\"CORRUPT\""));
     let api = Api::new(member.client);
     api.put("after", vec![1]).expect("a put");
     member.kill();
@@ -183,6 +192,7 @@ fn a_store_damaged_under_a_running_member_is_noticed_and_filled_again() {
     let victim = (leader_of(&cluster) + 1) % 3;
     let (member, api) = (&cluster.members[victim], Api::new(cluster.members[victim].client));
     fill(&api);
+    fill_beyond_the_cache(&api);
     settle(member, &api);
     damage(member, 0.5);
     // Nobody reads: the scrub does.
@@ -201,6 +211,7 @@ fn a_leader_whose_store_is_damaged_gives_leadership_away_and_is_repaired() {
     let victim = leader_of(&cluster);
     let (member, api) = (&cluster.members[victim], Api::new(cluster.members[victim].client));
     fill(&api);
+    fill_beyond_the_cache(&api);
     settle(member, &api);
     damage(member, 0.7);
     logged(member, "not to be trusted");

@@ -250,7 +250,7 @@ pub fn rows_awaiting_image(mark: &SnapshotMark, members: &[MemberRecord]) -> Vec
     let mut writes = Vec::new();
     if mark.index > LogIndex(0) {
         Progress { mark: mark.clone(), digest: 0 }.encode(true, &mut writes);
-        writes.push(fenced_row(mark.index));
+        writes.push(fenced_row(None));
         writes.extend(members.iter().map(MemberRecord::row));
     }
     writes

@@ -21,7 +21,7 @@ pub const SCHEDULED_COMPACT: &str = "scheduledCompactRev";
 /// The revision compaction last came to its end for.
 pub const FINISHED_COMPACT: &str = "finishedCompactRev";
 
-/// Ours alone: the entry after which this member's state is known to be wrong.
+/// Ours alone: the entry after which this member's state is known to be wrong; 0 if it was damaged.
 pub const FENCED: &str = "quorate.fenced";
 
 /// Encodes a number as 8 bytes, big endian.

@@ -109,8 +109,10 @@ pub fn stored_mark(image: &dyn StateRead) -> Result<SnapshotMark, StorageFault> 
     Ok(Progress::load(image)?.mark)
 }
 
-/// The row that says since when this member's state is known to be wrong.
-pub(crate) fn fenced_row(index: LogIndex) -> Write {
+/// The row that says after which entry this member's state was found to be wrong, or that it was
+/// found not to read.
+pub(crate) fn fenced_row(differs_at: Option<LogIndex>) -> Write {
+    let index = differs_at.unwrap_or_default();
     Write {
         table: Table::Meta,
         key: Bytes::from_static(meta::FENCED.as_bytes()),

@@ -74,7 +74,10 @@ impl Trust {
         Ok(Self {
             trail,
             comparison: Comparison::default(),
-            doubt: fenced_at.map(|index| Doubt::Differs(LogIndex(index))),
+            doubt: fenced_at.map(|index| match index {
+                0 => Doubt::Damaged(StorageFault::damage("the store was damaged")),
+                index => Doubt::Differs(LogIndex(index)),
+            }),
             repairs: 0,
             aftermath: None,
             next_at: Time::ZERO,
@@ -115,7 +118,7 @@ impl State {
             });
         }
         if let Doubt::Differs(index) = doubt {
-            self.draft.writes.push(fenced_row(index));
+            self.draft.writes.push(fenced_row(Some(index)));
             self.ship();
         }
         let why = match &doubt {

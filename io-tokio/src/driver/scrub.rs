@@ -2,6 +2,8 @@
 //!
 //! A disk that changes a byte says nothing, and rows that nobody asks for may rot until they are
 //! needed. What a scrub cannot read becomes known as whatever else cannot (`Generation::damage`).
+//! Blocks in fjall's cache are not read again: what is served from there is right, and their turn
+//! comes when they are evicted, or at the next start, which reads everything.
 //! It takes a tenth of one processor's time, at the lowest priority.
 
 use std::ops::ControlFlow;

@@ -107,7 +107,7 @@ impl Api {
     /// Forgets history up to a revision.
     pub(crate) fn compact(&self, revision: i64) -> Result<(), Status> {
         let mut client = KvClient::new(self.channel.clone());
-        let request = CompactionRequest { revision, physical: true };
+        let request = CompactionRequest { revision, physical: false };
         self.wait(async { client.compact(request).await.map(|_| ()) })
     }
 
