@@ -371,9 +371,16 @@ impl Group {
     fn of(members: &[ConfChange]) -> Self {
         let mut group = Self::led();
         members.iter().for_each(|member| group.change(member.encode_to_vec().into()));
+        group.look_around(&[1]);
         group.is_deaf = true;
         group.outputs.clear();
         group
+    }
+
+    /// The leader hears of these members, none of which but the first keeps up.
+    fn look_around(&mut self, active: &[u64]) {
+        let active = active.iter().map(|id| MemberId(*id)).collect();
+        self.feed(StateInput::Followers(Followers { active, in_sync: vec![MemberId(1)] }));
     }
 
     fn change(&mut self, data: Bytes) {
@@ -453,12 +460,22 @@ fn a_leader_grants_wishes_of_members_in_its_own_term() {
 #[test]
 fn a_leader_never_ends_itself_even_if_nobody_keeps_up_yet() {
     let mut group = Group::of(&[member(1, "a"), member(2, "b")]);
-    let (active, in_sync) = (vec![MemberId(1), MemberId(2)], vec![MemberId(1)]);
-    group.feed(StateInput::Followers(Followers { active, in_sync }));
+    group.look_around(&[1, 2]);
     let remove = Request::MemberRemove(pb::MemberRemoveRequest { id: 1 });
     assert_eq!(group.ask(remove), None);
     assert!(group.sent.is_empty(), "the one left would not learn that it is alone");
     let hands_over = |output: &StateOutput| matches!(output, StateOutput::TransferLeader { .. });
     assert!(group.outputs.iter().any(hands_over));
     group.outputs.clear();
+}
+
+#[test]
+fn a_new_leader_judges_nothing_before_it_has_looked_who_is_there() {
+    let mut group = Group::of(&[member(1, "a"), member(2, "b"), member(3, "c")]);
+    group.feed(StateInput::Followers(Followers::default()));
+    let remove = Request::MemberRemove(pb::MemberRemoveRequest { id: 3 });
+    assert_eq!(group.ask(remove), None);
+    assert!(group.sent.is_empty(), "member 3 may be all there is beside it");
+    group.look_around(&[1, 3]);
+    assert_eq!(group.answer(Token(1)), Some(Err(Refusal::Unhealthy)));
 }

@@ -161,10 +161,12 @@ impl State {
         self.outputs.push_back(StateOutput::Send { to, message });
     }
 
-    /// Proposes the next change, if none is under way and all of the past is applied.
+    /// Proposes the next change, if none is under way, all of the past is applied, and this leader
+    /// has looked who is there: it counts itself then.
     pub(super) fn propose_change(&mut self) {
         while self.role.is_leader
             && self.ledgers.leases.is_primary()
+            && !self.followers.active.is_empty()
             && (self.changes.proposed.is_none() || crate::planted!("second-change-pending"))
             && let Some(wish) = self.changes.waiting.pop_front()
         {

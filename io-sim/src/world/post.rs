@@ -187,8 +187,8 @@ impl<B: Build, O: Observer> World<B, O> {
     }
 }
 
-/// A proposal that arrives twice is proposed twice, and so is a wish to change the group. No ordered
-/// stream delivers twice what is sent once, and nothing else in the group depends on that.
+/// A proposal that arrives twice is proposed twice, and so is a wish to change the group. No
+/// ordered stream delivers twice what is sent once, and nothing else in the group depends on that.
 fn is_proposal(message: &PeerMessage) -> bool {
     match &message.message {
         Some(Message::Raft(raft)) => raft.r#type() == raftpb::MessageType::MsgProp,

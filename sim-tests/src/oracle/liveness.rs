@@ -19,7 +19,7 @@ use quorate_io_sim::world::observe::{
 };
 
 const NAME: &str = "liveness";
-/// So many calls may be given up by chance: some clients wait for no more than a second, and the way
+/// Fewer calls may be given up by chance: some clients wait for no more than a second, and the way
 /// to a leader and back may take as long.
 const GIVEN_UP_MIN: u32 = 3;
 
