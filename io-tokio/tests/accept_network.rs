@@ -113,7 +113,8 @@ fn resumed(load: &Load, since: u64, within: Duration, name: &str) -> Duration {
 fn nothing_acknowledged_is_lost_while_the_network_breaks() {
     let Some(net) = Net::build(MEMBERS + 1) else { return };
     let cluster = start(&net);
-    let (operations, changes) = net.within(CLIENTS_PLACE, || run(&net, &cluster));
+    let (told, operations, changes) = net.within(CLIENTS_PLACE, || run(&net, &cluster));
+    println!("{}", told.join("\n"));
     if let Some(path) = std::env::var_os("QUORATE_ACCEPT_HISTORY") {
         history::write(path.as_ref(), &operations, &changes);
     }
@@ -126,17 +127,18 @@ fn nothing_acknowledged_is_lost_while_the_network_breaks() {
     assert!(acknowledged > 1_000, "too few answers to prove anything: {acknowledged}");
 }
 
-/// All troubles, one after another; what clients asked and what happened.
-fn run(net: &Net, cluster: &Cluster) -> (Vec<Operation>, Changes) {
+/// All troubles, one after another; what they did, what clients asked and what happened.
+fn run(net: &Net, cluster: &Cluster) -> (Vec<String>, Vec<Operation>, Changes) {
     let addrs: Vec<_> = cluster.members.iter().map(|member| member.client).collect();
     let load = Load::start(&addrs, CLIENTS, Duration::from_millis(20));
     std::thread::sleep(Duration::from_secs(1));
-    for trouble in troubles() {
+    let tell = |trouble: Trouble| {
         let [within, after] = suffer(&trouble, net, cluster, &load);
-        println!("{}: writes went on after {within:?}, healed {after:?}", trouble.name);
-    }
+        format!("{}: writes went on after {within:?}, healed {after:?}", trouble.name)
+    };
+    let told = troubles().into_iter().map(tell).collect();
     let operations = load.stop();
     let (_, revision) = agreed_state(cluster, 0);
     let changes = Api::new(addrs[0]).changes_until(revision).expect("the history can be watched");
-    (operations, changes)
+    (told, operations, changes)
 }
