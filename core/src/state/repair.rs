@@ -220,7 +220,9 @@ impl State {
     pub(super) fn handle_correction(&mut self, from: MemberId, correction: &Correction) {
         let index = LogIndex(correction.index);
         let own = self.trust.trail.at(index);
-        if self.role.leader == Some(from) && own.is_some_and(|own| own != 0 && own != correction.digest) {
+        if self.role.leader == Some(from)
+            && own.is_some_and(|own| own != 0 && own != correction.digest)
+        {
             self.fence(Doubt::Differs(index));
         }
     }

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A change whose answer was lost may be applied at any later time, so whoever is to be lost for
-//! good must be superfluous either way.
+//! good must be superfluous either way. And a change counts from when a member applies it: one that
+//! has not yet is still of the group before, and finds its leader there.
 
 use std::collections::BTreeSet;
 
@@ -24,6 +25,8 @@ use super::queue::Class;
 
 /// Changes in doubt at the same time, more than which nobody is lost any more.
 const DOUBTS_MAX: usize = 6;
+/// Former groups that somebody may still be in.
+const FORMER_MAX: usize = 2;
 
 /// The newest list of members that anybody showed.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +34,8 @@ pub(super) struct Roll {
     applied: LogIndex,
     pub(super) members: Vec<pb::Member>,
     pub(super) removed: Vec<MemberId>,
+    /// The voters before, newest last.
+    before: Vec<BTreeSet<MemberId>>,
 }
 
 impl Roll {
@@ -47,7 +52,20 @@ impl Roll {
             applied: facts.applied,
             members: facts.members.to_vec(),
             removed: facts.removed.to_vec(),
+            before: Vec::new(),
         }
+    }
+
+    /// A newer one takes its place.
+    fn renew(&mut self, newer: Self) {
+        let mut before = std::mem::take(&mut self.before);
+        let voters = self.voters();
+        *self = newer;
+        if voters != self.voters() {
+            before.push(voters);
+            before.drain(..before.len().saturating_sub(FORMER_MAX));
+        }
+        self.before = before;
     }
 
     pub(super) fn contains(&self, id: MemberId) -> bool {
@@ -75,7 +93,7 @@ impl<B: Build, O: Observer> World<B, O> {
             let (member, index) = (self.nodes[node].id(), facts.applied);
             self.tell(&Seen::Members { member, index, list });
             if index >= self.roll.applied {
-                self.roll = Roll::shown(&view);
+                self.roll.renew(Roll::shown(&view));
                 let roll = &self.roll;
                 self.clients.operator.doubts.retain(|doubt| !doubt.is_done(roll));
             }
@@ -116,7 +134,19 @@ impl<B: Build, O: Observer> World<B, O> {
             chosen.for_each(|(_, doubt)| doubt.change(&mut voters));
             voters
         });
-        doubts.len() <= DOUBTS_MAX && groups.into_iter().all(|voters| works(&voters))
+        let is_settled = self.all_know_the_group(lost);
+        doubts.len() <= DOUBTS_MAX
+            && groups.into_iter().all(|voters| works(&voters))
+            && (is_settled || self.roll.before.iter().all(works))
+    }
+
+    /// Whether every member that is left has applied what made the group what it is.
+    fn all_know_the_group(&self, lost: u64) -> bool {
+        let left = self.nodes.iter().enumerate().filter(|(at, _)| lost >> at & 1 == 0);
+        left.map(|(_, node)| node).filter(|node| self.roll.contains(node.id())).all(|node| {
+            let applied = node.view.as_ref().map(|view| view.facts.applied);
+            node.is_up() && applied >= Some(self.roll.applied)
+        })
     }
 
     /// A member that is not in the group any more stops for good; its machine is free.
