@@ -16,7 +16,7 @@ use quorate_proto::etcdserverpb::downgrade_request::DowngradeAction;
 use serde_json::Value;
 use tonic::Code;
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 const NO_SPACE: &str = "Error: etcdserver: mvcc: database space exceeded";
 const COMPACTED: &str = "etcdserver: mvcc: required revision has been compacted";
 const QUOTA_BYTES: i64 = 2 << 20;

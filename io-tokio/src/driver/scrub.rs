@@ -4,7 +4,7 @@
 //! needed. What a scrub cannot read becomes known as whatever else cannot (`Generation::damage`).
 //! Blocks in fjall's cache are not read again: what is served from there is right, and their turn
 //! comes when they are evicted, or at the next start, which reads everything.
-//! It takes a tenth of one processor's time, at the lowest priority.
+//! It takes a tenth of one processor's time at most, at a low priority.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -19,8 +19,8 @@ use tracing::{debug, warn};
 const STEP_BYTES: usize = 1 << 20;
 /// A rest is this many times what the step before it took.
 const REST_FACTOR: u32 = 9;
-/// The thread's niceness.
-const NICENESS: i32 = 19;
+/// The thread's niceness: a busy machine is read through later, but it is.
+const NICENESS: i32 = 10;
 
 pub(super) struct Scrub {
     interval: Duration,

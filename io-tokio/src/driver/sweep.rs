@@ -21,8 +21,8 @@ const REST_FACTOR: u32 = 9;
 /// When what was replaced is let go of, after the end: readers may still need it for a while.
 const RELEASES: [Duration; 4] =
     [Duration::ZERO, Duration::from_millis(500), Duration::from_secs(5), Duration::from_secs(60)];
-/// The thread's niceness: the least that is not idle.
-const NICENESS: i32 = 10;
+/// The thread's niceness: others come first, and it comes to its end on a busy machine as well.
+const NICENESS: i32 = 3;
 
 #[derive(Default)]
 pub(super) struct Sweep {
