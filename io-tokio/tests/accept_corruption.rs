@@ -37,7 +37,7 @@ fn fill(api: &Api) {
 }
 
 /// Whether a run may write as much as `fill_beyond_the_cache` does: half a gigabyte with all
-/// members' logs, which keeps a slow disk for so long that tests beside it run into their time-outs.
+/// members' logs keeps a slow disk for so long that tests beside it run into their time-outs.
 fn may_write_much() -> bool {
     if is_quick() {
         eprintln!("SKIPPED: a quick run does not write more than the store's cache holds");
