@@ -2,7 +2,7 @@
 //!
 //! A store says its number in a row that etcd does not have. One that does not say was written
 //! before there were numbers, and has the first. A release that raises [`LAYOUT`] adds the step
-//! from the layout before to [`check`]; none has been needed yet.
+//! from the layout before to `check`; none has been needed yet.
 
 use alloc::format;
 
