@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_core::config::Peer;
-use quorate_core::error::Refusal;
+use quorate_core::error::{Misbehaviour, Refusal};
 use quorate_core::ids::{ClusterId, LogIndex, MemberId, Revision, StreamId, Term, Token};
 use quorate_core::input::Role;
 use quorate_core::peer::{Message, PeerMessage};
@@ -78,6 +78,8 @@ pub struct Member {
     view: Option<View>,
     /// Raft's view of the group.
     pub role: Role,
+    /// What others sent wrong, as it was refused.
+    pub refused: Vec<Misbehaviour>,
     has_ended: bool,
 }
 
@@ -144,6 +146,7 @@ impl Member {
             told: BTreeMap::new(),
             view: None,
             role: Role::default(),
+            refused: Vec::new(),
             has_ended: false,
         };
         this.settle();
@@ -379,7 +382,8 @@ impl Member {
                 return self.log.write(persist, image);
             }
             ReplicaOutput::Cut { mark } => return self.log.cut(mark),
-            ReplicaOutput::Misbehaved { .. } | ReplicaOutput::Note(_) => return,
+            ReplicaOutput::Misbehaved { how, .. } => return self.refused.push(how),
+            ReplicaOutput::Note(_) => return,
             ReplicaOutput::Removed => return self.has_ended = true,
             ReplicaOutput::Halt(fault) => return self.halt(&fault.what),
             ReplicaOutput::Committed { entries } => StateInput::Committed { entries },

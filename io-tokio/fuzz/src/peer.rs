@@ -277,3 +277,39 @@ fn take_part(bytes: &[u8]) -> (&[u8], &[u8]) {
 pub fn raft(how: u8, message: &raftpb::Message) -> Record {
     Record::new(Kind::Raft as u8, [&[how], &message.encode_to_vec()[..]].concat())
 }
+
+#[cfg(test)]
+mod tests {
+    use quorate_core::error::Misbehaviour;
+
+    use super::*;
+
+    /// From member 2, its numbers on top of the member's.
+    const CLOSE: u8 = 2 | Lie::ADDRESSED | Lie::TERM | Lie::INDEX;
+
+    /// What is said of one lie to a member that follows in a term of its own.
+    fn refused(how: u8, kind: MessageType, message: raftpb::Message) -> Vec<Misbehaviour> {
+        let mut member = Member::start(3);
+        let mut message = raftpb::Message { term: 1, ..message };
+        message.set_type(kind);
+        carry_out(&mut member, &raft(how, &message));
+        member.refused
+    }
+
+    #[test]
+    fn lies_of_every_kind_reach_the_fence_that_refuses_them() {
+        let nothing = raftpb::Message::default;
+        let entry = |index, term| raftpb::Entry { index, term, ..raftpb::Entry::default() };
+        let beyond = raftpb::Message { commit: 1, ..nothing() };
+        assert_eq!(refused(CLOSE, MessageType::MsgHeartbeat, beyond), [Misbehaviour::Inconsistent]);
+        let gap = raftpb::Message { entries: vec![entry(1 << 40, 1)], ..nothing() };
+        let how = CLOSE | Lie::LOG_TERM;
+        assert_eq!(refused(how, MessageType::MsgApp, gap), [Misbehaviour::Inconsistent]);
+        assert_eq!(refused(CLOSE, MessageType::MsgSnap, nothing()), [Misbehaviour::Malformed]);
+        assert_eq!(refused(CLOSE, MessageType::MsgProp, nothing()), [Misbehaviour::Malformed]);
+        let stranger = refused(2 | Lie::TERM, MessageType::MsgHeartbeat, nothing());
+        assert_eq!(stranger, [Misbehaviour::Misdelivered]);
+        // The truth is not refused.
+        assert_eq!(refused(CLOSE, MessageType::MsgHeartbeat, nothing()), []);
+    }
+}
