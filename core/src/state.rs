@@ -91,6 +91,8 @@ pub struct State {
     transfers: Transfers,
     followers: Followers,
     lane: Lane<Reader>,
+    /// As leader: the newest instant since which a quorum has confirmed that it leads.
+    confirmed: Option<Time>,
     asking: Asking,
     /// Renewals that wait for an entry to be applied, each until its deadline.
     parked: Vec<(Time, Reader)>,
@@ -163,6 +165,7 @@ impl State {
             transfers: Transfers::new(),
             followers: Followers::default(),
             lane: Lane::new(patience),
+            confirmed: None,
             asking: Asking::new(config),
             parked: Vec::new(),
             announcer: Announcer::new(),
@@ -251,6 +254,7 @@ impl State {
         self.hub.set_term(role.term);
         if !role.is_leader || role.term != before.term {
             self.ledgers.leases.demote();
+            self.confirmed = None;
             self.changes.clear();
             for (_, reader) in core::mem::take(&mut self.parked) {
                 self.hand_on(reader);
@@ -375,7 +379,7 @@ impl Machine for State {
             StateInput::StreamClosed { stream } => self.hub.close(stream),
             StateInput::Committed { entries } => self.handle_committed(entries),
             StateInput::BarrierReached { context, index } => {
-                self.lane.handle_reached(context, index);
+                self.handle_reached(context, index);
             }
             StateInput::BarrierLost { .. } => {}
             StateInput::ProposalDropped { id, in_term } => self.handle_dropped(id, in_term),

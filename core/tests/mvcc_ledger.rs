@@ -350,6 +350,19 @@ fn a_hot_keys_history_goes_in_slices_too() {
 }
 
 #[test]
+fn what_is_large_is_hashed_in_more_slices() {
+    let mut ledger = Ledger::new();
+    let large = "x".repeat(256 << 10);
+    for n in 0..8 {
+        ledger.put(&n.to_string(), &large);
+    }
+    ledger.store(usize::MAX);
+    ledger.mvcc.compact(Revision(9)).unwrap();
+    let slices = std::iter::from_fn(|| ledger.mvcc.compact_slice(600).unwrap()).count();
+    assert_eq!(slices, 3 + 1, "three records hashed in each, then nothing to remove");
+}
+
+#[test]
 fn history_is_told_revision_by_revision() {
     let mut ledger = letters();
     ledger.store(3);

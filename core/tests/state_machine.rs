@@ -29,7 +29,8 @@ struct Group {
     tokens: u64,
     /// The term entries are of.
     term: Term,
-    /// Whether proposals are on their way for ever; with the term each was sent in.
+    /// Whether barriers and proposals are on their way for ever; with the term each of these was
+    /// sent in.
     is_deaf: bool,
     sent: Vec<(Term, Bytes)>,
 }
@@ -106,6 +107,7 @@ impl Group {
                     self.sent.push((in_term, data));
                 }
                 StateOutput::Propose { data, .. } => self.commit(data),
+                StateOutput::Barrier { .. } if self.is_deaf => {}
                 StateOutput::Barrier { context } => {
                     let index = LogIndex(self.last);
                     self.feed(StateInput::BarrierReached { context, index });
@@ -277,6 +279,23 @@ fn a_leader_that_slept_grants_the_lost_time_to_its_leases() {
     assert_eq!(group.leases(), [7], "nobody could renew it meanwhile");
     group.wait(Duration::from_secs(13));
     assert_eq!(group.leases(), [] as [i64; 0]);
+}
+
+#[test]
+fn a_leader_renews_unasked_only_while_a_quorum_confirmed_it_a_moment_ago() {
+    let renewal = || Request::LeaseKeepAlive(pb::LeaseKeepAliveRequest { id: 7 });
+    let mut group = Group::led();
+    group.grant(7, 60);
+    assert!(matches!(group.ask(renewal()), Some(Ok(_))), "the quorum is asked and answers");
+    group.is_deaf = true;
+    let half = Config::default().election_timeout / 2;
+    group.wait(half - Duration::from_millis(1));
+    assert!(matches!(group.ask(renewal()), Some(Ok(_))), "it did a moment ago");
+    group.wait(Duration::from_millis(1));
+    assert_eq!(group.ask(renewal()), None, "another may lead by now");
+    group.is_deaf = false;
+    group.wait(Duration::from_secs(1));
+    assert!(matches!(group.answer(Token(group.tokens)), Some(Ok(_))), "nobody does");
 }
 
 #[test]

@@ -83,11 +83,12 @@ impl<T> Lane<T> {
         Some(context)
     }
 
-    /// A barrier was answered: its party is current once `index` is applied.
-    pub(crate) fn handle_reached(&mut self, context: BarrierId, index: LogIndex) {
-        if let Some(party) = self.parties.iter_mut().find(|p| p.context == context) {
-            party.index = Some(index);
-        }
+    /// A barrier was answered: its party is current once `index` is applied. When it was asked
+    /// for, unless nobody waits for it any more.
+    pub(crate) fn handle_reached(&mut self, context: BarrierId, index: LogIndex) -> Option<Time> {
+        let party = self.parties.iter_mut().find(|p| p.context == context)?;
+        party.index = Some(index);
+        Some(party.asked_at)
     }
 
     /// Takes out a party that is current at `applied`.
@@ -148,7 +149,7 @@ mod tests {
         lane.enter(Time(0), 'b').unwrap();
         let context = lane.poll_barrier(Time(0)).unwrap();
         assert_eq!(lane.poll_barrier(Time(0)), None);
-        lane.handle_reached(context, LogIndex(5));
+        assert_eq!(lane.handle_reached(context, LogIndex(5)), Some(Time(0)));
         assert_eq!(lane.poll_current(LogIndex(4)), None);
         assert_eq!(lane.poll_current(LogIndex(5)), Some(alloc::vec!['a', 'b']));
         assert_eq!(lane.poll_timeout(), None);
@@ -162,9 +163,9 @@ mod tests {
         let later = Time(0) + RETRY;
         let second = lane.poll_barrier(later).unwrap();
         assert_ne!(first, second);
-        lane.handle_reached(first, LogIndex(1));
+        assert_eq!(lane.handle_reached(first, LogIndex(1)), None);
         assert_eq!(lane.poll_current(LogIndex(9)), None, "the old context means nothing now");
-        lane.handle_reached(second, LogIndex(1));
+        assert_eq!(lane.handle_reached(second, LogIndex(1)), Some(later));
         assert_eq!(lane.poll_current(LogIndex(9)), Some(alloc::vec!['a']));
     }
 

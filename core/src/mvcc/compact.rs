@@ -70,7 +70,8 @@ impl Mvcc {
     }
 
     /// Goes on with the compaction under way, if any: hashes, or removes, no more than `work_max`
-    /// records. The writes must be stored after all that was written before.
+    /// records, of which large ones count as several when hashed. The writes must be stored after
+    /// all that was written before.
     pub fn compact_slice(&mut self, work_max: usize) -> Result<Option<Slice>, StorageFault> {
         let Some(running) = &mut self.compaction else { return Ok(None) };
         if let Some(hash) = &mut running.hash

@@ -110,17 +110,18 @@ impl HashWalk {
         self.next.is_none()
     }
 
-    /// Takes in up to `records_max` more records.
-    pub(super) fn walk(&mut self, records_max: usize) -> Result<(), StorageFault> {
+    /// Takes in up to `work_max` more records; one counts once more for every KiB of it. At least
+    /// one is taken in.
+    pub(super) fn walk(&mut self, work_max: usize) -> Result<(), StorageFault> {
         let Some(from) = self.next.take() else { return Ok(()) };
         let records = self.view.records.clone();
-        let mut left = records_max.max(1);
+        let mut left = work_max.max(1);
         records.scan(from, self.until, &mut |row, stored| {
             if left == 0 {
                 self.next = Some(row.at);
                 return Ok(ControlFlow::Break(()));
             }
-            left -= 1;
+            left = left.saturating_sub(1 + stored.len() / 1024);
             self.take_in(row, stored)?;
             Ok(ControlFlow::Continue(()))
         })

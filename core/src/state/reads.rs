@@ -10,11 +10,12 @@ use quorate_proto::peer::{
 
 use super::{Reader, State};
 use crate::error::Refusal;
-use crate::ids::{LeaseId, MemberId, Token};
+use crate::ids::{BarrierId, LeaseId, LogIndex, MemberId, Token};
 use crate::input::Request;
 use crate::lease::Renewal;
 use crate::limits::PENDING_REQUESTS_MAX;
 use crate::output::{Response, StateOutput};
+use crate::time::Time;
 
 impl State {
     /// A header for an answer given now.
@@ -24,6 +25,14 @@ impl State {
             member_id: self.config.member.get(),
             revision: self.ledgers.kv.revision().get(),
             raft_term: self.role.term.get(),
+        }
+    }
+
+    /// A barrier was answered: whoever leads led when it was asked for.
+    pub(super) fn handle_reached(&mut self, context: BarrierId, index: LogIndex) {
+        let asked_at = self.lane.handle_reached(context, index);
+        if self.role.is_leader {
+            self.confirmed = self.confirmed.max(asked_at);
         }
     }
 
@@ -187,16 +196,26 @@ impl State {
         }
     }
 
-    /// A renewal of a lease this leader knows needs no barrier: should it be deposed already, its
-    /// successor has granted every lease its full time anew.
+    /// A renewal of a lease this leader knows needs no barrier while it surely led a moment ago:
+    /// should it be deposed already, its successor has granted every lease its full time anew, and
+    /// an election timeout on top.
     fn needs_barrier(&self, question: &Question) -> bool {
         match question {
             Question::KeepAlive(renewal) => {
                 let leases = &self.ledgers.leases;
-                !leases.is_primary() || !leases.exists(LeaseId(renewal.id))
+                let knows_it = leases.is_primary() && leases.exists(LeaseId(renewal.id));
+                !knows_it || !self.led_lately()
             }
             Question::Lease(_) => true,
         }
+    }
+
+    /// Whether a quorum confirmed that this member led less than half an election timeout ago; the
+    /// other half is for clocks that differ. When followers were last *heard* says nothing: their
+    /// messages may have been on the way for longer than a successor's election took.
+    fn led_lately(&self) -> bool {
+        let is_recent = |at: Time| self.now.since(at) < self.config.election_timeout / 2;
+        self.confirmed.is_some_and(is_recent) || crate::planted!("renewed-by-deposed")
     }
 
     /// Answers a question from the book, or sets in motion what the answer waits for.

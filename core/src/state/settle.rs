@@ -15,7 +15,7 @@ use crate::time::Duration;
 use crate::view::{Facts, View};
 
 /// Time between two slices of a compaction, for everybody else.
-const COMPACT_PAUSE: Duration = Duration::from_millis(10);
+const COMPACT_PAUSE: Duration = Duration::from_micros(2_500);
 
 impl State {
     /// Turns everything fed since the last drain into outputs.

@@ -188,6 +188,13 @@ pub const BUGS: &[Bug] = &[
         oracle: "lease",
     },
     Bug {
+        name: "renewed-by-deposed",
+        from: "ours, and etcd's fast keep-alive: contact counted from when messages arrive",
+        breaks: "a deposed leader renews leases that its successor lets expire",
+        place: "core/src/state/reads.rs led_lately(): always",
+        oracle: "lease",
+    },
+    Bug {
         name: "lease-time-lost",
         from: "etcd 17132: time of a lease lost after leader changes",
         breaks: "a renewed lease ends when a checkpoint from before says so",

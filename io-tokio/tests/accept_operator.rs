@@ -1,0 +1,289 @@
+//! What an operator types at `etcdctl` 3.7, before three members of a real etcd 3.7 and before
+//! three of ours: the same is printed, the same is refused in the same words.
+//!
+//! Of what differs between any two clusters (ids, addresses, sizes, times, raft's counters) only
+//! the place is compared; hashes of history are compared as they are.
+
+mod accept;
+#[path = "compat/judge.rs"]
+#[allow(dead_code, reason = "only the judge's place is asked for")]
+mod judge;
+
+use std::path::Path;
+use std::time::Duration;
+
+use accept::ctl::Ctl;
+use accept::{Cluster, Options, assert_eventually};
+use serde_json::Value;
+
+const SOON: Duration = Duration::from_secs(15);
+
+/// What of an answer is compared.
+#[derive(Clone, Copy)]
+enum Part {
+    /// All of it.
+    All,
+    /// Its lines, in any order.
+    Lines,
+    /// Each line up to here, in any order.
+    Until(&'static str),
+    /// These columns, separated by commas, of each line, in any order.
+    Columns(&'static [usize]),
+    /// JSON without members that differ between any two clusters.
+    Json,
+}
+
+/// One command of the script: `m0`, `u0` and `p0` are the id, client URL and peer URL of the first
+/// member, `new` is the id of the one that was added last.
+type Step = (&'static str, Part);
+
+use Part::{All, Columns, Json, Lines, Until};
+
+/// Whether a member is a learner, what it says it is for, and what is on it.
+const STATUS: Part = Columns(&[0, 1, 2, 3, 8, 9, 10, 14, 15]);
+
+const SCRIPT: &[Step] = &[
+    ("version", All),
+    ("put a 1", All),
+    ("put a 2", All),
+    ("put b 3", All),
+    ("del a", All),
+    ("member list", Lines),
+    ("member list -w json", Json),
+    ("member list --consistency=s", Lines),
+    ("endpoint health", Until("took")),
+    ("endpoint health --cluster", Until("took")),
+    ("endpoint status", STATUS),
+    ("endpoint status --cluster", STATUS),
+    ("endpoint status -w json", Json),
+    ("endpoint hashkv", Lines),
+    ("endpoint hashkv --rev=3", Lines),
+    ("endpoint hashkv --rev=99", All),
+    ("endpoint hashkv --cluster -w json", Json),
+    ("move-leader m1", All),
+    ("endpoint status", STATUS),
+    ("move-leader m1", All),
+    ("move-leader 12345", All),
+    ("move-leader m0 --endpoints=u2", All),
+    ("move-leader nonsense", All),
+    ("move-leader m0", All),
+    ("alarm list", All),
+    ("alarm disarm", All),
+    ("defrag", Until("took")),
+    ("defrag --cluster", Until("took")),
+    ("defrag --endpoints=u1", Until("took")),
+    ("compaction 3", All),
+    ("compaction 3", All),
+    ("compaction 99", All),
+    ("compaction 4 --physical", All),
+    ("endpoint hashkv --rev=3", All),
+    ("endpoint hashkv --rev=4", Lines),
+    ("endpoint hashkv", Lines),
+    ("member add m9", All),
+    ("member add m9 --peer-urls=nonsense", All),
+    ("member add m9 --peer-urls=p0", All),
+    ("member add m9 --learner --peer-urls=http://127.0.0.1:1", Lines),
+    ("member list", Lines),
+    ("member add m8 --learner --peer-urls=http://127.0.0.1:2", All),
+    ("member promote new", All),
+    ("member promote 12345", All),
+    ("member promote m2", All),
+    ("member update new --peer-urls=http://127.0.0.1:3", All),
+    ("member update new --peer-urls=p1", All),
+    ("member update 12345 --peer-urls=http://127.0.0.1:3", All),
+    ("member list", Lines),
+    ("member remove new", All),
+    ("member remove new", All),
+    ("member remove 12345", All),
+    ("member remove nonsense", All),
+    ("member list", Lines),
+    ("downgrade validate 3.6", All),
+    ("downgrade validate 3.7", All),
+    ("downgrade validate 3.5", All),
+    ("downgrade validate nonsense", All),
+    ("downgrade cancel", All),
+    ("downgrade enable 3.5", All),
+    ("downgrade enable 3.6", All),
+    ("downgrade enable 3.6", All),
+    ("downgrade validate 3.6", All),
+    ("endpoint status", STATUS),
+    ("downgrade cancel", All),
+    ("endpoint status", STATUS),
+    ("get b", All),
+    ("snapshot save file", All),
+    ("snapshot save file --endpoints=u2", Lines),
+];
+
+/// Three members, and `etcdctl` before them.
+struct Bench {
+    ctl: Ctl,
+    cluster: Cluster,
+    /// Ids by name, as `etcdctl` prints and takes them.
+    ids: Vec<(String, String)>,
+}
+
+impl Bench {
+    fn start(server: Option<&Path>) -> Option<Self> {
+        let mut cluster = Cluster::prepare(3, &Options::default());
+        let ctl = Ctl::newest(&cluster)?;
+        for member in &mut cluster.members {
+            if let Some(server) = server {
+                member.program = server.to_owned();
+            }
+            member.spawn();
+        }
+        cluster.members.iter_mut().for_each(accept::Member::wait_until_ready);
+        let mut bench = Self { ctl, cluster, ids: Vec::new() };
+        bench.learn_ids();
+        bench.settle();
+        Some(bench)
+    }
+
+    fn learn_ids(&mut self) {
+        let list = self.ctl.json(&["member", "list"]);
+        let members = list["members"].as_array().expect("members").iter();
+        let ids = members.map(|member| {
+            let name = member["name"].as_str().unwrap_or("new");
+            (name.to_owned(), format!("{:x}", member["ID"].as_u64().expect("an id")))
+        });
+        self.ids.extend(ids);
+        self.ids.dedup();
+    }
+
+    /// Waits until the cluster's version is decided, and lets the first member lead.
+    fn settle(&self) {
+        let versions = || {
+            let status = self.ctl.json(&["endpoint", "status"]);
+            let all = status.as_array().expect("one per endpoint").clone();
+            all.iter().map(|one| one["Status"]["storageVersion"].clone()).collect::<Vec<_>>()
+        };
+        assert_eventually(SOON, &vec![Value::from("3.7.0"); 3], versions);
+        let led_by_first = || {
+            self.ctl.output(&["move-leader", &self.ids[0].1]);
+            let status = self.ctl.json(&["endpoint", "status"]);
+            let leader = status[0]["Status"]["leader"].as_u64().unwrap_or_default();
+            format!("{leader:x}") == self.ids[0].1
+        };
+        assert_eventually(SOON, &true, led_by_first);
+    }
+
+    /// Pairs of what stands in the script and what it stands for here.
+    fn words(&self) -> Vec<(String, String)> {
+        let mut words = self.ids.clone();
+        for (number, member) in self.cluster.members.iter().enumerate() {
+            words.push((format!("u{number}"), member.url()));
+            words.push((format!("p{number}"), format!("http://{}", member.peer)));
+        }
+        words.push(("file".into(), self.cluster.dir().join("file").display().to_string()));
+        words
+    }
+
+    /// What a step says, with the script's words in place of this cluster's.
+    fn say(&mut self, (line, part): Step) -> String {
+        let words = self.words();
+        let meant = |word: &str| {
+            let word = word.to_owned();
+            let (flag, value) = word.split_once('=').unwrap_or(("", &word));
+            let found = words.iter().find(|(name, _)| name == value);
+            match (found, flag) {
+                (None, _) => word,
+                (Some((_, meant)), "") => meant.clone(),
+                (Some((_, meant)), flag) => format!("{flag}={meant}"),
+            }
+        };
+        let args: Vec<String> = line.split(' ').map(meant).collect();
+        let output = self.ctl.output(&args.iter().map(String::as_str).collect::<Vec<_>>());
+        if line.starts_with("member add") && output.status.success() {
+            self.learn_ids();
+        }
+        let printed = part.of(&String::from_utf8_lossy(&output.stdout));
+        let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
+        // What it logs has the time in it.
+        let is_log = |line: &&str| line.starts_with('{');
+        let complaints: Vec<&str> = complaints.lines().filter(|line| !is_log(line)).collect();
+        let code = output.status.code();
+        let mut said = format!("{code:?}\n{printed}\n{}", complaints.join("\n"));
+        for (name, meant) in self.words() {
+            let decimal = u64::from_str_radix(&meant, 16).map(|id| id.to_string());
+            said = said.replace(&meant, &name);
+            if let Ok(decimal) = decimal {
+                said = said.replace(&decimal, &name);
+            }
+        }
+        part.ordered(&said)
+    }
+}
+
+impl Part {
+    fn of(self, printed: &str) -> String {
+        let each = |pick: &dyn Fn(&str) -> String| {
+            printed.lines().map(pick).collect::<Vec<_>>().join("\n")
+        };
+        match self {
+            All | Lines => printed.to_owned(),
+            Until(end) => each(&|line| line.split(end).next().unwrap_or_default().to_owned()),
+            Columns(wanted) => each(&|line| {
+                let columns: Vec<&str> = line.split(", ").collect();
+                let pick = |at: &usize| columns.get(*at).copied().unwrap_or("(none)");
+                wanted.iter().map(pick).collect::<Vec<_>>().join(", ")
+            }),
+            Json => {
+                let mut value = serde_json::from_str(printed).expect("JSON");
+                level(&mut value);
+                value.to_string()
+            }
+        }
+    }
+
+    /// Sorted, where the order says nothing.
+    fn ordered(self, said: &str) -> String {
+        let mut lines: Vec<&str> = said.lines().collect();
+        if !matches!(self, All | Json) {
+            lines.sort_unstable();
+        }
+        lines.join("\n")
+    }
+}
+
+/// Takes out what differs between any two clusters.
+fn level(value: &mut Value) {
+    const OWN: &[&str] = &[
+        "cluster_id",
+        "raft_term",
+        "raftTerm",
+        "raftIndex",
+        "raftAppliedIndex",
+        "dbSize",
+        "dbSizeInUse",
+    ];
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members.iter_mut() {
+                if OWN.contains(&name.as_str()) {
+                    *value = "its own".into();
+                }
+                level(value);
+            }
+        }
+        Value::Array(values) => {
+            values.iter_mut().for_each(level);
+            values.sort_by_key(|value| value["name"].to_string());
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn an_operator_cannot_tell_them_apart() {
+    let Some(judge) = judge::find() else { return };
+    let Some(mut etcd) = Bench::start(Some(&judge)) else { return };
+    let Some(mut ours) = Bench::start(None) else { return };
+    let mut differences = Vec::new();
+    for &step in SCRIPT {
+        let (theirs, own) = (etcd.say(step), ours.say(step));
+        if theirs != own {
+            differences.push(format!("$ etcdctl {}\netcd: {theirs}\nours: {own}\n", step.0));
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
