@@ -36,7 +36,8 @@ use super::wrong;
 
 const NAME: &str = "lease";
 const MILLION: u64 = 1_000_000;
-/// How long a renewal may linger after its client gave it up.
+/// How long a renewal may linger after its client gave it up, or after another copy of the member's
+/// question to the leader was answered.
 const LINGER: Duration = Duration::from_secs(12);
 /// From a lease's end to its revoke in a log that moves, lost proposals included.
 const WORK: Duration = Duration::from_secs(10);
@@ -68,6 +69,8 @@ struct Asked {
     /// The life it is about, if there was one when it was made, and that life's promise.
     life: Option<(u64, Option<Time>)>,
     renews: bool,
+    /// The member asked, and the term in which it led then, if it did.
+    of: (MemberId, Option<Term>),
 }
 
 /// Who leads in the newest term.
@@ -171,7 +174,12 @@ impl Lease {
         }
     }
 
-    fn note_called(&mut self, at: Time, call: CallId, operation: &Operation) {
+    /// The term in which a member leads, if it does.
+    fn led_by(&self, member: MemberId) -> Option<Term> {
+        self.roles.get(&member).filter(|role| role.is_leader).map(|role| role.term)
+    }
+
+    fn note_called(&mut self, at: Time, call: CallId, of: MemberId, operation: &Operation) {
         let (lease, renews) = match operation {
             Operation::Request(Request::LeaseKeepAlive(ask)) => (ask.id, true),
             Operation::Request(Request::LeaseTimeToLive(ask)) => (ask.id, false),
@@ -183,7 +191,8 @@ impl Lease {
         };
         let living = self.lives.get(&lease).filter(|life| !life.is_over);
         let life = living.map(|life| (life.number, life.promised));
-        self.asked.insert(call, Asked { lease, at, life, renews });
+        let of = (of, self.led_by(of));
+        self.asked.insert(call, Asked { lease, at, life, renews, of });
     }
 
     fn check_returned(&mut self, at: Time, call: CallId, outcome: &Outcome) -> Result<(), String> {
@@ -195,7 +204,10 @@ impl Lease {
         }
         let Some(asked) = self.asked.remove(&call) else { return Ok(()) };
         if asked.renews {
-            let last = if *outcome == Outcome::Unknown { at + LINGER } else { at };
+            let (member, led) = asked.of;
+            let is_over =
+                *outcome != Outcome::Unknown && led.is_some() && self.led_by(member) == led;
+            let last = if is_over { at } else { at + LINGER };
             if let Some(life) = self.lives.get_mut(&asked.lease) {
                 life.renewed = life.renewed.max(last);
             }
@@ -412,8 +424,8 @@ fn scale(span: Duration, times: u64, by: u64) -> Duration {
 impl Observer for Lease {
     fn observe(&mut self, at: Time, seen: &Seen) -> Result<(), Violation> {
         let judged = match seen {
-            Seen::Called { call, operation, .. } => {
-                self.note_called(at, *call, operation);
+            Seen::Called { call, member, operation, .. } => {
+                self.note_called(at, *call, *member, operation);
                 Ok(())
             }
             Seen::Returned { call, outcome, .. } => self.check_returned(at, *call, outcome),

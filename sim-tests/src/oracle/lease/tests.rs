@@ -54,9 +54,13 @@ impl Run {
     }
 
     fn call(&mut self, ms: u64, request: Request) -> CallId {
+        self.call_at(ms, LEADER, request)
+    }
+
+    fn call_at(&mut self, ms: u64, member: MemberId, request: Request) -> CallId {
         self.calls += 1;
         let (call, operation) = (CallId(self.calls), Operation::Request(request));
-        self.see(ms, &Seen::Called { client: CLIENT, call, member: LEADER, operation });
+        self.see(ms, &Seen::Called { client: CLIENT, call, member, operation });
         call
     }
 
@@ -65,8 +69,12 @@ impl Run {
     }
 
     fn renew(&mut self, called: u64, returned: u64) {
-        let call =
-            self.call(called, Request::LeaseKeepAlive(pb::LeaseKeepAliveRequest { id: LEASE }));
+        self.renew_at(called, returned, LEADER);
+    }
+
+    fn renew_at(&mut self, called: u64, returned: u64, member: MemberId) {
+        let request = Request::LeaseKeepAlive(pb::LeaseKeepAliveRequest { id: LEASE });
+        let call = self.call_at(called, member, request);
         let answer = pb::LeaseKeepAliveResponse { header: None, id: LEASE, ttl: 10 };
         self.answer(returned, call, Outcome::Response(Response::LeaseKeepAlive(answer)));
     }
@@ -208,4 +216,19 @@ fn times_to_live_are_plausible() {
     assert_eq!(said(2_000, 7), "lease 7 has 7 s left, renewed for 8999 ms");
     assert_eq!(said(9_000, 9), "lease 7 has 9 s left, 3015 ms after all renewals");
     assert_eq!(said(9_000, 1), "fine");
+}
+
+/// A member's question to the leader may arrive once more after its answer; a client's may not.
+#[test]
+fn a_question_passed_on_may_renew_once_more() {
+    let said = |member, looked| {
+        let mut run = Run::new(0);
+        run.renew_at(2_000, 2_010, member);
+        run.look(looked, 9);
+        run.expire(looked + 10_000);
+        run.finish(60_000)
+    };
+    assert_eq!(said(OTHER, 6_000), "fine");
+    assert_eq!(said(LEADER, 6_000), "lease 7 has 9 s left, 7010 ms after all renewals");
+    assert_eq!(said(OTHER, 18_000), "lease 7 has 9 s left, 7010 ms after all renewals");
 }
