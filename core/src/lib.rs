@@ -90,6 +90,7 @@ pub mod recipe;
 pub mod schema;
 pub mod stage;
 pub mod storage;
+pub mod tally;
 pub mod time;
 pub mod txn;
 pub mod view;

@@ -48,8 +48,8 @@ pub const CHUNK_STEP_KEYS_MAX: usize = 128;
 /// Transactions nested within each other; deeper ones could not be read back from the log, whose
 /// messages may be 100 deep.
 pub const TXN_DEPTH_MAX: usize = 48;
-/// Keys visited in one slice of a compaction; while hashing, records and KiB of them. A slice is what
-/// a write may have to wait for: less than a millisecond.
+/// Keys visited in one slice of a compaction; while hashing, records and KiB of them. A slice is
+/// what a write may have to wait for: less than a millisecond.
 pub const COMPACT_KEYS_MAX: usize = 250;
 /// Leases revoked for expiry in one pass of 500 ms, and revokes of them in flight at any time.
 pub const REVOKES_PER_PASS_MAX: usize = 500;

@@ -47,6 +47,7 @@ use crate::machine::Machine;
 use crate::output::{Note, Response, StateOutput};
 use crate::schema::Progress;
 use crate::storage::{SnapshotMark, StateRead, Write};
+use crate::tally::Tally;
 use crate::time::{Time, Wake};
 use crate::upkeep::announce::Announcer;
 use crate::upkeep::autocompact::AutoCompactor;
@@ -105,6 +106,7 @@ pub struct State {
     view: View,
     /// What views share and entries seldom change.
     facts: Facts,
+    tally: Tally,
     /// Rows and position to leave with the next drain.
     draft: Draft,
     shipped: VecDeque<Shipped>,
@@ -159,6 +161,7 @@ impl State {
             committed: ledgers.progress.mark.index,
             view: View::new(ledgers.kv.view(), Facts::default()),
             facts: Facts::default(),
+            tally: Tally::default(),
             hub,
             pending: Pending::new(config),
             changes: Changes::default(),

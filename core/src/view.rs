@@ -10,6 +10,7 @@ use quorate_proto::etcdserverpb as pb;
 use crate::ids::{ClusterId, LogIndex, MemberId, Revision};
 use crate::input::Role;
 use crate::mvcc::KvView;
+use crate::tally::Tally;
 
 /// The picture, shared. See the module.
 #[derive(Clone)]
@@ -62,6 +63,10 @@ pub struct Facts {
     pub watchers: usize,
     /// Watch streams on this member.
     pub streams: usize,
+    /// Watchers that are behind: told from history.
+    pub watchers_behind: usize,
+    /// What it has done so far.
+    pub tally: Tally,
 }
 
 impl View {

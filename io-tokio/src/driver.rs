@@ -59,6 +59,7 @@ pub use stream::WatchStream;
 use crate::clock::Clock;
 use crate::disk::image::Incoming;
 use crate::disk::{LogWrite, StateWrite};
+use crate::metrics::Op;
 use post::{LogWork, Shares, ToReplica, ToState, ToStore};
 
 /// The way to other members. Never waits: what cannot be queued is dropped.
@@ -83,6 +84,12 @@ pub trait Observer: Send + Sync {
     fn store_written(&self, _took: Duration) {}
     /// The store was synced.
     fn store_synced(&self, _took: Duration) {}
+    /// A defragmentation begins, or has taken so long.
+    fn defragmenting(&self, _took: Option<Duration>) {}
+    /// An entry of this member's client was applied, so long after its turn began to apply.
+    fn applied(&self, _op: Op, _is_success: bool, _took: Duration) {}
+    /// A turn's entries took so long to apply.
+    fn turn_applied(&self, _took: Duration) {}
     /// A loop's turn fed that many messages to a machine.
     fn turned(&self, _thread: &'static str, _messages: usize) {}
 }

@@ -160,6 +160,12 @@ fn serve_settings(settings: &Settings) -> Result<End, String> {
         move |error: io::Error| format!("cannot start {what}: {error}")
     };
     let metrics = Arc::new(Metrics::new(settings.quota_backend_bytes));
+    for (feature, is_on) in &settings.features {
+        metrics.note_feature(feature.name, feature.stage, *is_on);
+    }
+    if settings.has_extensive_metrics {
+        metrics.calls.be_extensive();
+    }
     let peer_threads = IoThreads::start("peer", 1).map_err(told("the peer thread"))?;
     let io_threads = IoThreads::for_clients().map_err(told("the I/O threads"))?;
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -7,16 +7,13 @@
 #![allow(clippy::unwrap_used)]
 
 mod accept;
-#[allow(dead_code, reason = "other tests use the rest")]
-#[path = "accept/wire.rs"]
-mod wire;
 
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use accept::wire::{Exchange, ask, transcribe};
 use accept::{Cluster, Options, is_quorate};
 use tokio_tungstenite::tungstenite::{Message, WebSocket, client};
-use wire::{Exchange, ask, transcribe};
 
 /// Texts that numbers follow which nobody can know.
 const UNKNOWN_AFTER: [&str; 7] = [

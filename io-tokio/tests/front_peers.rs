@@ -203,8 +203,11 @@ async fn messages_of_a_class_arrive_once_and_in_order() {
     }
     assert_eq!(urgent, (0..500).step_by(2).collect::<Vec<u64>>());
     assert_eq!(bulk, (1..500).step_by(2).collect::<Vec<u64>>());
-    assert!(b.metrics.peer_received(MemberId(1)).get() > 0);
-    assert_eq!(a.metrics.peer_sent(MemberId(2)).get(), b.metrics.peer_received(MemberId(1)).get());
+    assert!(b.metrics.network.received(MemberId(1)).get() > 0);
+    assert_eq!(
+        a.metrics.network.sent(MemberId(2)).get(),
+        b.metrics.network.received(MemberId(1)).get()
+    );
 }
 
 #[tokio::test]
@@ -249,7 +252,7 @@ async fn a_proposal_waits_for_the_connection_and_an_append_does_not() {
     let url = quorate_io_tokio::cli::Url { host: "127.0.0.1".to_owned(), port: address.port() };
     let _served = b.serve(quorate_io_tokio::transport::listen::bind(&url).unwrap());
     assert_eq!(b.hear_message().await, (1, proposal));
-    assert_eq!(a.metrics.peer_send_failures(MemberId(2)).get(), 1);
+    assert_eq!(a.metrics.network.send_failures(MemberId(2)).get(), 1);
 }
 
 #[tokio::test]
@@ -440,5 +443,5 @@ async fn a_full_queue_drops_and_says_so() {
         a.peers.send(MemberId(2), heartbeat(term));
     }
     assert_eq!(a.hear().await, Heard::Unreachable(2));
-    assert_eq!(a.metrics.peer_send_failures(MemberId(2)).get(), 2_000 - 1_024);
+    assert_eq!(a.metrics.network.send_failures(MemberId(2)).get(), 2_000 - 1_024);
 }

@@ -100,8 +100,8 @@ async fn answers_and_refusals_reach_their_callers_and_are_counted() {
         );
         assert!(text.contains(&line), "{line}");
     }
-    assert!(text.contains("etcd_mvcc_put_total 100\n"));
-    assert!(text.contains("etcd_server_proposals_pending 0\n"));
+    let took = "etcd_server_request_duration_seconds_count{type=\"Put\",success=\"true\"} 100\n";
+    assert!(text.contains(took));
     answering.abort();
 }
 

@@ -31,6 +31,8 @@ pub(crate) struct Lane<T> {
     parties: VecDeque<Party<T>>,
     patience: Duration,
     contexts: u64,
+    /// Barriers that had to be asked for again.
+    retries: u64,
     size: usize,
 }
 
@@ -43,8 +45,14 @@ impl<T> Lane<T> {
             parties: VecDeque::new(),
             patience,
             contexts: 0,
+            retries: 0,
             size: 0,
         }
+    }
+
+    /// How often a barrier had to be asked for again.
+    pub(crate) fn retries(&self) -> u64 {
+        self.retries
     }
 
     /// Lets `guest` wait for the next barrier.
@@ -69,6 +77,7 @@ impl<T> Lane<T> {
             *contexts += 1;
             party.context = BarrierId(*contexts);
             party.asked_at = now;
+            self.retries += 1;
             return Some(party.context);
         }
         let under_way = self.parties.iter().filter(|p| p.index.is_none()).count();

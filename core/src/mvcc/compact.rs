@@ -36,6 +36,13 @@ pub struct Slice {
     pub finished: Option<Revision>,
 }
 
+impl Slice {
+    /// How many records it removes.
+    pub fn rows_removed(&self) -> u64 {
+        self.writes.iter().filter(|write| write.table == Table::Key).count() as u64
+    }
+}
+
 impl Compaction {
     pub(super) fn resumed(target: i64) -> Self {
         Self { target, cursor: Vec::new(), hash: None, queued: None }

@@ -105,6 +105,7 @@ impl State {
     /// The leader is gone: what was asked under it has no answer.
     pub(super) fn refuse_unanswered_reads(&mut self) {
         while let Some(readers) = self.lane.poll_unanswered() {
+            self.tally.barriers_failed += readers.len() as u64;
             for reader in readers {
                 self.refuse_reader(reader, Refusal::LeaderChanged);
             }
@@ -113,6 +114,7 @@ impl State {
 
     pub(super) fn on_late_reads(&mut self) {
         while let Some(readers) = self.lane.poll_late(self.now) {
+            self.tally.barriers_failed += readers.len() as u64;
             for reader in readers {
                 self.refuse_reader(reader, Refusal::Timeout);
             }
@@ -237,7 +239,10 @@ impl State {
             Question::KeepAlive(renewal) => {
                 let id = LeaseId(renewal.id);
                 let ttl = match self.ledgers.leases.renew(id, self.now) {
-                    Ok(Renewal::Renewed { ttl }) => ttl,
+                    Ok(Renewal::Renewed { ttl }) => {
+                        self.tally.leases_renewed += 1;
+                        ttl
+                    }
                     Ok(Renewal::ClearFirst | Renewal::Expired) => return None,
                     Err(Refusal::LeaseNotFound) => 0,
                     Err(refusal) => return Some(Outcome::Refused(refusal.name().into())),

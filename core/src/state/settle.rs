@@ -11,6 +11,7 @@ use crate::ids::Revision;
 use crate::limits::COMPACT_KEYS_MAX;
 use crate::membership::MinorVersion;
 use crate::output::{Batch, Note, Response, StateOutput};
+use crate::tally::Tally;
 use crate::time::Duration;
 use crate::view::{Facts, View};
 
@@ -98,7 +99,9 @@ impl State {
             pending: self.pending.len(),
             leases: self.ledgers.leases.len(),
             watchers: self.hub.watchers(),
-            streams: self.hub.counts().streams,
+            streams: self.hub.streams(),
+            watchers_behind: self.hub.behind(),
+            tally: Tally { barriers_slow: self.lane.retries(), ..self.tally },
             ..self.facts.clone()
         };
         self.view = View::new(self.ledgers.kv.view(), facts);
@@ -130,6 +133,7 @@ impl State {
     pub(super) fn on_compaction(&mut self) -> Result<(), StorageFault> {
         self.compact_at = None;
         let Some(slice) = self.ledgers.kv.compact_slice(COMPACT_KEYS_MAX)? else { return Ok(()) };
+        self.tally.rows_compacted += slice.rows_removed();
         self.draft.writes.extend(slice.writes);
         self.draft.has_new_view = true;
         if let Some(revision) = slice.finished {

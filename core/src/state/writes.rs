@@ -219,6 +219,8 @@ impl State {
             self.outputs.push_back(StateOutput::Changed { index, is_accepted });
             self.changes.on_settled();
         }
+        let response = outcome.result.as_ref().and_then(|result| result.as_ref().ok());
+        self.tally.note_applied(response, outcome.changes.as_ref());
         let draft = &mut self.draft;
         draft.has_applied = true;
         draft.has_new_conf_state |= outcome.has_new_conf_state;
@@ -315,6 +317,7 @@ impl State {
             return;
         }
         for lease in self.ledgers.leases.expired(self.now, REVOKES_PER_PASS_MAX) {
+            self.tally.leases_expired += 1;
             let revoke = LeaseRevokeRequest { id: lease.get() };
             let envelope = InternalRaftRequest {
                 lease_revoke: Some(revoke.into()),

@@ -168,6 +168,16 @@ impl Hub {
         self.watchers.len()
     }
 
+    /// How many streams are open.
+    pub fn streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// How many watchers are told from history.
+    pub fn behind(&self) -> usize {
+        self.behind
+    }
+
     /// Everything counted, at a cost that grows with the number of streams.
     pub fn counts(&self) -> Counts {
         Counts {

@@ -19,12 +19,14 @@
 //!
 //! Answers to: etcd v3.7.1 `server/etcdmain/config.go`, `server/embed/config.go`
 
+mod features;
 mod parse;
 mod settings;
 mod table;
 mod units;
 mod url;
 
+pub use features::Feature;
 pub use parse::{CliError, Outcome, help, parse};
 pub use settings::{Discovery, LogFormat, LogLevel, LogOutput, Settings, understand};
 pub use table::{Flag, Flags, Section};

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use quorate_core::config::AutoCompaction;
 
+use super::features::{Feature, features};
 use super::parse::CliError;
-use super::table::{Flags, Word as _};
+use super::table::Flags;
 use super::url::{Url, parse_members, parse_urls};
 use super::{Called, parse_duration};
 
@@ -25,20 +26,6 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 const KEEPALIVE_INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// Time between two readings of everything stored when nobody says.
 const SCRUB_INTERVAL: Duration = Duration::from_secs(24 * 3_600);
-/// Features that etcd has; and switches of all in a stage.
-const FEATURE_GATES: [&str; 11] = [
-    "StopGRPCServiceOnDefrag",
-    "InitialCorruptCheck",
-    "CompactHashCheck",
-    "TxnModeWriteWithSharedBuffer",
-    "LeaseCheckpoint",
-    "LeaseCheckpointPersist",
-    "SetMemberLocalAddr",
-    "FastLeaseKeepAlive",
-    "PriorityRequest",
-    "AllAlpha",
-    "AllBeta",
-];
 /// The store's quota when nobody says.
 const QUOTA_BACKEND_BYTES: u64 = 2 << 30;
 /// What a request's message may be larger than the request itself.
@@ -107,6 +94,10 @@ pub struct Settings {
     pub learners_max: usize,
     /// Whether changes of the cluster that could cost its quorum are refused.
     pub is_reconfig_strict: bool,
+    /// etcd's features, and whether each is on.
+    pub features: Vec<(Feature, bool)>,
+    /// Whether metrics tell how long calls of each kind take.
+    pub has_extensive_metrics: bool,
     /// The least serious message that is logged.
     pub log_level: LogLevel,
     /// How messages are written.
@@ -233,6 +224,8 @@ pub fn understand(flags: &Flags, called: Called) -> Result<Settings, CliError> {
         watch_progress_interval: progress_interval(flags.watch_progress_notify_interval)?,
         learners_max: usize::try_from(flags.max_learners).unwrap_or(usize::MAX),
         is_reconfig_strict: flags.strict_reconfig_check,
+        features: features(&flags.feature_gates)?,
+        has_extensive_metrics: flags.metrics == "extensive",
         log_level: log_level(&flags.log_level)?,
         log_format: log_format(&flags.log_format)?,
         log_outputs: log_outputs(&flags.log_outputs)?,
@@ -266,22 +259,9 @@ fn check_words(flags: &Flags) -> Result<(), CliError> {
     one_of("initial-cluster-state", &flags.initial_cluster_state, &["new", "existing"])?;
     one_of("auto-compaction-mode", &flags.auto_compaction_mode, &["periodic", "revision"])?;
     one_of("logger", &flags.logger, &["zap"])?;
-    check_feature_gates(&flags.feature_gates)?;
+    one_of("metrics", &flags.metrics, &["basic", "extensive"])?;
     if flags.name.is_empty() {
         return Err(CliError::settings("--name is empty; give this member a name"));
-    }
-    Ok(())
-}
-
-/// Each is known and on or off; what that means is the same here.
-fn check_feature_gates(gates: &str) -> Result<(), CliError> {
-    for gate in gates.split(',').map(str::trim).filter(|gate| !gate.is_empty()) {
-        let wrong = |why: &str| CliError::settings(format!("--feature-gates {gate:?}: {why}"));
-        let (name, value) = gate.split_once('=').ok_or_else(|| wrong("missing bool value"))?;
-        if !FEATURE_GATES.contains(&name.trim()) {
-            return Err(wrong("unrecognized feature gate"));
-        }
-        bool::read(value.trim()).map_err(wrong)?;
     }
     Ok(())
 }

@@ -235,6 +235,8 @@ flags! {
             "debug, info, warn, error, panic or fatal.";
         "log-format" => log_format: String = "json",
             "'json' or 'console'.";
+        "metrics" => metrics: String = "basic",
+            "'basic', or 'extensive' for how long calls of each kind take.";
     }
     Other {
         "version" => version: bool = "false",

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use quorate_core::error::StorageFault;
@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use super::office::{Answer, Delivery, Outgoing};
 use super::post::{ToReplica, ToState, ToStore, receive};
 use super::{Fatal, Outfit, Queues};
+use crate::metrics::Op;
 
 /// How long word of what was applied may wait for something more urgent to travel with.
 const APPLIED_WAIT_MAX: Duration = Duration::from_millis(1);
@@ -41,12 +42,14 @@ pub(super) struct StateLoop<S> {
     batches: Vec<Batch>,
     /// Whether the replica must hear at the end of this turn whatever there is to hear.
     is_urgent: bool,
+    /// When this turn began to apply entries, if it did.
+    applying_since: Option<Instant>,
     is_stopping: bool,
 }
 
 /// A call that waits for its answer.
 enum Waiting {
-    Call(Answer<Response>),
+    Call(Answer<Response>, Option<Op>),
     Read(Answer<View>),
 }
 
@@ -81,6 +84,7 @@ impl<S: Machine<Input = StateInput, Output = StateOutput>> StateLoop<S> {
             replica_inputs: Vec::new(),
             batches: Vec::new(),
             is_urgent: false,
+            applying_since: None,
             is_stopping: false,
         };
         outputs.into_iter().for_each(|output| this.execute(output));
@@ -115,6 +119,9 @@ impl<S: Machine<Input = StateInput, Output = StateOutput>> StateLoop<S> {
                 self.machine.handle_timeout(now);
             }
             self.dispatch();
+            if let Some(since) = self.applying_since.take() {
+                self.common.observer.turn_applied(since.elapsed());
+            }
             while let Some(stream) = self.lost_streams.pop() {
                 self.machine.handle(now, StateInput::StreamClosed { stream });
                 self.dispatch();
@@ -142,13 +149,16 @@ impl<S: Machine<Input = StateInput, Output = StateOutput>> StateLoop<S> {
     fn feed(&mut self, now: Time, message: ToState) {
         let input = match message {
             ToState::Inputs(inputs) => {
+                if inputs.iter().any(|input| matches!(input, StateInput::Committed { .. })) {
+                    self.applying_since.get_or_insert_with(Instant::now);
+                }
                 return inputs.into_iter().for_each(|input| self.machine.handle(now, input));
             }
             ToState::Lot(lot) => {
                 return lot.into_iter().for_each(|message| self.feed(now, message));
             }
             ToState::Call { token, request, answer } => {
-                self.waiting.insert(token, Waiting::Call(answer));
+                self.waiting.insert(token, Waiting::Call(answer, Op::of(&request)));
                 StateInput::Request { token, request }
             }
             ToState::Read { token, answer } => {
@@ -194,7 +204,10 @@ impl<S: Machine<Input = StateInput, Output = StateOutput>> StateLoop<S> {
     fn execute(&mut self, output: StateOutput) {
         let input = match output {
             StateOutput::Respond { token, result } => match self.waiting.remove(&token) {
-                Some(Waiting::Call(Answer { caller, mailbox })) => {
+                Some(Waiting::Call(Answer { caller, mailbox }, op)) => {
+                    if let (Some(op), Some(since)) = (op, self.applying_since) {
+                        self.common.observer.applied(op, result.is_ok(), since.elapsed());
+                    }
                     return self.answers.add(mailbox, Delivery::Call(caller, result));
                 }
                 _ => return,

@@ -109,7 +109,9 @@ impl StoreLoop {
                     self.has_told_damage = false;
                     self.is_known = false;
                 }
-                ToStore::Defragment => self.sweep.ask(|| self.store.defragment()),
+                ToStore::Defragment => {
+                    self.sweep.ask(&self.common.observer, || self.store.defragment())
+                }
                 ToStore::Stop => {
                     self.finish_writes()?;
                     self.store.sync()?;
@@ -182,7 +184,7 @@ impl StoreLoop {
     fn report_size(&mut self) {
         self.reported_at = Instant::now();
         let size = self.store.size();
-        self.sweep.consider(size, || self.store.defragment());
+        self.sweep.consider(size, &self.common.observer, || self.store.defragment());
         if self.reported.replace(size) != Some(size) {
             let Size { allocated, in_use, is_disk_low } = size;
             self.state_inputs.push(StateInput::DbSize { allocated, in_use, is_disk_low });

@@ -5,11 +5,13 @@
 //! works is done again afterwards: rows may have gone that it had passed.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
+use super::Observer;
 use crate::disk::{Defragment, Size};
 
 /// Waste is worth a sweep from this part of what is in use.
@@ -39,17 +41,22 @@ pub(super) struct Sweep {
 
 impl Sweep {
     /// Somebody wants it.
-    pub(super) fn ask(&mut self, work: impl FnOnce() -> Defragment) {
+    pub(super) fn ask(&mut self, observer: &Arc<dyn Observer>, work: impl FnOnce() -> Defragment) {
         self.look_after();
         if self.under_way.is_some() {
             self.is_asked_again = true;
         } else {
-            self.begin(work());
+            self.begin(observer, work());
         }
     }
 
     /// The store has that size: begins if it is due.
-    pub(super) fn consider(&mut self, size: Size, work: impl FnOnce() -> Defragment) {
+    pub(super) fn consider(
+        &mut self,
+        size: Size,
+        observer: &Arc<dyn Observer>,
+        work: impl FnOnce() -> Defragment,
+    ) {
         self.look_after();
         // While rows go, more will: it would have to be done again.
         let is_quiet = size.in_use >= std::mem::replace(&mut self.in_use, size.in_use);
@@ -58,16 +65,21 @@ impl Sweep {
             && waste >= WASTE_BYTES_MIN.max(size.in_use / WASTE_PART)
             && self.rests_until.is_none_or(|until| until <= Instant::now());
         if self.under_way.is_none() && (is_due || std::mem::take(&mut self.is_asked_again)) {
-            self.begin(work());
+            self.begin(observer, work());
         }
     }
 
-    fn begin(&mut self, work: Defragment) {
+    fn begin(&mut self, observer: &Arc<dyn Observer>, work: Defragment) {
+        let observer = Arc::clone(observer);
         let body = move || {
             // Where that may not be asked for, it is not.
             let _ = rustix::process::nice(NICENESS);
             info!("starting defragment");
-            match work() {
+            let begun = Instant::now();
+            observer.defragmenting(None);
+            let end = work();
+            observer.defragmenting(Some(begun.elapsed()));
+            match end {
                 Ok(()) => info!("finished defragment"),
                 Err(fault) => warn!(error = fault.what, "failed to defragment"),
             }

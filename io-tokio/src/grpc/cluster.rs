@@ -55,7 +55,12 @@ service! {
                 &self,
                 request: Request<pb::MemberPromoteRequest>,
             ) -> Result<Response<pb::MemberPromoteResponse>, Status> {
-                ask!(self, MemberPromote, request.into_inner())
+                let answer = ask!(self, MemberPromote, request.into_inner());
+                match &answer {
+                    Ok(_) => self.metrics.promotions.add(1),
+                    Err(status) => self.metrics.note_promotion_failure(status.message()),
+                }
+                answer
             }
         }
     }

@@ -3,6 +3,8 @@
 use futures_core::Stream;
 use futures_util::stream;
 use quorate_core::mvcc::Chunks;
+use std::time::Instant;
+
 use quorate_proto::etcdserverpb as pb;
 use quorate_proto::etcdserverpb::kv_server::Kv;
 use tonic::{Request, Response, Status};
@@ -21,9 +23,12 @@ service! {
             ) -> Result<Response<pb::RangeResponse>, Status> {
                 let request = request.into_inner();
                 reads::check_range(&request)?;
+                let since = Instant::now();
                 let view = self.view(request.serializable).await?;
                 self.metrics.ranges.add(1);
-                reads::range(&view, &request).map(Response::new)
+                let answer = reads::range(&view, &request).map(Response::new);
+                self.metrics.work.note_range(answer.is_ok(), since.elapsed());
+                answer
             }
 
             async fn range_stream(
@@ -42,18 +47,14 @@ service! {
                 &self,
                 request: Request<pb::PutRequest>,
             ) -> Result<Response<pb::PutResponse>, Status> {
-                let answer = ask!(self, Put, request.into_inner())?;
-                self.metrics.puts.add(1);
-                Ok(answer)
+                ask!(self, Put, request.into_inner())
             }
 
             async fn delete_range(
                 &self,
                 request: Request<pb::DeleteRangeRequest>,
             ) -> Result<Response<pb::DeleteRangeResponse>, Status> {
-                let answer = ask!(self, DeleteRange, request.into_inner())?;
-                self.metrics.deletes.add(1);
-                Ok(answer)
+                ask!(self, DeleteRange, request.into_inner())
             }
 
             async fn txn(
@@ -61,15 +62,15 @@ service! {
                 request: Request<pb::TxnRequest>,
             ) -> Result<Response<pb::TxnResponse>, Status> {
                 let request = request.into_inner();
-                let answer = if reads::is_read_only(&request) {
-                    reads::check_txn(&request, self.limits.txn_ops_max)?;
-                    let view = self.view(reads::is_serializable(&request)).await?;
-                    reads::read_txn(&view, &request).map(Response::new)?
-                } else {
-                    ask!(self, Txn, request)?
-                };
-                self.metrics.txns.add(1);
-                Ok(answer)
+                if !reads::is_read_only(&request) {
+                    return ask!(self, Txn, request);
+                }
+                reads::check_txn(&request, self.limits.txn_ops_max)?;
+                let view = self.view(reads::is_serializable(&request)).await?;
+                let answer = reads::read_txn(&view, &request)?;
+                self.metrics.ranges.add(answer.responses.len() as u64);
+                self.metrics.read_txns.add(u64::from(answer.responses.len() > 1));
+                Ok(Response::new(answer))
             }
 
             async fn compact(

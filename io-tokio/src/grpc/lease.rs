@@ -17,7 +17,9 @@ impl Lease for Front {
         &self,
         request: Request<pb::LeaseGrantRequest>,
     ) -> Result<Response<pb::LeaseGrantResponse>, Status> {
-        ask!(self, LeaseGrant, request.into_inner())
+        let answer = ask!(self, LeaseGrant, request.into_inner())?;
+        self.metrics.work.note_lease(answer.get_ref().ttl);
+        Ok(answer)
     }
 
     async fn lease_revoke(
@@ -67,7 +69,10 @@ impl Beats {
     /// The next answer; `None` when the client has no more to ask.
     async fn next(&mut self) -> Result<Option<pb::LeaseKeepAliveResponse>, Status> {
         let method = Calls::find("/etcdserverpb.Lease/LeaseKeepAlive");
-        let message = self.messages.message().await.map_err(message_status)?;
+        let message = self.messages.message().await.map_err(|end| {
+            self.front.metrics.note_stream_failure("receive", "lease-keepalive");
+            message_status(end)
+        })?;
         let Some(message) = message else { return Ok(None) };
         method.inspect(|method| self.front.metrics.calls.received(*method));
         let answer = ask!(self.front, LeaseKeepAlive, message)?.into_inner();

@@ -1,5 +1,7 @@
 //! `etcdserverpb.Maintenance`.
 
+use std::time::Instant;
+
 use quorate_core::View;
 use quorate_core::error::Refusal;
 use quorate_core::ids::Revision;
@@ -36,9 +38,11 @@ service! {
                 &self,
                 request: Request<pb::HashKvRequest>,
             ) -> Result<Response<pb::HashKvResponse>, Status> {
-                let view = self.core.view();
+                let (view, since) = (self.core.view(), Instant::now());
                 let revision = Revision(request.into_inner().revision);
-                reads::hash_kv(&view, revision).map(Response::new)
+                let answer = reads::off_loop(move || reads::hash_kv(&view, revision)).await?;
+                self.metrics.disk.hash_kv.observe(since.elapsed());
+                Ok(Response::new(answer))
             }
 
             async fn move_leader(
@@ -72,7 +76,10 @@ service! {
                 &self,
                 _: Request<pb::HashRequest>,
             ) -> Result<Response<pb::HashResponse>, Status> {
-                reads::hash(&self.core.view()).map(Response::new)
+                let (view, since) = (self.core.view(), Instant::now());
+                let answer = reads::off_loop(move || reads::hash(&view)).await?;
+                self.metrics.disk.hash.observe(since.elapsed());
+                Ok(Response::new(answer))
             }
 
             async fn snapshot(

@@ -108,13 +108,9 @@ macro_rules! ask {
 use ask;
 
 impl Front {
-    /// Hands a request in; counts those that wait and those that fail.
+    /// Hands a request in; counts those that fail.
     async fn request(&self, request: Request) -> Result<Response, Status> {
-        self.metrics.proposals_pending.inc();
-        let waiting = Waiting(&self.metrics);
-        let answer = self.core.request(request).await;
-        drop(waiting);
-        answer.map_err(|refusal| {
+        self.core.request(request).await.map_err(|refusal| {
             if is_failure(refusal) {
                 self.metrics.proposals_failed.add(1);
             }
@@ -138,15 +134,6 @@ impl Front {
     fn header(&self) -> pb::ResponseHeader {
         let view = self.core.view();
         view.header(reads::revision(&view))
-    }
-}
-
-/// A request that waits; also when its client gives up.
-struct Waiting<'a>(&'a Metrics);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.proposals_pending.dec();
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use quorate_core::error::Refusal;
 use quorate_core::event::ReadError;
 use quorate_core::ids::Revision;
 use quorate_core::mvcc::{Chunks, Mvcc, Step};
@@ -10,6 +11,7 @@ use quorate_core::storage::NoRows;
 use quorate_core::view::Facts;
 use quorate_core::{View, txn};
 use quorate_proto::etcdserverpb as pb;
+use tokio::task::JoinError;
 use tonic::Status;
 
 use super::status::{read_status, status};
@@ -87,6 +89,18 @@ pub(super) fn check_txn(request: &pb::TxnRequest, ops_max: usize) -> Result<(), 
 pub(super) fn read_txn(view: &View, request: &pb::TxnRequest) -> Result<pb::TxnResponse, Status> {
     let response = txn::read_txn(&view.kv, request).map_err(read_status)?;
     Ok(pb::TxnResponse { header: Some(view.header(view.kv.revision())), ..response })
+}
+
+/// Reads much: not on a thread that serves.
+pub(super) async fn off_loop<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Status> + Send + 'static,
+) -> Result<T, Status> {
+    let done = tokio::task::spawn_blocking(work).await;
+    let gone = |error: JoinError| match error.is_panic() {
+        true => Status::internal("reading the store panicked"),
+        false => status(Refusal::Stopped),
+    };
+    done.map_err(gone)?
 }
 
 /// The hash of all keys up to a revision.

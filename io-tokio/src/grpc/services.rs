@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
@@ -125,7 +126,8 @@ impl Services {
             Err(refusal) => refused(status(refusal)),
             Ok(()) => inner.dispatch(request).map_or_else(refused, Step::Answering),
         };
-        Counted { step, tally: method.map(|method| Tally { calls, method, lost }) }
+        let since = Instant::now();
+        Counted { step, tally: method.map(|method| Tally { calls, method, since, lost }) }
     }
 }
 
@@ -201,6 +203,7 @@ impl Future for Counted {
 struct Tally {
     calls: Calls,
     method: usize,
+    since: Instant,
     /// Ends with the leader, if the call is a stream that wants one.
     lost: Option<Losing>,
 }
@@ -208,14 +211,16 @@ struct Tally {
 type Losing = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Tally {
+    fn end(&self, code: Code) {
+        self.calls.end(self.method, code, self.since.elapsed());
+    }
+
     /// An answer that is only trailers has its code in the head; a unary one without is good; a
     /// stream tells at its end.
     fn settle(self, answer: Response<Body>) -> Response<Body> {
         match code_of(answer.headers()) {
-            Some(code) => self.calls.end(self.method, code),
-            None if METHODS[self.method].kind == Kind::Unary => {
-                self.calls.end(self.method, Code::Ok);
-            }
+            Some(code) => self.end(code),
+            None if METHODS[self.method].kind == Kind::Unary => self.end(Code::Ok),
             None => {
                 let code = Code::Cancelled;
                 return answer.map(|body| Body::new(Streaming { tally: self, code, body }));
@@ -289,6 +294,6 @@ impl http_body::Body for Streaming {
 
 impl Drop for Streaming {
     fn drop(&mut self) {
-        self.tally.calls.end(self.tally.method, self.code);
+        self.tally.end(self.code);
     }
 }

@@ -11,7 +11,7 @@
 //! Answers to: etcd v3.7.1 `server/etcdserver/api/v3rpc/maintenance.go`
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -21,11 +21,11 @@ use quorate_core::schema::stored_mark;
 use quorate_core::storage::StateRead;
 use quorate_proto::etcdserverpb as pb;
 use sha2::{Digest, Sha256};
-use tokio::task::JoinError;
 use tonic::Status;
 use tracing::info;
 
 use super::Front;
+use super::reads::off_loop;
 use super::status::{read_status, status};
 use crate::bolt::BoltImage;
 use crate::driver::Core;
@@ -57,13 +57,17 @@ pub(super) async fn stream(
     front: Front,
     image: Arc<dyn StateRead>,
 ) -> Result<impl Stream<Item = Result<pb::SnapshotResponse, Status>>, Status> {
-    let method = Calls::find("/etcdserverpb.Maintenance/Snapshot");
-    let sending = off_loop(move || Sending::begin(&image)).await?;
+    let (method, since) = (Calls::find("/etcdserverpb.Maintenance/Snapshot"), Instant::now());
+    let sending = off_loop(move || Sending::begin(&image).map_err(failed)).await?;
     Ok(stream::try_unfold((front, Some(sending)), move |(front, sending)| async move {
         let Some(mut sending) = sending else { return Ok(None) };
-        let (message, sending) = off_loop(move || Ok((sending.next()?, sending))).await?;
+        let (message, sending) =
+            off_loop(move || Ok((sending.next().map_err(failed)?, sending))).await?;
         method.inspect(|method| front.metrics.calls.sent(*method));
         let is_last = sending.is_done;
+        if is_last {
+            front.metrics.disk.backup.observe(since.elapsed());
+        }
         Ok(Some((message, (front, (!is_last).then_some(sending)))))
     }))
 }
@@ -101,18 +105,6 @@ impl Sending {
         let (remaining_bytes, version) = (self.bytes_left, self.version.clone());
         Ok(pb::SnapshotResponse { header: None, remaining_bytes, blob, version })
     }
-}
-
-/// Reading rows blocks: not on a thread that serves.
-async fn off_loop<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StorageFault> + Send + 'static,
-) -> Result<T, Status> {
-    let done = tokio::task::spawn_blocking(work).await;
-    let gone = |error: JoinError| match error.is_panic() {
-        true => Status::internal("reading the store panicked"),
-        false => status(Refusal::Stopped),
-    };
-    done.map_err(gone)?.map_err(failed)
 }
 
 fn failed(fault: StorageFault) -> Status {

@@ -63,10 +63,13 @@ async fn pump(
                     }
                 }
                 Ok(None) => is_receiving = false,
-                Err(end) if end.code() == Code::Cancelled => {
-                    return Some(status(Refusal::WatchCanceled));
+                Err(end) => {
+                    front.metrics.note_stream_failure("receive", "watch");
+                    return Some(match end.code() {
+                        Code::Cancelled => status(Refusal::WatchCanceled),
+                        _ => message_status(end),
+                    });
                 }
-                Err(end) => return Some(message_status(end)),
             },
             frame = next_frame(&mut stream, frames) => match frame {
                 Next::Frame(permit, frame) => {

@@ -57,7 +57,7 @@ impl Pages {
         let query = Query::parse(request.uri().query().unwrap_or_default());
         match kind {
             Kind::Health => self.health(&query).await,
-            Kind::Checks(checks) => checked(&self.core, checks, &query).await,
+            Kind::Checks(checks) => self.checked(path, checks, &query).await,
             Kind::Metrics => {
                 let text = self.metrics.text(&self.core.view());
                 page(StatusCode::OK, HeaderValue::from_static(metrics::CONTENT_TYPE), text)
@@ -65,6 +65,12 @@ impl Pages {
             Kind::Version => page(StatusCode::OK, JSON, versions(&self.core)),
             Kind::Members => members(&self.core),
         }
+    }
+
+    async fn checked(&self, path: &str, checks: &[Check], query: &Query) -> Page {
+        let kind = if path.starts_with("/livez") { "livez" } else { "readyz" };
+        let note = |name: &str, is_good| self.metrics.note_check(kind, name, is_good);
+        checked(&self.core, checks, query, &note).await
     }
 
     async fn health(&self, query: &Query) -> Page {
@@ -150,11 +156,19 @@ pub(super) async fn health(probe: &impl Probe, query: &Query) -> (Page, bool) {
     }
 }
 
-pub(super) async fn checked(probe: &impl Probe, checks: &[Check], query: &Query) -> Page {
+/// Tells `note` what each check found.
+pub(super) async fn checked(
+    probe: &impl Probe,
+    checks: &[Check],
+    query: &Query,
+    note: &(dyn Fn(&str, bool) + Sync),
+) -> Page {
     let mut lines = String::new();
     let mut is_good = true;
     for check in checks.iter().filter(|check| !query.excluded.iter().any(|n| n == check.name())) {
-        match check.look(probe).await {
+        let found = check.look(probe).await;
+        note(check.name(), found.is_ok());
+        match found {
             Ok(()) => lines.push_str(&format!("[+]{} ok\n", check.name())),
             Err(reason) => {
                 is_good = false;

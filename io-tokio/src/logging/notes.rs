@@ -1,7 +1,7 @@
 //! What the loops tell, as log lines and counts.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use quorate_core::error::Misbehaviour;
 use quorate_core::ids::MemberId;
@@ -9,8 +9,12 @@ use quorate_core::input::Role;
 use quorate_core::output::Note;
 use tracing::{info, warn};
 
+use crate::cli::show_duration;
 use crate::driver::Observer;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Op, whole};
+
+/// What applying may take before somebody hears of it.
+const SLOW_APPLY: Duration = Duration::from_millis(100);
 
 /// Listens to the loops.
 #[derive(Debug)]
@@ -66,6 +70,8 @@ impl Observer for Listener {
                 info!("updated-remote-peer-id" = %member, "updated member");
             }
             Note::CompactionFinished { revision } => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                self.metrics.disk.compacted_at.set(whole(now.as_secs()));
                 info!("compact-revision" = revision.get(), "finished scheduled compaction");
             }
             Note::SnapshotApplied { index } => {
@@ -96,10 +102,29 @@ impl Observer for Listener {
     }
 
     fn log_synced(&self, took: Duration) {
-        self.metrics.wal_fsync.observe(took.as_secs_f64());
+        self.metrics.disk.wal_fsync.observe(took);
+    }
+
+    fn defragmenting(&self, took: Option<Duration>) {
+        let disk = &self.metrics.disk;
+        disk.defragmenting.set(i64::from(took.is_none()));
+        if let Some(took) = took {
+            disk.defragment.observe(took);
+        }
+    }
+
+    fn applied(&self, op: Op, is_success: bool, took: Duration) {
+        self.metrics.work.note_applied(op, is_success, took);
+    }
+
+    fn turn_applied(&self, took: Duration) {
+        if took > SLOW_APPLY {
+            self.metrics.work.slow_applies.add(1);
+            warn!(took = %show_duration(took), expected = "100ms", "apply request took too long");
+        }
     }
 
     fn store_written(&self, took: Duration) {
-        self.metrics.store_commit.observe(took.as_secs_f64());
+        self.metrics.disk.store_commit.observe(took);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -9,6 +11,7 @@ use prometheus_client::metrics::MetricType;
 use tonic::Code;
 
 use super::Count;
+use super::timing::{Heading, Scale, Timing, Timings};
 
 /// The shape of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,25 +119,64 @@ const fn code_name(code: Code) -> &'static str {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct OfMethod {
     started: Count,
     handled: [Count; CODES.len()],
     received: Count,
     sent: Count,
+    took: Timing,
+    /// What `etcd_server_request_duration_seconds` calls it, if it is told there.
+    request: Option<usize>,
 }
+
+/// Calls whose durations are told whoever asks.
+const REQUESTS: [&str; 7] =
+    ["Range", "Put", "DeleteRange", "Txn", "Compact", "LeaseGrant", "LeaseRevoke"];
+/// The same as their durations are labelled.
+const REQUEST_TYPES: &[&str] =
+    &["Range", "Put", "DeleteRange", "Txn", "Compaction", "LeaseGrant", "LeaseRevoke"];
 
 /// Counters of all calls; clones count together.
 #[derive(Clone, Debug)]
-pub struct Calls(Arc<[OfMethod]>);
+pub struct Calls(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    methods: Vec<OfMethod>,
+    requests: Timings,
+    is_extensive: AtomicBool,
+}
 
 impl Default for Calls {
     fn default() -> Self {
-        Self(METHODS.iter().map(|_| OfMethod::default()).collect())
+        let requests = Timings::new(Heading {
+            name: "etcd_server_request_duration_seconds",
+            help: "Time a request takes, from its arrival to its answer",
+            constant: None,
+            label: "type",
+            kinds: REQUEST_TYPES,
+            scale: Scale::Doubling(0.001, 14),
+        });
+        let of = |method: &Method| OfMethod {
+            started: Count::default(),
+            handled: Default::default(),
+            received: Count::default(),
+            sent: Count::default(),
+            took: Timing::new(Scale::Calls),
+            request: REQUESTS.iter().position(|name| *name == method.name),
+        };
+        let methods = METHODS.iter().map(of).collect();
+        Self(Arc::new(Inner { methods, requests, is_extensive: AtomicBool::new(false) }))
     }
 }
 
 impl Calls {
+    /// From now on tells how long calls of each kind take, which are many series.
+    pub fn be_extensive(&self) {
+        self.0.is_extensive.store(true, Ordering::Relaxed);
+    }
+
     /// The place in [`METHODS`] of the call at a path `/service/name`.
     pub fn find(path: &str) -> Option<usize> {
         let (service, name) = path.strip_prefix('/')?.split_once('/')?;
@@ -143,17 +185,21 @@ impl Calls {
 
     /// A call began.
     pub fn start(&self, method: usize) {
-        let Some(counts) = self.0.get(method) else { return };
+        let Some(counts) = self.0.methods.get(method) else { return };
         counts.started.add(1);
         if METHODS[method].kind != Kind::Bidi {
             counts.received.add(1);
         }
     }
 
-    /// A call ended.
-    pub fn end(&self, method: usize, code: Code) {
-        let Some(counts) = self.0.get(method) else { return };
+    /// A call ended, so long after it began.
+    pub fn end(&self, method: usize, code: Code, took: Duration) {
+        let Some(counts) = self.0.methods.get(method) else { return };
         counts.handled[code as usize].add(1);
+        counts.took.observe(took);
+        if let Some(request) = counts.request {
+            self.0.requests.observe(request, code == Code::Ok, took);
+        }
         if METHODS[method].kind == Kind::Unary && code == Code::Ok {
             counts.sent.add(1);
         }
@@ -161,14 +207,14 @@ impl Calls {
 
     /// A stream took a message from its client.
     pub fn received(&self, method: usize) {
-        if let Some(counts) = self.0.get(method) {
+        if let Some(counts) = self.0.methods.get(method) {
             counts.received.add(1);
         }
     }
 
     /// A stream gave its client a message.
     pub fn sent(&self, method: usize) {
-        if let Some(counts) = self.0.get(method) {
+        if let Some(counts) = self.0.methods.get(method) {
             counts.sent.add(1);
         }
     }
@@ -180,7 +226,7 @@ impl Calls {
         pick: impl Fn(&OfMethod) -> &Count,
     ) -> fmt::Result {
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (method, counts) in METHODS.iter().zip(self.0.iter()) {
+        for (method, counts) in METHODS.iter().zip(&self.0.methods) {
             pick(counts).encode(family.encode_family(&labels(method))?)?;
         }
         Ok(())
@@ -216,13 +262,22 @@ impl Collector for Calls {
             None,
             MetricType::Counter,
         )?;
-        for (method, counts) in METHODS.iter().zip(self.0.iter()) {
+        for (method, counts) in METHODS.iter().zip(&self.0.methods) {
             let [kind, service, name] = labels(method);
             for (code, count) in CODES.iter().zip(&counts.handled) {
                 let labels = [kind, service, name, ("grpc_code", code_name(*code))];
                 count.encode(family.encode_family(&labels)?)?;
             }
         }
-        Ok(())
+        if self.0.is_extensive.load(Ordering::Relaxed) {
+            let (name, help) = ("grpc_server_handling_seconds", "Time calls take");
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+            for (method, counts) in METHODS.iter().zip(&self.0.methods) {
+                if counts.took.count() > 0 {
+                    counts.took.encode(family.encode_family(&labels(method))?)?;
+                }
+            }
+        }
+        self.0.requests.encode(encoder)
     }
 }

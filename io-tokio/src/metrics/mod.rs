@@ -19,23 +19,32 @@
 
 mod clients;
 mod count;
+mod disk;
+mod facts;
 mod grpc;
+mod network;
 mod process;
+mod silent;
+mod timing;
+mod work;
 
 use std::sync::Mutex;
 
 use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry};
 use quorate_core::View;
-use quorate_core::ids::MemberId;
 use quorate_core::input::Role;
 
 pub use clients::Clients;
 pub use count::Count;
+pub use disk::Disk;
+use facts::FactGauges;
 pub use grpc::{Calls, Kind, METHODS, Method};
+pub use network::{Network, Transfer};
+pub use timing::Timing;
+pub use work::{Op, Work};
 
 /// What the text is, for HTTP.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -49,52 +58,38 @@ pub struct Metrics {
     registry: Registry,
     facts: FactGauges,
     role: Mutex<Role>,
-    peer_sent: Family<Labels, Count>,
-    peer_received: Family<Labels, Count>,
-    peer_send_failures: Family<Labels, Count>,
     /// Calls by method and outcome.
     pub calls: Calls,
     /// Calls by what their clients say they speak.
     pub clients: Clients,
+    /// The other members.
+    pub network: Network,
+    /// The log and the store.
+    pub disk: Disk,
+    /// What answers take.
+    pub work: Work,
     /// Leaders that came and went.
     pub leader_changes: Count,
-    /// Writes that wait for their entries.
-    pub proposals_pending: Gauge,
     /// Writes that were given up.
     pub proposals_failed: Count,
-    /// Answered puts, those inside transactions left out.
-    pub puts: Count,
-    /// Answered deletes.
-    pub deletes: Count,
-    /// Answered ranges.
+    /// Ranges read here, outside applied transactions.
     pub ranges: Count,
-    /// Answered transactions.
-    pub txns: Count,
+    /// Transactions of more than one operation that only read.
+    pub read_txns: Count,
     /// `/health` that was good.
     pub health_successes: Count,
     /// `/health` that was not.
     pub health_failures: Count,
-    /// Seconds of each sync of the log.
-    pub wal_fsync: Histogram,
-    /// Seconds of each batch the store took.
-    pub store_commit: Histogram,
-}
-
-/// Gauges that repeat what the newest view knows.
-#[derive(Debug, Default)]
-struct FactGauges {
-    has_leader: Gauge,
-    is_leader: Gauge,
-    is_learner: Gauge,
-    committed: Gauge,
-    applied: Gauge,
-    db_size: Gauge,
-    db_in_use: Gauge,
-    revision: Gauge,
-    watchers: Gauge,
-    server_id: Family<Labels, Gauge>,
-    cluster_version: Family<Labels, Gauge>,
-    alarms: Family<Labels, Gauge>,
+    health_checks: Family<Labels, Count>,
+    health_check: Family<Labels, Gauge>,
+    stream_failures: Family<Labels, Count>,
+    /// Learners that became voters because this member was asked for it.
+    pub promotions: Count,
+    promotion_failures: Family<Labels, Count>,
+    /// Heartbeats that found no room on their way.
+    pub heartbeats_lost: Count,
+    features: Family<Labels, Gauge>,
+    pages: Family<Labels, Count>,
 }
 
 /// A registry with a shorter word for putting something into it.
@@ -120,11 +115,6 @@ impl Shelf {
     {
         self.put(name, help, Family::default())
     }
-
-    /// Seconds, in the buckets etcd has for disks.
-    fn disk_seconds(&mut self, name: &str, help: &str) -> Histogram {
-        self.put(name, help, Histogram::new(exponential_buckets(0.001, 2.0, 14)))
-    }
 }
 
 impl Metrics {
@@ -133,56 +123,70 @@ impl Metrics {
         let mut shelf = Shelf(Registry::default());
         let calls = Calls::default();
         let clients = Clients::default();
+        let work = Work::new(&mut shelf);
         shelf.0.register_collector(Box::new(calls.clone()));
         shelf.0.register_collector(Box::new(clients.clone()));
         shelf.0.register_collector(Box::new(process::Process::default()));
         put_constants(&mut shelf, quota_backend_bytes);
+        silent::put(&mut shelf);
         let on = &mut shelf;
         Self {
             calls,
             clients,
+            network: Network::new(on),
+            disk: Disk::new(on),
+            work,
             leader_changes: on
                 .count("etcd_server_leader_changes_seen_total", "Leader changes seen"),
-            proposals_pending: on
-                .gauge("etcd_server_proposals_pending", "Proposals waiting to be committed"),
             proposals_failed: on
                 .count("etcd_server_proposals_failed_total", "Proposals that failed"),
-            puts: on.count("etcd_mvcc_put_total", "Puts answered by this member"),
-            deletes: on.count("etcd_mvcc_delete_total", "Deletes answered by this member"),
-            ranges: on.count("etcd_mvcc_range_total", "Ranges answered by this member"),
-            txns: on.count("etcd_mvcc_txn_total", "Transactions answered by this member"),
+            ranges: Count::default(),
+            read_txns: Count::default(),
             health_successes: on.count("etcd_server_health_success", "Good health checks"),
             health_failures: on.count("etcd_server_health_failures", "Failed health checks"),
-            wal_fsync: on
-                .disk_seconds("etcd_disk_wal_fsync_duration_seconds", "Time to sync the log"),
-            store_commit: on.disk_seconds(
-                "etcd_disk_backend_commit_duration_seconds",
-                "Time to commit a batch to the store",
-            ),
-            peer_sent: on.family("etcd_network_peer_sent_bytes_total", "Bytes sent to peers"),
-            peer_received: on
-                .family("etcd_network_peer_received_bytes_total", "Bytes received from peers"),
-            peer_send_failures: on
-                .family("etcd_network_peer_sent_failures_total", "Messages to peers lost"),
+            health_checks: on.family("etcd_server_healthchecks_total", "Checks made"),
+            health_check: on.family("etcd_server_healthcheck", "What the last check found"),
+            stream_failures: on
+                .family("etcd_network_server_stream_failures_total", "Streams that broke"),
+            promotions: on
+                .count("etcd_server_learner_promote_successes", "Learners that became voters"),
+            promotion_failures: on
+                .family("etcd_server_learner_promote_failures", "Learners that did not"),
+            heartbeats_lost: on
+                .count("etcd_server_heartbeat_send_failures_total", "Heartbeats not sent"),
+            features: on.family("etcd_server_feature_enabled", "Whether a feature is on"),
+            pages: on
+                .family("promhttp_metric_handler_requests_total", "Times this page was asked for"),
             facts: FactGauges::new(on),
             role: Mutex::default(),
             registry: shelf.0,
         }
     }
 
-    /// Bytes sent to that member.
-    pub fn peer_sent(&self, to: MemberId) -> Count {
-        self.peer_sent.get_or_create_owned(&vec![("To", to.to_string())])
+    /// A feature of etcd's, and whether what it stands for is on here.
+    pub fn note_feature(&self, name: &str, stage: &str, is_on: bool) {
+        let labels = vec![("name", name.to_owned()), ("stage", stage.to_owned())];
+        self.features.get_or_create(&labels).set(i64::from(is_on));
     }
 
-    /// Bytes received from that member.
-    pub fn peer_received(&self, from: MemberId) -> Count {
-        self.peer_received.get_or_create_owned(&vec![("From", from.to_string())])
+    /// A check of `/livez` or `/readyz` found that.
+    pub fn note_check(&self, page: &'static str, name: &str, is_good: bool) {
+        let of = vec![("type", page.to_owned()), ("name", name.to_owned())];
+        self.health_check.get_or_create(&of).set(i64::from(is_good));
+        let status = if is_good { "success" } else { "error" };
+        let labels = [of, vec![("status", status.to_owned())]].concat();
+        self.health_checks.get_or_create(&labels).add(1);
     }
 
-    /// Messages to that member that were lost.
-    pub fn peer_send_failures(&self, to: MemberId) -> Count {
-        self.peer_send_failures.get_or_create_owned(&vec![("To", to.to_string())])
+    /// A client's stream broke while this member received or sent.
+    pub fn note_stream_failure(&self, while_: &'static str, api: &'static str) {
+        let labels = vec![("Type", while_.to_owned()), ("API", api.to_owned())];
+        self.stream_failures.get_or_create(&labels).add(1);
+    }
+
+    /// A learner did not become a voter.
+    pub fn note_promotion_failure(&self, reason: &str) {
+        self.promotion_failures.get_or_create(&vec![("Reason", reason.to_owned())]).add(1);
     }
 
     /// Notes who leads; each new leader counts once.
@@ -197,7 +201,8 @@ impl Metrics {
     /// The text of everything, with the facts of that view.
     pub fn text(&self, view: &View) -> String {
         self.observe_role(view.facts.role);
-        self.facts.set(view);
+        self.facts.set(view, self.ranges.get(), self.read_txns.get());
+        self.pages.get_or_create(&vec![("code", "200".to_owned())]).add(1);
         let mut text = String::with_capacity(64 << 10);
         encode_registry(&mut text, &self.registry).expect("a string takes all that is written");
         text
@@ -213,59 +218,15 @@ fn put_constants(shelf: &mut Shelf, quota_backend_bytes: u64) {
     own.get_or_create(&vec![("version", crate::version::QUORATE.to_owned())]).set(1);
     shelf.put("quorate_version", "The version of this server", own);
     shelf.gauge("etcd_server_quota_backend_bytes", "The quota").set(whole(quota_backend_bytes));
+    shelf.gauge("promhttp_metric_handler_requests_in_flight", "This one").set(1);
+    let go: Family<Labels, Gauge> = Family::default();
+    go.get_or_create(&vec![("server_go_version", crate::version::LANGUAGE.to_owned())]).set(1);
+    shelf.put("etcd_server_go_version", "What is asked for the version of Go", go);
 }
 
-fn whole(value: u64) -> i64 {
+/// As gauges hold it.
+pub(crate) fn whole(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-impl FactGauges {
-    fn new(shelf: &mut Shelf) -> Self {
-        Self {
-            has_leader: shelf.gauge("etcd_server_has_leader", "Whether a leader is known"),
-            is_leader: shelf.gauge("etcd_server_is_leader", "Whether this member leads"),
-            is_learner: shelf.gauge("etcd_server_is_learner", "Whether this member is a learner"),
-            committed: shelf.gauge("etcd_server_proposals_committed_total", "Entries committed"),
-            applied: shelf.gauge("etcd_server_proposals_applied_total", "Entries applied"),
-            db_size: shelf.gauge("etcd_mvcc_db_total_size_in_bytes", "Bytes the store occupies"),
-            db_in_use: shelf
-                .gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Bytes the store uses"),
-            revision: shelf.gauge("etcd_debugging_mvcc_current_revision", "The current revision"),
-            watchers: shelf.gauge("etcd_debugging_mvcc_watcher_total", "Watchers"),
-            server_id: shelf.family("etcd_server_id", "This member"),
-            cluster_version: shelf.family("etcd_cluster_version", "The cluster's version"),
-            alarms: shelf.family("etcd_debugging_server_alarms", "Raised alarms"),
-        }
-    }
-
-    fn set(&self, view: &View) {
-        let facts = &view.facts;
-        self.has_leader.set(i64::from(facts.role.leader.is_some()));
-        self.is_leader.set(i64::from(facts.role.is_leader));
-        let learner = facts.members.iter().any(|m| m.id == facts.member.get() && m.is_learner);
-        self.is_learner.set(i64::from(learner));
-        self.committed.set(whole(facts.committed.get()));
-        self.applied.set(whole(facts.applied.get()));
-        self.db_size.set(whole(facts.db_size));
-        self.db_in_use.set(whole(facts.db_size_in_use));
-        self.revision.set(crate::grpc::reads::revision(view).get());
-        self.watchers.set(whole(facts.watchers as u64));
-        self.server_id.clear();
-        self.server_id.get_or_create(&vec![("server_id", facts.member.to_string())]).set(1);
-        self.cluster_version.clear();
-        if !facts.cluster_version.is_empty() {
-            let minor = crate::version::minor(&facts.cluster_version).to_owned();
-            self.cluster_version.get_or_create(&vec![("cluster_version", minor)]).set(1);
-        }
-        self.alarms.clear();
-        for alarm in facts.alarms.iter() {
-            let labels = vec![
-                ("server_id", format!("{:x}", alarm.member_id)),
-                ("alarm_type", alarm.alarm().as_str_name().to_owned()),
-            ];
-            self.alarms.get_or_create(&labels).set(1);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ impl Collector for Process {
         let (virtual_bytes, resident_bytes) = memory();
         gauge("process_resident_memory_bytes", "Resident memory", resident_bytes)?;
         gauge("process_virtual_memory_bytes", "Virtual memory", virtual_bytes)?;
+        gauge("process_virtual_memory_max_bytes", "Most virtual memory", memory_max())?;
         gauge("process_start_time_seconds", "Start", Some(self.started_seconds))?;
         let (open, limit) = (open_files(), files_max());
         for prefix in ["process_open_fds", "os_fd_used"] {
@@ -38,15 +39,17 @@ impl Collector for Process {
         for prefix in ["process_max_fds", "os_fd_limit"] {
             gauge(prefix, "Most open file descriptors", limit)?;
         }
-        match cpu_seconds() {
-            Some(seconds) => print(
-                &mut encoder,
-                ("process_cpu_seconds_total", "Processor time"),
-                MetricType::Counter,
-                seconds,
-            ),
-            None => Ok(()),
+        let (received, sent) = network_bytes();
+        for (name, help, value) in [
+            ("process_cpu_seconds_total", "Processor time", cpu_seconds()),
+            ("process_network_receive_bytes_total", "Bytes this host received", received),
+            ("process_network_transmit_bytes_total", "Bytes this host sent", sent),
+        ] {
+            if let Some(value) = value {
+                print(&mut encoder, (name, help), MetricType::Counter, value)?;
+            }
         }
+        Ok(())
     }
 }
 
@@ -77,6 +80,24 @@ fn open_files() -> Option<f64> {
 fn files_max() -> Option<f64> {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     limit.current.map(|limit| limit as f64)
+}
+
+/// All there are, where nothing is the limit.
+fn memory_max() -> Option<f64> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::As);
+    Some(limit.current.unwrap_or(u64::MAX) as f64)
+}
+
+/// Bytes received and sent in the network this process sees.
+fn network_bytes() -> (Option<f64>, Option<f64>) {
+    let text = std::fs::read_to_string("/proc/self/net/netstat").unwrap_or_default();
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix("IpExt: "));
+    let (names, values) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    let find = |wanted: &str| {
+        let mut pairs = names.split(' ').zip(values.split(' '));
+        pairs.find(|(name, _)| *name == wanted).and_then(|(_, value)| value.parse().ok())
+    };
+    (find("InOctets"), find("OutOctets"))
 }
 
 /// User and system time. The fields are counted from behind the name, which may hold anything.

@@ -1,8 +1,10 @@
 use super::*;
-use quorate_core::ids::{LogIndex, Term};
+use std::time::Duration;
+
+use quorate_core::ids::{LogIndex, MemberId, Term};
 use quorate_core::view::Facts;
 
-fn view() -> View {
+pub(super) fn view() -> View {
     crate::grpc::reads::view_of(Facts {
         member: MemberId(0x8e9e_05c5_2164_694d),
         applied: LogIndex(7),
@@ -14,7 +16,7 @@ fn view() -> View {
 }
 
 /// The lines of one series, without help.
-fn lines<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
+pub(super) fn lines<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
     let is_of = |line: &&str| {
         line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']))
             || line.strip_prefix("# TYPE ").is_some_and(|rest| {
@@ -27,14 +29,14 @@ fn lines<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
 #[test]
 fn names_are_etcds_letter_by_letter() {
     let metrics = Metrics::new(2 << 30);
-    metrics.puts.add(3);
+    metrics.ranges.add(3);
     metrics.health_failures.add(1);
-    metrics.peer_sent(MemberId(0xab)).add(10);
+    metrics.network.sent(MemberId(0xab)).add(10);
     let text = metrics.text(&view());
     for (name, expected) in [
         (
-            "etcd_mvcc_put_total",
-            &["# TYPE etcd_mvcc_put_total counter", "etcd_mvcc_put_total 3"][..],
+            "etcd_mvcc_range_total",
+            &["# TYPE etcd_mvcc_range_total counter", "etcd_mvcc_range_total 3"][..],
         ),
         (
             "etcd_server_health_failures",
@@ -108,7 +110,7 @@ fn a_leader_is_counted_when_it_is_new() {
 #[test]
 fn a_histogram_has_etcds_buckets() {
     let metrics = Metrics::new(0);
-    metrics.wal_fsync.observe(0.003);
+    metrics.disk.wal_fsync.observe(Duration::from_millis(3));
     let text = metrics.text(&view());
     let name = "etcd_disk_wal_fsync_duration_seconds";
     let buckets: Vec<&str> =
@@ -125,7 +127,7 @@ fn every_call_has_its_series_before_it_is_made() {
     let metrics = Metrics::new(0);
     let put = Calls::find("/etcdserverpb.KV/Put").unwrap();
     metrics.calls.start(put);
-    metrics.calls.end(put, tonic::Code::InvalidArgument);
+    metrics.calls.end(put, tonic::Code::InvalidArgument, Duration::ZERO);
     let text = metrics.text(&view());
     let started = lines(&text, "grpc_server_started_total");
     assert_eq!(started.len(), 1 + METHODS.len());

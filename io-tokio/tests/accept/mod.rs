@@ -21,6 +21,7 @@ pub(crate) mod offline;
 pub(crate) mod python;
 pub(crate) mod round;
 pub(crate) mod wal;
+pub(crate) mod wire;
 
 use std::env;
 use std::fs::{self, File, OpenOptions};

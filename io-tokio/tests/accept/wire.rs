@@ -156,3 +156,14 @@ pub(crate) fn transcribe(server: SocketAddr, request: &str, body: &str) -> Vec<S
         }
     }
 }
+
+/// A page: its code and its body.
+pub(crate) fn get(server: SocketAddr, path: &str) -> (u16, String) {
+    // Of this version, an answer ends with the connection.
+    let mut exchange =
+        Exchange::raw(server, &format!("GET {path} HTTP/1.0\r\nhost: x\r\n\r\n"), b"");
+    let mut text = String::new();
+    exchange.stream.read_to_string(&mut text).expect("a page of text");
+    let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+    (head[9..12].parse().expect("a code"), body.to_owned())
+}

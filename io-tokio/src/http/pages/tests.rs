@@ -106,7 +106,7 @@ async fn checks_list_themselves_when_asked_or_failing() {
         ),
     ] {
         let Some(Kind::Checks(checks)) = find(Surface::Client, path) else { panic!("{path}") };
-        let page = checked(&member, checks, &Query::parse(query)).await;
+        let page = checked(&member, checks, &Query::parse(query), &|_, _| {}).await;
         assert_eq!(page.headers()[X_CONTENT_TYPE_OPTIONS], "nosniff");
         assert_eq!(body(page).await, (code, expected.to_owned()), "{path}?{query}");
     }

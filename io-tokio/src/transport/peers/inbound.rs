@@ -10,12 +10,13 @@ use quorate_core::ids::MemberId;
 use quorate_proto::peer::image_chunk::Chunk;
 use quorate_proto::peer::peer_server::{Peer, PeerServer};
 use quorate_proto::peer::{Envelope, ImageChunk, ImageHeader, InstallReply, Refused, Stand};
+use quorate_proto::raftpb::MessageType;
 use tonic::{Request, Response, Status, Streaming};
 use tower_service::Service;
 
 use super::image::Images;
 use super::landing::Landing;
-use super::{Identity, REMOVED, Wires};
+use super::{Identity, REMOVED, Wires, is_raft};
 use crate::transport::capacity::PEER_MESSAGE_BYTES_MAX;
 
 /// Receives streams and images.
@@ -77,9 +78,13 @@ impl Peer for Inbound {
                 Err(reason) => return Ok(Response::new(Refused { reason: reason.to_owned() })),
             };
             received
-                .get_or_insert_with(|| self.wires.metrics.peer_received(from))
+                .get_or_insert_with(|| self.wires.metrics.network.received(from))
                 .add(envelope.encoded_len() as u64);
-            for message in envelope.messages.into_iter().filter_map(|message| message.message) {
+            for message in envelope.messages {
+                if is_raft(&message, MessageType::MsgHeartbeatResp) {
+                    self.wires.metrics.network.answered(from);
+                }
+                let Some(message) = message.message else { continue };
                 self.wires.tell(|inbox| inbox.deliver(from, message));
             }
         }
@@ -96,7 +101,10 @@ impl Peer for Inbound {
             return Err(Status::invalid_argument("an image begins with its header"));
         };
         let from = self.check_image(&header)?;
+        let metrics = &self.wires.metrics;
+        let arriving = metrics.network.image_from(from);
         self.landing.receive(from, header, chunks).await?;
+        arriving.done();
         Ok(Response::new(InstallReply {}))
     }
 

@@ -29,6 +29,7 @@ use arc_swap::ArcSwap;
 use quorate_core::ids::{ClusterId, MemberId};
 use quorate_core::peer::{Class, Message, PeerMessage, raftpb};
 use quorate_core::storage::StateRead;
+use quorate_proto::raftpb::MessageType;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -155,6 +156,7 @@ impl Peers {
                 _ => (member, self.open(member, urls)),
             })
             .collect();
+        self.wires.metrics.network.set_known(self.wires.identity.member, next.keys().copied());
         self.lanes.store(Arc::new(next));
     }
 
@@ -171,9 +173,14 @@ impl Peers {
             let stream = outbound::Outbound::new(self.wires.clone(), to, urls.clone());
             self.runtime.spawn(stream.run(queue));
         }
-        let failures = self.wires.metrics.peer_send_failures(to);
+        let failures = self.wires.metrics.network.send_failures(to);
         Lane { urls, urgent, bulk, failures }
     }
+}
+
+/// Whether it is raft's message of that kind.
+fn is_raft(message: &PeerMessage, kind: MessageType) -> bool {
+    matches!(&message.message, Some(Message::Raft(raft)) if raft.r#type() == kind)
 }
 
 impl Transport for Peers {
@@ -181,6 +188,10 @@ impl Transport for Peers {
         let Some(class) = message.message.as_ref().map(Class::of) else { return };
         let lanes = self.lanes.load();
         let Some(lane) = lanes.get(&to) else { return };
+        let is_heartbeat = is_raft(&message, MessageType::MsgHeartbeat);
+        if is_heartbeat {
+            self.wires.metrics.network.asked(to);
+        }
         let sent = match class {
             Class::Urgent => lane.urgent.try_send(message),
             Class::Bulk => lane.bulk.try_send(message),
@@ -189,6 +200,7 @@ impl Transport for Peers {
         };
         if sent.is_err() {
             lane.failures.add(1);
+            self.wires.metrics.heartbeats_lost.add(u64::from(is_heartbeat));
             self.wires.tell(|inbox| inbox.unreachable(to));
         }
     }
@@ -204,10 +216,12 @@ impl Transport for Peers {
         let shipment = Shipment { to, announce, image };
         let wires = wires.clone();
         self.runtime.spawn(async move {
+            let under_way = wires.metrics.network.image_to(to);
             let sent = image::send(wires.identity, &urls, shipment, images).await;
             if let Err(reason) = &sent {
                 tracing::warn!("remote-peer-id" = %to, reason, "failed to send database snapshot");
             } else {
+                under_way.done();
                 tracing::info!("remote-peer-id" = %to, "sent database snapshot");
             }
             wires.tell(|inbox| inbox.snapshot_sent(to, sent.is_ok()));

@@ -59,8 +59,8 @@ enum End {
 
 impl Outbound {
     pub(super) fn new(wires: Arc<Wires>, to: MemberId, urls: Arc<[String]>) -> Self {
-        let sent = wires.metrics.peer_sent(to);
-        let failures = wires.metrics.peer_send_failures(to);
+        let sent = wires.metrics.network.sent(to);
+        let failures = wires.metrics.network.send_failures(to);
         Self { wires, to, urls, sent, failures }
     }
 
@@ -76,7 +76,12 @@ impl Outbound {
                         "remote-peer-id" = %self.to, url, "established connection with remote peer"
                     );
                     (pause, is_known_lost) = (PAUSE_MIN, false);
-                    match self.stream(channel, &mut queue, &mut batch).await {
+                    let (local, network) =
+                        (self.wires.identity.member, &self.wires.metrics.network);
+                    network.connected(local, self.to);
+                    let end = self.stream(channel, &mut queue, &mut batch).await;
+                    network.disconnected(local, self.to);
+                    match end {
                         End::QueueClosed => return,
                         End::Broken(reason) => reason,
                     }
