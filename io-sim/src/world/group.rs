@@ -162,14 +162,16 @@ impl<B: Build, O: Observer> World<B, O> {
         self.nodes[node].wipe();
     }
 
-    /// Members tell one that was removed that it was, and listen to it no longer. True if so.
+    /// Members tell one that was removed that it was, and listen to it no longer. True if so,
+    /// whether or not their word gets there.
     pub(super) fn turns_away(&mut self, at: usize, from: usize) -> bool {
         let id = self.nodes[from].id();
         let view = self.nodes[at].view.as_ref();
         let is_removed = view.is_some_and(|view| view.facts.removed.contains(&id));
-        if is_removed {
+        let now = self.queue.now();
+        if is_removed && !self.network.is_cut(now, Place::Member(at), Place::Member(from)) {
             let event = Event::Removed(from, self.nodes[from].boot);
-            self.queue.push(self.queue.now() + 1_000_000, Class::Network, event);
+            self.queue.push(now + 1_000_000, Class::Network, event);
         }
         is_removed
     }

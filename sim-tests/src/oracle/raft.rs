@@ -132,6 +132,7 @@ impl Observer for Raft {
                 self.handed.insert(*member, stored.index.0);
                 self.groups.start(&log.mark.conf_state, log.mark.index.0);
                 self.groups.start(&stored.conf_state, stored.index.0);
+                self.forget_unheard(*member, log.hard_state.term);
             }
             Seen::Installed { member, mark } => {
                 self.handed.insert(*member, mark.index.0);
@@ -157,6 +158,19 @@ impl Raft {
             return Err(format!("leader {member} of term {term} lacks committed entry {index}"));
         }
         Ok(())
+    }
+
+    /// A sole voter leads before its term is on disk, and nobody hears of it until it is: what it
+    /// wrote in a term that a crash took from it was never anybody's, and that term may begin
+    /// again.
+    fn forget_unheard(&mut self, member: MemberId, kept: Term) {
+        if self.groups.newest.voters.iter().ne([&member.get()]) {
+            return;
+        }
+        let leaders = &self.leaders;
+        self.entries.retain(|(_, term), _| {
+            *term <= kept.0 || leaders.get(&Term(*term)).is_none_or(|leader| *leader != member)
+        });
     }
 
     fn check_entries(&mut self, member: MemberId, entries: &[Entry]) -> Result<(), String> {

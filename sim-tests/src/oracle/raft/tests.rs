@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use quorate_core::Role;
 use quorate_core::ids::LogIndex;
-use quorate_core::storage::{LogContents, SnapshotMark};
+use quorate_core::storage::{HardState, LogContents, SnapshotMark};
 
 use super::*;
 
@@ -211,4 +211,27 @@ fn a_group_begins_with_what_all_have() {
         ]),
         Err("member 1 has entry 3 of term 2 committed, durable on [1] of voters {1, 2}".to_owned())
     );
+}
+
+/// Its term was lost with what it wrote in it, and nobody had heard of either.
+#[test]
+fn a_sole_voter_may_begin_a_term_again_that_it_lost() {
+    let alone = |voters: Vec<u64>, kept: u64| {
+        let conf_state = raftpb::ConfState { voters, ..Default::default() };
+        let mark = SnapshotMark { index: LogIndex(1), term: Term(1), conf_state };
+        let hard_state = HardState { term: Term(kept), ..Default::default() };
+        let log = LogContents { mark: mark.clone(), hard_state, ..Default::default() };
+        Seen::Started { member: A, boot: 0, log, stored: mark }
+    };
+    let again = |voters: &[u64], kept| {
+        let mut oracle = Raft::default();
+        let other = Entry { data: Bytes::from_static(b"other"), ..entry(2, 2) };
+        let mut all = vec![alone(voters.to_vec(), 1), leads(A, 2)];
+        all.push(persisting(A, 1, vec![entry(2, 2)]));
+        all.extend([alone(voters.to_vec(), kept), leads(A, 2), persisting(A, 1, vec![other])]);
+        all.iter().try_for_each(|seen| oracle.observe(Time::ZERO, seen)).is_ok()
+    };
+    assert!(again(&[1], 1));
+    assert!(!again(&[1], 2), "it kept the term");
+    assert!(!again(&[1, 2], 1), "others voted for it");
 }
