@@ -1,7 +1,7 @@
 //! The command line and the environment, from words to settings.
 //!
 //! ```text
-//! argv ──parse──┐
+//! argv ──parse──┐  (or a configuration file instead of both)
 //!               ├──> Flags (typed words) ──understand──> Settings (what they mean together)
 //! ETCD_* ──────┘
 //! ```
@@ -15,11 +15,13 @@
 //!   of the two would silently lose. Empty variables count as unset.
 //! - Exit codes: 2 for words that are no flags or no values, 1 for settings that make no sense.
 //!
-//! Deliberately absent: configuration files, TLS flags.
+//! - Of a configuration file everything counts, and nothing else does.
 //!
 //! Answers to: etcd v3.7.1 `server/etcdmain/config.go`, `server/embed/config.go`
 
+mod accepted;
 mod features;
+mod file;
 mod parse;
 mod settings;
 mod table;

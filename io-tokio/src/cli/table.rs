@@ -4,6 +4,8 @@
 pub(super) trait Word: Sized {
     /// Whether the flag may stand without a value.
     const IS_BOOLEAN: bool = false;
+    /// Whether it takes a duration.
+    const IS_DURATION: bool = false;
 
     /// Reads the word; the error says what was expected.
     fn read(word: &str) -> Result<Self, &'static str>;
@@ -46,6 +48,8 @@ impl Word for i64 {
 }
 
 impl Word for std::time::Duration {
+    const IS_DURATION: bool = true;
+
     fn read(word: &str) -> Result<Self, &'static str> {
         super::parse_duration(word).ok_or("a duration such as 100ms or 1h30m")
     }
@@ -81,6 +85,8 @@ pub struct Flag {
     pub default: &'static str,
     /// Whether it may stand without a value.
     pub is_boolean: bool,
+    /// Whether it takes a duration.
+    pub is_duration: bool,
     /// Where the help text has it.
     pub section: Section,
     /// What it does.
@@ -90,8 +96,13 @@ pub struct Flag {
 impl Flag {
     /// The variable that may stand for it.
     pub fn variable(&self) -> String {
-        format!("ETCD_{}", self.name.to_uppercase().replace('-', "_"))
+        variable(self.name)
     }
+}
+
+/// The variable that may stand for the flag of that name.
+pub(super) fn variable(name: &str) -> String {
+    format!("ETCD_{}", name.to_uppercase().replace('-', "_"))
 }
 
 macro_rules! flags {
@@ -110,6 +121,7 @@ macro_rules! flags {
             name: $name,
             default: $default,
             is_boolean: <$kind as Word>::IS_BOOLEAN,
+            is_duration: <$kind as Word>::IS_DURATION,
             section: Section::$section,
             help: $help,
         },)*)*];
@@ -239,6 +251,8 @@ flags! {
             "'basic', or 'extensive' for how long calls of each kind take.";
     }
     Other {
+        "config-file" => config_file: String = "",
+            "A YAML file with all settings; other flags and the environment do not count then.";
         "version" => version: bool = "false",
             "Print the version and exit.";
         "help" => help: bool = "false",

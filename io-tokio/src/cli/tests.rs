@@ -286,3 +286,58 @@ fn a_discovery_service_stands_in_for_the_initial_cluster() {
         assert!(refusal.code == 1 && refusal.text.contains(why), "{}", refusal.text);
     }
 }
+
+#[test]
+fn flags_that_change_nothing_are_taken_with_a_warning_or_refused_with_a_cure() {
+    let warnings = |words: &[&str], variables: &[(&str, &str)]| match outcome(words, variables) {
+        Ok(Outcome::Run { warnings, .. }) => Ok(warnings),
+        Err(error) => Err((error.code, error.text)),
+        other => panic!("{other:?}"),
+    };
+    let said = warnings(&["--max-wals=3", "--pre-vote"], &[("ETCD_MAX_SNAPSHOTS", "1")]).unwrap();
+    assert_eq!(said.len(), 3);
+    assert!(
+        said[0].starts_with("--max-snapshots changes nothing: images of the state"),
+        "{said:?}"
+    );
+    assert_eq!(warnings(&["--cors=*"], &[]).unwrap(), ["--cors is as it always is"]);
+    let (code, text) = warnings(&["--cors=http://a"], &[]).unwrap_err();
+    assert_eq!((code, text.starts_with("--cors \"http://a\" is not served: origins")), (1, true));
+    assert_eq!(warnings(&["--max-wals=x"], &[]).unwrap_err().0, 2);
+    let shadowed = warnings(&["--max-wals=3"], &[("ETCD_MAX_WALS", "1")]).unwrap_err();
+    assert!(shadowed.1.contains("shadowed"), "{shadowed:?}");
+}
+
+#[test]
+fn of_a_configuration_file_everything_counts_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("etcd.yml");
+    std::fs::write(&path, "name: filed\nmax-wals: 3\nno-such: 1\n").unwrap();
+    let path = path.to_str().unwrap();
+    let flag = format!("--config-file={path}");
+    for (words, variables) in [
+        (&["--name=x", flag.as_str()][..], &[("ETCD_NAME", "y")][..]),
+        (&["--name=x"], &[("ETCD_CONFIG_FILE", path)]),
+    ] {
+        let Ok(Outcome::Run { flags, warnings }) = outcome(words, variables) else { panic!() };
+        assert_eq!(flags.name, "filed");
+        assert_eq!(warnings.len(), 2, "{warnings:?}");
+    }
+    std::fs::write(path, "snapshot-count: many\n").unwrap();
+    let error = outcome(&[&flag], &[]).unwrap_err();
+    assert_eq!(error.code, 1);
+    assert!(error.text.contains("invalid value \"many\" for snapshot-count"), "{error:?}");
+    let error = outcome(&["--config-file=/no/such"], &[]).unwrap_err();
+    assert!(error.text.contains("cannot read --config-file /no/such"), "{error:?}");
+}
+
+#[test]
+fn the_page_about_flags_lists_those_that_change_nothing() {
+    let page = include_str!("../../../docs/flags.md");
+    let mut rows = page.lines().filter(|line| line.starts_with("| `--")).map(str::to_owned);
+    let row = |flag: &accepted::Accepted| format!("| `--{}` | {} |", flag.name, flag.why());
+    for flag in accepted::ACCEPTED {
+        assert_eq!(rows.next(), Some(row(flag)));
+    }
+    assert_eq!(rows.next(), None);
+}
