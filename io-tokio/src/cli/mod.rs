@@ -15,11 +15,12 @@
 //!   of the two would silently lose. Empty variables count as unset.
 //! - Exit codes: 2 for words that are no flags or no values, 1 for settings that make no sense.
 //!
-//! Deliberately absent: configuration files, TLS flags.
+//! Deliberately absent: configuration files.
 //!
 //! Answers to: etcd v3.7.1 `server/etcdmain/config.go`, `server/embed/config.go`
 
 mod parse;
+mod security;
 mod settings;
 mod table;
 mod units;
@@ -29,7 +30,7 @@ pub use parse::{CliError, Outcome, help, parse};
 pub use settings::{Discovery, LogFormat, LogLevel, LogOutput, Settings, understand};
 pub use table::{Flag, Flags, Section};
 pub use units::{parse_duration, show_duration};
-pub use url::{Url, UrlError, parse_members, parse_urls};
+pub use url::{Place, Url, UrlError, parse_members, parse_urls};
 
 /// The name the program was called by: it decides where data lies when nobody says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
