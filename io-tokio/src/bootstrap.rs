@@ -32,7 +32,8 @@ use quorate_core::config::Peer;
 use quorate_core::ids::{ClusterId, MemberId};
 use sha1::{Digest, Sha1};
 
-use crate::cli::{Settings, Url};
+use crate::cli::{Place, Settings, Url};
+use crate::transport::Dialer;
 
 /// The initial cluster, as this member sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,10 +130,10 @@ fn first_eight(hash: Sha1) -> u64 {
 
 /// Judges the initial cluster of a member that holds no data yet; asks the cluster if it runs, or a
 /// service who is in it.
-pub async fn bootstrap(settings: &Settings) -> Result<Bootstrap, BootstrapError> {
+pub async fn bootstrap(settings: &Settings, dialer: &Dialer) -> Result<Bootstrap, BootstrapError> {
     let own = check_initial(settings)?;
     if !settings.is_new_cluster {
-        return join::join(settings).await;
+        return join::join(settings, dialer).await;
     }
     let Some(service) = &settings.discovery else {
         return Ok(begin(settings, own, &settings.initial_cluster));
@@ -205,7 +206,10 @@ fn first_missing(wanted: &[Url], present: &[Url]) -> Option<String> {
 }
 
 fn resolve(url: &Url) -> Option<SocketAddr> {
-    url.authority().to_socket_addrs().ok()?.min()
+    match &url.place {
+        Place::Port { host, port } => (host.as_str(), *port).to_socket_addrs().ok()?.min(),
+        Place::File(_) => None,
+    }
 }
 
 fn texts(urls: &[Url]) -> Vec<String> {

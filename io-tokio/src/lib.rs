@@ -1,7 +1,7 @@
 //! The production shell: the same core with real sockets, a real disk and a real clock.
 //!
 //! ```text
-//!   transport/  ports, connections, streams between members
+//!   transport/  ports, connections, streams between members; tls/ what they show and believe
 //!       |  grpc/  gateway/  http/   bytes become messages; no rule of behaviour here
 //!       v
 //!   driver.rs   the loops: replica, log, state, store
@@ -28,6 +28,7 @@ pub mod logging;
 pub mod member;
 pub mod metrics;
 pub mod server;
+pub mod tls;
 pub mod transport;
 pub mod utl;
 pub mod version;

@@ -28,7 +28,7 @@ use signal_hook::flag;
 use tokio::runtime::Handle;
 use tracing::{info, warn};
 
-use crate::bootstrap::{self, Bootstrap, alone};
+use crate::bootstrap::{self, Bootstrap, BootstrapError, alone};
 use crate::cli::{Settings, Url};
 use crate::clock::Clock;
 use crate::disk::image::ImageChunks;
@@ -38,8 +38,8 @@ use crate::driver::{self, Core, Fatal, Parts};
 use crate::logging::Listener;
 use crate::metrics::Metrics;
 use crate::server::{Ended, Member};
-use crate::transport::IoThreads;
 use crate::transport::peers::{self, Chunks, Images, Peers};
+use crate::transport::{Dialer, IoThreads};
 
 /// How long the loops may take to stop.
 const STOP_MAX: Duration = Duration::from_millis(900);
@@ -52,13 +52,15 @@ pub fn open(
     settings: &Settings,
     metrics: &Arc<Metrics>,
     peer_threads: &IoThreads,
+    dialer: &Dialer,
 ) -> Result<Member, String> {
     let fault = |fault: StorageFault| fault.what;
     let faults = faults::parse(std::env::var(faults::FAULT_LOG_ENV).ok().as_deref())?;
     let log_settings = wal::Settings { faults, ..wal::Settings::default() };
     let dir = DataDir::open_with_wal(&settings.data_dir, &settings.wal_dir).map_err(fault)?;
     let runtime = peer_threads.next();
-    let bootstrap = identify(settings, &dir, runtime)?;
+    let asked = Asked { runtime, dialer };
+    let bootstrap = identify(settings, &dir, &asked)?;
     let identity = Identity { member: bootstrap.member, cluster: bootstrap.cluster };
     let clock = Clock::start();
     let mut known = bootstrap.peers.clone();
@@ -67,7 +69,7 @@ pub fn open(
     let (mut found, state) = opened.map_err(fault)?;
     let mut log = found.log.load(&found.stored).map_err(fault)?;
     if is_blank(&log) && known.is_empty() {
-        known = begin_again(settings, identity, runtime)?;
+        known = begin_again(settings, identity, &asked)?;
         config.bootstrap.clone_from(&known);
     }
     if settings.is_forced_alone && !is_blank(&log) {
@@ -78,7 +80,7 @@ pub fn open(
     let replica = Replica::open(&config, found.stored, log, clock.now()).map_err(fault)?;
 
     let own = peers::Identity { cluster: identity.cluster, member: identity.member };
-    let peers = Arc::new(Peers::new(own, Arc::clone(metrics), peer_threads.next().clone()));
+    let peers = Arc::new(Peers::new(own, Arc::clone(metrics), dialer.clone(), runtime.clone()));
     peers.set_members(known.into_iter().map(|peer| (peer.id, peer.peer_urls)));
     let running = driver::start(Parts {
         replica,
@@ -111,14 +113,26 @@ pub fn open(
     Ok(Member { core, peers, inbound, ended, stop })
 }
 
+/// What others are asked by, and where.
+struct Asked<'a> {
+    dialer: &'a Dialer,
+    runtime: &'a Handle,
+}
+
+impl Asked<'_> {
+    fn bootstrap(&self, settings: &Settings) -> Result<Bootstrap, BootstrapError> {
+        self.runtime.block_on(bootstrap::bootstrap(settings, self.dialer))
+    }
+}
+
 /// Who this member is: by its log if it has one, else by the settings.
-fn identify(settings: &Settings, dir: &DataDir, runtime: &Handle) -> Result<Bootstrap, String> {
+fn identify(settings: &Settings, dir: &DataDir, asked: &Asked<'_>) -> Result<Bootstrap, String> {
     if dir.is_initialised() {
         let Identity { member, cluster } =
             recovery::read_identity(dir).map_err(|fault| fault.what)?;
         return Ok(Bootstrap { member, cluster, peers: Vec::new(), is_new: false });
     }
-    let bootstrap = interruptible(|| runtime.block_on(bootstrap::bootstrap(settings)))
+    let bootstrap = interruptible(|| asked.bootstrap(settings))
         .map_err(|error| format!("cannot start the signal handlers: {error}"))?;
     let bootstrap = bootstrap.map_err(|error| error.to_string())?;
     let identity = Identity { member: bootstrap.member, cluster: bootstrap.cluster };
@@ -162,13 +176,12 @@ fn is_blank(log: &LogContents) -> bool {
 fn begin_again(
     settings: &Settings,
     identity: Identity,
-    runtime: &Handle,
+    asked: &Asked<'_>,
 ) -> Result<Vec<Peer>, String> {
     if !settings.is_new_cluster {
         return Ok(Vec::new());
     }
-    let again = runtime.block_on(bootstrap::bootstrap(settings));
-    let again = again.map_err(|error| error.to_string())?;
+    let again = asked.bootstrap(settings).map_err(|error| error.to_string())?;
     let is_same = (again.member, again.cluster) == (identity.member, identity.cluster);
     Ok(if is_same { again.peers } else { Vec::new() })
 }

@@ -14,6 +14,7 @@
 //!
 //! Answers to: etcd v3.7.1 `server/etcdmain/etcd.go`, `server/embed/etcd.go`
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::io::{self, Write as _};
 use std::pin::Pin;
@@ -23,18 +24,21 @@ use std::time::Duration;
 
 use quorate_core::ids::MemberId;
 use quorate_core::view::Facts;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
-use crate::cli::{self, Called, CliError, Outcome, Settings, Url};
+use crate::cli::{self, Called, CliError, Outcome, Place, Settings, Url};
 use crate::driver::Core;
 use crate::gateway::Gateway;
 use crate::grpc::{Front, Limits, Services};
 use crate::http::{Pages, Surface};
 use crate::metrics::Metrics;
-use crate::transport::IoThreads;
-use crate::transport::listen::{Bound, Connections, Http2, NoGrpc, Port, bind};
+use crate::tls::{Keyring, Security};
+use crate::transport::bind::{Bound, bind};
+use crate::transport::listen::{Connections, Http2, NoGrpc, Port};
 use crate::transport::peers::{Inbound, PeerPort, Peers};
+use crate::transport::{Dialer, Entrance, IoThreads, Kind};
 use crate::{bootstrap, logging, member, utl, version};
 
 /// How long a successor may take.
@@ -153,7 +157,8 @@ fn end_by(number: i32) -> ExitCode {
 }
 
 fn serve_settings(settings: &Settings) -> Result<End, String> {
-    let ports = Ports::bind(settings)?;
+    let keyrings = Keyrings::open(settings)?;
+    let ports = Ports::bind(settings, &keyrings)?;
     log_start(settings);
     let told = |what: &str| {
         let what = what.to_owned();
@@ -174,7 +179,8 @@ fn serve_settings(settings: &Settings) -> Result<End, String> {
         .map_err(told("the main runtime"))?;
     let _entered = runtime.enter();
     let signals = Signals::new().map_err(told("the signal handlers"))?;
-    let member = member::open(settings, &metrics, &peer_threads)?;
+    let dialer = Dialer::new(keyrings.peer);
+    let member = member::open(settings, &metrics, &peer_threads, &dialer)?;
     let server = Server { settings, metrics, peer_threads: &peer_threads, io_threads: &io_threads };
     let end = runtime.block_on(server.run(member, ports, signals));
     io_threads.stop();
@@ -192,21 +198,61 @@ pub struct Ports {
 
 impl Ports {
     /// Binds all ports, or none.
-    pub fn bind(settings: &Settings) -> Result<Self, String> {
-        let all = |urls: &[Url]| {
-            let one = |url: &Url| bind(url).map_err(|error| format!("listen {url}: {error}"));
-            urls.iter().map(one).collect::<Result<Vec<_>, String>>()
-        };
+    pub fn bind(settings: &Settings, keyrings: &Keyrings) -> Result<Self, String> {
+        let of_clients = |urls| bind_all(urls, Kind::Client, keyrings.client.as_ref());
         Ok(Self {
-            client: all(&settings.listen_client)?,
-            peer: all(&settings.listen_peer)?,
-            metrics: all(&settings.listen_metrics)?,
+            client: of_clients(&settings.listen_client)?,
+            peer: bind_all(&settings.listen_peer, Kind::Peer, Some(&keyrings.peer))?,
+            metrics: of_clients(&settings.listen_metrics)?,
         })
     }
 
     /// Where clients will be served.
     pub fn client_addresses(&self) -> Vec<std::net::SocketAddr> {
-        self.client.iter().map(|bound| bound.address).collect()
+        self.client.iter().filter_map(Bound::socket_address).collect()
+    }
+}
+
+/// Binds to the places of all URLs. URLs that differ only in their scheme are one place.
+fn bind_all(
+    urls: &[Url],
+    kind: Kind,
+    keyring: Option<&Arc<Keyring>>,
+) -> Result<Vec<Bound>, String> {
+    let places: BTreeSet<&Place> = urls.iter().map(|url| &url.place).collect();
+    let one = |place: &Place| {
+        let has = |is_secure| urls.contains(&Url { is_secure, place: place.clone() });
+        let keyring = keyring.filter(|_| has(true)).cloned();
+        let url = urls.iter().find(|url| url.place == *place);
+        let named = url.map_or_else(String::new, Url::to_string);
+        let bound = bind(place).map_err(|error| format!("listen {named}: {error}"))?;
+        Ok(bound.with_entrance(Entrance::new(kind, has(false), keyring)))
+    };
+    places.into_iter().map(one).collect()
+}
+
+/// What TLS needs of files, for clients and for members.
+pub struct Keyrings {
+    /// Nothing where clients are served without TLS.
+    client: Option<Arc<Keyring>>,
+    peer: Arc<Keyring>,
+}
+
+impl Keyrings {
+    /// Reads all files.
+    ///
+    /// # Errors
+    /// Which of them cannot be used, and how to mend it.
+    pub fn open(settings: &Settings) -> Result<Self, String> {
+        for remark in &settings.security_remarks {
+            warn!("{remark}");
+        }
+        let open = |what, security: &Security| Keyring::open(what, security.clone()).map(Arc::new);
+        let client = &settings.client_security;
+        Ok(Self {
+            client: client.can_serve().then(|| open("client", client)).transpose()?,
+            peer: open("peer", &settings.peer_security)?,
+        })
     }
 }
 
@@ -249,7 +295,7 @@ pub struct Server<'a> {
 impl Server<'_> {
     /// Serves until a signal, or until the member ends; the member is stopped then.
     pub async fn run(&self, member: Member, ports: Ports, mut signals: Signals) -> End {
-        let connections = Connections::default();
+        let connections = Connections::within(raise_descriptors());
         let Member { core, peers, inbound, mut ended, stop } = member;
         self.io_threads.on_each(|| core.clone().keep_office());
         let end = {
@@ -405,11 +451,25 @@ async fn hand_over(core: &Core) {
 
 fn log_ready(bound: &Bound) {
     info!("ready to serve client requests");
-    info!(
-        traffic = "grpc+http",
-        address = %bound.address,
-        "serving client traffic insecurely; this is strongly discouraged!"
-    );
+    if bound.entrance().takes_plain() {
+        info!(
+            traffic = "grpc+http",
+            address = %bound.address,
+            "serving client traffic insecurely; this is strongly discouraged!"
+        );
+    }
+    if bound.entrance().takes_secure() {
+        info!(traffic = "grpc+http", address = %bound.address, "serving client traffic securely");
+    }
+}
+
+/// As many descriptors as this process may have, as Go takes them: shells give it few.
+fn raise_descriptors() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    // If it is refused, there are as many as there were.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    let current = getrlimit(Resource::Nofile).current;
+    current.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX))
 }
 
 /// Tells a supervisor that asked to be told.

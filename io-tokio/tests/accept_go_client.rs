@@ -4,29 +4,14 @@
 
 mod accept;
 
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::process::Command;
 
 use accept::Cluster;
-use accept::round::{assert_steps, script, target};
-
-/// Built once for all tests of this file.
-fn client() -> &'static PathBuf {
-    static CLIENT: OnceLock<PathBuf> = OnceLock::new();
-    CLIENT.get_or_init(|| {
-        let program = target().join("accept-go/round");
-        let mut command = Command::new("go");
-        command.args(["build", "-mod=readonly", "-o"]).arg(&program).arg(".");
-        let status = command.current_dir(script("go")).stdin(Stdio::null()).status();
-        assert!(status.expect("go runs").success(), "the client does not build");
-        program
-    })
-}
+use accept::round::{assert_steps, go_client};
 
 fn assert_round(size: usize, steps: &[&str]) {
-    if accept::find_optional_client("go").is_some() {
-        assert_steps(Command::new(client()), &mut Cluster::start(size), steps);
+    if let Some(client) = go_client() {
+        assert_steps(Command::new(client), &mut Cluster::start(size), steps);
     }
 }
 

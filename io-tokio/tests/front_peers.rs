@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use front_fake::{Fake, Served, leading, loopback, serve};
+use front_fake::{Fake, Served, bind_to, dialer, leading, loopback, serve};
 use quorate_core::error::StorageFault;
 use quorate_core::ids::{ClusterId, MemberId};
 use quorate_core::peer::{Message, PeerMessage, raftpb};
@@ -17,7 +17,7 @@ use quorate_core::storage::{StateRead, Table};
 use quorate_io_tokio::driver::Transport;
 use quorate_io_tokio::http::Surface;
 use quorate_io_tokio::metrics::Metrics;
-use quorate_io_tokio::transport::listen::Bound;
+use quorate_io_tokio::transport::bind::Bound;
 use quorate_io_tokio::transport::peers::{
     Chunks, Identity, Images, Inbound, Inbox, PeerPort, Peers,
 };
@@ -137,7 +137,7 @@ impl Member {
         let metrics = Arc::new(Metrics::new(0));
         let identity = Identity { cluster: ClusterId(cluster), member: MemberId(member) };
         let handle = tokio::runtime::Handle::current();
-        let peers = Peers::new(identity, metrics.clone(), handle);
+        let peers = Peers::new(identity, metrics.clone(), dialer(), handle);
         let (ear, heard) = mpsc::unbounded_channel();
         images.inbox.set(Ear(ear.clone())).ok();
         let images = Arc::new(images);
@@ -215,13 +215,12 @@ async fn a_peer_that_is_not_there_is_reported_and_found_when_it_comes() {
     let mut a = Member::new(7, 1, Shelf::default());
     let mut b = Member::new(7, 2, Shelf::default());
     let port = loopback();
-    let address = port.address;
+    let address = port.socket_address().unwrap();
     drop(port);
     a.peers.set_members([(MemberId(2), vec![format!("http://{address}")])]);
     a.peers.send(MemberId(2), heartbeat(1));
     assert_eq!(a.hear().await, Heard::Unreachable(2));
-    let url = quorate_io_tokio::cli::Url { host: "127.0.0.1".to_owned(), port: address.port() };
-    let served = b.serve(quorate_io_tokio::transport::listen::bind(&url).unwrap());
+    let served = b.serve(bind_to(address.port()));
     let sending = async {
         loop {
             a.peers.send(MemberId(2), heartbeat(2));
@@ -240,7 +239,7 @@ async fn a_proposal_waits_for_the_connection_and_an_append_does_not() {
     let mut a = Member::new(7, 1, Shelf::default());
     let mut b = Member::new(7, 2, Shelf::default());
     let port = loopback();
-    let address = port.address;
+    let address = port.socket_address().unwrap();
     drop(port);
     a.peers.set_members([(MemberId(2), vec![format!("http://{address}")])]);
     let proposal = raft(raftpb::MessageType::MsgProp, 0);
@@ -249,8 +248,7 @@ async fn a_proposal_waits_for_the_connection_and_an_append_does_not() {
     // Of either class.
     assert_eq!(a.hear().await, Heard::Unreachable(2));
     assert_eq!(a.hear().await, Heard::Unreachable(2));
-    let url = quorate_io_tokio::cli::Url { host: "127.0.0.1".to_owned(), port: address.port() };
-    let _served = b.serve(quorate_io_tokio::transport::listen::bind(&url).unwrap());
+    let _served = b.serve(bind_to(address.port()));
     assert_eq!(b.hear_message().await, (1, proposal));
     assert_eq!(a.metrics.network.send_failures(MemberId(2)).get(), 1);
 }
@@ -358,7 +356,7 @@ async fn an_image_whose_stream_is_cut_goes_on_where_it_was() {
     let mut a = Member::new(7, 1, Shelf::default());
     let mut b = Member::new(7, 2, Shelf::default());
     let port = loopback();
-    let address = port.address;
+    let address = port.socket_address().unwrap();
     let _served = b.serve(port);
     let (url, passed) = cutting(address, 3, 500_000).await;
     a.peers.set_members([(MemberId(2), vec![url])]);
@@ -386,7 +384,7 @@ async fn an_image_whose_stream_is_cut_goes_on_where_it_was() {
 async fn another_image_takes_the_place_of_one_that_broke_off() {
     let mut b = Member::new(7, 2, Shelf::default());
     let port = loopback();
-    let address = port.address;
+    let address = port.socket_address().unwrap();
     let _served = b.serve(port);
     let (cut_url, _) = cutting(address, usize::MAX, 100_000).await;
     let mut lost = Member::new(7, 1, Shelf::default());

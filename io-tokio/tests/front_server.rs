@@ -6,12 +6,12 @@ mod front_fake;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use front_fake::{Call, Fake, leading, view_of};
+use front_fake::{Call, Fake, dialer, leading, view_of};
 use quorate_core::ids::MemberId;
 use quorate_core::peer::raftpb;
 use quorate_core::storage::StateRead;
 use quorate_io_tokio::cli::{self, Called, Outcome, Settings};
-use quorate_io_tokio::server::{End, Ended, Member, Ports, Server, Signals};
+use quorate_io_tokio::server::{End, Ended, Keyrings, Member, Ports, Server, Signals};
 use quorate_io_tokio::transport::IoThreads;
 use quorate_io_tokio::transport::peers::{Chunks, Identity, Images, Peers};
 use quorate_proto::etcdserverpb as pb;
@@ -51,7 +51,7 @@ fn settings() -> Settings {
 fn member(fake: &Fake, ended: oneshot::Receiver<Ended>, stopped: oneshot::Sender<()>) -> Member {
     let identity = Identity { cluster: leading().cluster, member: leading().member };
     let runtime = tokio::runtime::Handle::current();
-    let peers = Arc::new(Peers::new(identity, fake.metrics.clone(), runtime));
+    let peers = Arc::new(Peers::new(identity, fake.metrics.clone(), dialer(), runtime));
     let inbound = peers.attach(Arc::new(fake.core.clone()), Arc::new(NoImages));
     Member {
         core: fake.core.clone(),
@@ -72,7 +72,7 @@ async fn run(
     let settings = settings();
     let (peer_threads, io_threads) =
         (IoThreads::start("peer", 1).unwrap(), IoThreads::start("io", 1).unwrap());
-    let ports = Ports::bind(&settings).unwrap();
+    let ports = Ports::bind(&settings, &Keyrings::open(&settings).unwrap()).unwrap();
     let client = ports.client_addresses()[0];
     let server = Server {
         settings: &settings,

@@ -17,10 +17,10 @@ use hyper_util::rt::TokioIo;
 use quorate_core::config::Peer;
 use quorate_core::ids::{ClusterId, MemberId};
 use quorate_core::membership::MemberRecord;
-use tokio::net::TcpStream;
 
 use super::{Bootstrap, BootstrapError, resolve, show, texts};
 use crate::cli::{Settings, Url};
+use crate::transport::Dialer;
 
 /// How long one member may take to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
@@ -34,11 +34,14 @@ struct Running {
 }
 
 /// This member among those of the running cluster.
-pub(super) async fn join(settings: &Settings) -> Result<Bootstrap, BootstrapError> {
+pub(super) async fn join(
+    settings: &Settings,
+    dialer: &Dialer,
+) -> Result<Bootstrap, BootstrapError> {
     let mut reasons = Vec::new();
     let others = settings.initial_cluster.iter().filter(|(name, _)| *name != settings.name);
     for url in others.flat_map(|(_, urls)| urls) {
-        let asked = tokio::time::timeout(ANSWER_MAX, ask(url)).await;
+        let asked = tokio::time::timeout(ANSWER_MAX, ask(dialer, url)).await;
         match asked.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
             Ok(running) => return place(settings, running),
             Err(reason) => reasons.push(format!("{url}: {reason}")),
@@ -47,9 +50,9 @@ pub(super) async fn join(settings: &Settings) -> Result<Bootstrap, BootstrapErro
     Err(BootstrapError::CannotAsk(reasons.join("; ")))
 }
 
-async fn ask(url: &Url) -> Result<Running, String> {
+async fn ask(dialer: &Dialer, url: &Url) -> Result<Running, String> {
     let told = |error: &dyn std::error::Error| error.to_string();
-    let stream = TcpStream::connect(url.authority()).await.map_err(|error| told(&error))?;
+    let stream = dialer.connect(url).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| told(&error))?;

@@ -1,5 +1,6 @@
 use super::*;
 use crate::cli::{Called, Outcome, parse, understand};
+use crate::tls::{Keyring, Security};
 
 fn settings(words: &[&str]) -> Settings {
     let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
@@ -11,7 +12,8 @@ fn settings(words: &[&str]) -> Settings {
 
 fn bootstrap(settings: &Settings) -> Result<Bootstrap, BootstrapError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(super::bootstrap(settings))
+    let keyring = Keyring::open("peer", Security::default()).unwrap();
+    runtime.block_on(super::bootstrap(settings, &Dialer::new(keyring.into())))
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod accepted;
 mod features;
 mod file;
 mod parse;
+mod security;
 mod settings;
 mod table;
 mod units;
@@ -33,7 +34,7 @@ pub use parse::{CliError, Outcome, help, parse};
 pub use settings::{Discovery, LogFormat, LogLevel, LogOutput, Settings, understand};
 pub use table::{Flag, Flags, Section};
 pub use units::{parse_duration, show_duration};
-pub use url::{Url, UrlError, parse_members, parse_urls};
+pub use url::{Place, Url, UrlError, parse_members, parse_urls};
 
 /// The name the program was called by: it decides where data lies when nobody says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

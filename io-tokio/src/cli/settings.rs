@@ -7,9 +7,11 @@ use quorate_core::config::AutoCompaction;
 
 use super::features::{Feature, features};
 use super::parse::CliError;
+use super::security::{Listening, secure};
 use super::table::Flags;
 use super::url::{Url, parse_members, parse_urls};
 use super::{Called, parse_duration};
+use crate::tls::Security;
 
 /// The longest election timeout.
 const ELECTION_TIMEOUT_MS_MAX: u64 = 50_000;
@@ -60,6 +62,12 @@ pub struct Settings {
     pub is_forced_alone: bool,
     /// Who knows the initial members, if the flags do not name them.
     pub discovery: Option<Discovery>,
+    /// How clients' connections are secured, and those to listeners for metrics.
+    pub client_security: Security,
+    /// How the other members' are, both ways.
+    pub peer_security: Security,
+    /// What seems odd about it.
+    pub security_remarks: Vec<String>,
     /// One tick of raft's clock.
     pub heartbeat_interval: Duration,
     /// Least time without a leader before an election.
@@ -190,17 +198,24 @@ pub fn understand(flags: &Flags, called: Called) -> Result<Settings, CliError> {
     let (keepalive_interval, keepalive_timeout) = keepalive(flags);
     let discovery = discovery(flags)?;
     let token = discovery.as_ref().map_or(&flags.initial_cluster_token, |found| &found.token);
+    let listen_peer = listening("listen-peer-urls", &flags.listen_peer_urls)?;
+    let listen_metrics = match flags.listen_metrics_urls.as_str() {
+        "" => Vec::new(),
+        given => listening("listen-metrics-urls", given)?,
+    };
+    let listen = Listening { client: &listen_client, peer: &listen_peer, metrics: &listen_metrics };
+    let secured = secure(flags, Path::new(&data_dir), &listen)?;
     Ok(Settings {
         name: flags.name.clone(),
         data_dir: PathBuf::from(data_dir),
         wal_dir,
         listen_client,
         advertise_client: urls("advertise-client-urls", &flags.advertise_client_urls)?,
-        listen_peer: listening("listen-peer-urls", &flags.listen_peer_urls)?,
-        listen_metrics: match flags.listen_metrics_urls.as_str() {
-            "" => Vec::new(),
-            given => listening("listen-metrics-urls", given)?,
-        },
+        listen_peer,
+        listen_metrics,
+        client_security: secured.client,
+        peer_security: secured.peer,
+        security_remarks: secured.remarks,
         initial_cluster: initial_cluster(flags, &advertise_peer)?,
         advertise_peer,
         is_new_cluster: flags.initial_cluster_state == "new",

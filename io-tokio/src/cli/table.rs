@@ -62,6 +62,8 @@ pub enum Section {
     Member,
     /// The group.
     Clustering,
+    /// Who is let in.
+    Security,
     /// What a member does unasked.
     Maintenance,
     /// What it tells about itself.
@@ -72,8 +74,14 @@ pub enum Section {
 
 impl Section {
     /// All of them, as they are printed.
-    pub const ALL: [Self; 5] =
-        [Self::Member, Self::Clustering, Self::Maintenance, Self::Logging, Self::Other];
+    pub const ALL: [Self; 6] = [
+        Self::Member,
+        Self::Clustering,
+        Self::Security,
+        Self::Maintenance,
+        Self::Logging,
+        Self::Other,
+    ];
 }
 
 /// A flag, as it is declared.
@@ -223,6 +231,56 @@ flags! {
             "'periodic' keeps a stretch of time, 'revision' a number of revisions.";
         "auto-compaction-retention" => auto_compaction_retention: String = "0",
             "What automatic compaction keeps; a bare number means hours if periodic; 0 is off.";
+    }
+    Security {
+        "cert-file" => cert_file: String = "",
+            "Certificate shown to clients, in PEM; those of its issuers may follow.";
+        "key-file" => key_file: String = "",
+            "Its private key.";
+        "client-cert-auth" => client_cert_auth: bool = "false",
+            "Ask clients for a certificate; its common name is their user name.";
+        "trusted-ca-file" => trusted_ca_file: String = "",
+            "Authorities whose clients are let in; others are not, whatever else is given.";
+        "client-crl-file" => client_crl_file: String = "",
+            "List of revoked clients' certificates, in DER or PEM.";
+        "client-cert-allowed-hostname" => client_cert_allowed_hostname: String = "",
+            "Names of which a client's certificate must have one, separated by commas.";
+        "client-cert-file" => client_cert_file: String = "",
+            "Accepted: this member is no client of itself.";
+        "client-key-file" => client_key_file: String = "",
+            "Accepted: this member is no client of itself.";
+        "auto-tls" => auto_tls: bool = "false",
+            "Show clients a certificate that this member makes for itself.";
+        "peer-cert-file" => peer_cert_file: String = "",
+            "Certificate shown to other members, in PEM; those of its issuers may follow.";
+        "peer-key-file" => peer_key_file: String = "",
+            "Its private key.";
+        "peer-client-cert-auth" => peer_client_cert_auth: bool = "false",
+            "Ask other members that connect for a certificate.";
+        "peer-trusted-ca-file" => peer_trusted_ca_file: String = "",
+            "Authorities whose members are believed; others are not, whatever else is given.";
+        "peer-crl-file" => peer_crl_file: String = "",
+            "List of revoked members' certificates, in DER or PEM.";
+        "peer-cert-allowed-cn" => peer_cert_allowed_cn: String = "",
+            "Common names of which a member's certificate must have one, separated by commas.";
+        "peer-cert-allowed-hostname" => peer_cert_allowed_hostname: String = "",
+            "Names of which a member's certificate must have one, separated by commas.";
+        "peer-client-cert-file" => peer_client_cert_file: String = "",
+            "Certificate shown to members this one connects to; --peer-cert-file if empty.";
+        "peer-client-key-file" => peer_client_key_file: String = "",
+            "Its private key.";
+        "peer-auto-tls" => peer_auto_tls: bool = "false",
+            "Show other members a certificate that this one makes for itself, and believe theirs.";
+        "peer-skip-client-san-verification" => peer_skip_client_san_verification: bool = "false",
+            "Let members connect from hosts that their certificates do not name.";
+        "self-signed-cert-validity" => self_signed_cert_validity: u32 = "1",
+            "Years that a certificate lasts which a member makes for itself.";
+        "cipher-suites" => cipher_suites: String = "",
+            "Cipher suites of TLS 1.2, separated by commas; all that are safe if empty.";
+        "tls-min-version" => tls_min_version: String = "TLS1.2",
+            "Oldest version of TLS: TLS1.2 or TLS1.3.";
+        "tls-max-version" => tls_max_version: String = "",
+            "Newest version of TLS: TLS1.2 or TLS1.3; the newest there is if empty.";
     }
     Maintenance {
         "watch-progress-notify-interval" => watch_progress_notify_interval: std::time::Duration

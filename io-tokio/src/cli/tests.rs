@@ -3,6 +3,7 @@ use std::time::Duration;
 use quorate_core::config::AutoCompaction;
 
 use super::*;
+use crate::tls::{Allowed, Source};
 
 fn outcome(words: &[&str], variables: &[(&str, &str)]) -> Result<Outcome, CliError> {
     let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
@@ -152,7 +153,7 @@ fn the_programs_name_decides_where_data_lies() {
 #[test]
 fn defaults_are_etcds() {
     let found = settings(&[]);
-    assert_eq!(found.listen_client, [Url { host: "localhost".to_owned(), port: 2379 }]);
+    assert_eq!(found.listen_client, [Url::http("localhost", 2379)]);
     assert_eq!(found.quota_backend_bytes, 2 << 30);
     assert_eq!(found.message_bytes_max(), 2 << 20);
     assert_eq!(found.watch_progress_interval, Duration::from_secs(600));
@@ -252,7 +253,8 @@ fn durations_are_read_as_go_writes_them() {
 #[test]
 fn addresses_keep_their_brackets() {
     let url = Url::parse("http://[::1]:2379").unwrap();
-    assert_eq!((url.host.as_str(), url.to_string().as_str()), ("::1", "http://[::1]:2379"));
+    assert_eq!(url, Url::http("::1", 2379));
+    assert_eq!(url.to_string(), "http://[::1]:2379");
     assert!(url.is_bindable());
     assert!(Url::parse("http://::1:2379").is_err());
     assert!(Url::parse("http://[::1:2379").is_err());
@@ -340,4 +342,108 @@ fn the_page_about_flags_lists_those_that_change_nothing() {
         assert_eq!(rows.next(), Some(row(flag)));
     }
     assert_eq!(rows.next(), None);
+}
+
+#[test]
+fn urls_say_whether_tls_is_spoken_and_where() {
+    for (text, is_secure, place) in [
+        ("https://[::1]:1", true, Place::Port { host: "::1".to_owned(), port: 1 }),
+        ("http://localhost:0", false, Place::Port { host: "localhost".to_owned(), port: 0 }),
+        ("unix:///run/q.sock", false, Place::File("/run/q.sock".to_owned())),
+        ("unixs://localhost:20001", true, Place::File("localhost:20001".to_owned())),
+    ] {
+        let url = Url::parse(text).unwrap();
+        assert_eq!(url, Url { is_secure, place });
+        assert_eq!(url.to_string(), text);
+        assert!(url.is_bindable());
+    }
+    assert!(Url::parse("unix://").unwrap_err().to_string().starts_with("URL names no file"));
+    assert!(Url::parse("localhost:1").unwrap_err().to_string().starts_with("URL scheme must be"));
+}
+
+const PAIR: [&str; 2] = ["--cert-file=c", "--key-file=k"];
+const PEER_PAIR: [&str; 2] = ["--peer-cert-file=c", "--peer-key-file=k"];
+
+#[test]
+fn both_kinds_of_connections_are_secured_by_flags_of_their_own() {
+    let words = [
+        &PAIR[..],
+        &PEER_PAIR,
+        &["--client-cert-auth", "--trusted-ca-file=a", "--client-crl-file=r"],
+        &["--client-cert-allowed-hostname=x,y", "--peer-cert-allowed-cn= m1 ,m2"],
+        &["--peer-trusted-ca-file=b", "--peer-client-cert-file=d", "--peer-client-key-file=e"],
+        &["--tls-min-version=TLS1.2", "--tls-max-version=TLS1.3"],
+    ]
+    .concat();
+    let found = settings(&words);
+    let (client, peer) = (found.client_security, found.peer_security);
+    assert_eq!(client.crl, Some(Source::new("client-crl-file", "r")));
+    assert!(client.asks_clients && client.must_clients_prove() && !client.checks_addresses);
+    let names = |names: [&str; 2]| names.map(str::to_owned).to_vec();
+    assert_eq!(client.allowed, Allowed::Hostnames(names(["x", "y"])));
+    assert!(!peer.asks_clients && peer.must_clients_prove() && peer.checks_addresses);
+    assert_eq!(peer.allowed, Allowed::CommonNames(names(["m1", "m2"])));
+    let shown = peer.client_pair.unwrap();
+    assert_eq!(shown.cert.to_string(), "--peer-client-cert-file d");
+    assert_eq!(found.security_remarks.len(), 3, "plain URLs: {:?}", found.security_remarks);
+}
+
+#[test]
+fn a_certificate_that_is_made_is_for_where_one_listens() {
+    let words = [
+        "--auto-tls",
+        "--data-dir=d",
+        "--listen-client-urls=https://[::1]:1,https://10.0.0.1:1,https://10.0.0.1:2",
+        "--advertise-client-urls=https://10.0.0.1:1",
+    ];
+    let made = settings(&words).client_security.self_made.unwrap();
+    assert_eq!(made.hosts, ["10.0.0.1", "::1"]);
+    assert_eq!((made.dir.to_str().unwrap(), made.validity_years), ("d/fixtures/client", 1));
+    let given = settings(&[&words[..], &PAIR].concat());
+    assert_eq!(given.client_security.self_made, None);
+    assert_eq!(given.security_remarks, ["ignoring --auto-tls since certs given"]);
+}
+
+#[test]
+fn suites_that_are_not_spoken_are_left_out_with_a_remark() {
+    let known = "TLS_RSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256";
+    let found = settings(&[&format!("--cipher-suites={known}")]);
+    assert_eq!(found.client_security.protocol.suites.unwrap().len(), 1);
+    let remark = &found.security_remarks[0];
+    assert!(remark.ends_with("spoken: TLS_RSA_WITH_AES_128_GCM_SHA256"), "{remark}");
+}
+
+#[test]
+fn tls_that_cannot_be_is_refused_with_a_sentence() {
+    let advertised = "--advertise-client-urls=https://127.0.0.1:1";
+    let old = "--cipher-suites=TLS_RSA_WITH_AES_128_CBC_SHA";
+    for (words, text) in [
+        (
+            &["--listen-client-urls=https://127.0.0.1:1", advertised][..],
+            "TLS key/cert (--cert-file, --key-file) must be provided for url https://127.0.0.1:1",
+        ),
+        (&["--listen-peer-urls=unixs://p"], "(--peer-cert-file, --peer-key-file) must be provided"),
+        (
+            &["--listen-metrics-urls=https://127.0.0.1:1"],
+            "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url",
+        ),
+        (&["--cert-file=c"], "must both be present; give --key-file as well"),
+        (&["--peer-client-key-file=c"], "must both be present; give --peer-client-cert-file as"),
+        (&["--auto-tls", "--client-cert-auth"], "--auto-tls cannot be combined with"),
+        (&["--peer-auto-tls", "--peer-trusted-ca-file=a"], "--peer-auto-tls cannot be combined"),
+        (&["--auto-tls", "--self-signed-cert-validity=0"], "it should be greater than 0; give"),
+        (
+            &["--peer-cert-allowed-cn=a", "--peer-cert-allowed-hostname=b"],
+            "are mutually exclusive; give one of them",
+        ),
+        (&["--tls-min-version=TLS1.1"], "unexpected TLS version \"TLS1.1\" (must be one of"),
+        (&["--tls-min-version=TLS1.3", "--tls-max-version=TLS1.2"], "is greater than max version"),
+        (&["--tls-min-version=TLS1.3", old], "cannot be configured when only TLS1.3 is enabled"),
+        (&["--cipher-suites=TLS_NULL"], "unexpected TLS cipher suite \"TLS_NULL\""),
+        (&["--tls-max-version=TLS1.2", old], "no suite in --cipher-suites TLS_RSA_WITH_AES_128"),
+    ] {
+        let error = refusal(words);
+        assert_eq!(error.code, 1);
+        assert!(error.text.contains(text), "{}", error.text);
+    }
 }

@@ -1,14 +1,15 @@
-//! A courtesy to old clients: a request's `:authority` that is a whole URL.
+//! A courtesy to old clients: a request's `:authority` that is a whole URL, or a path.
 //!
 //! etcd's Go client up to 3.4 names the server `http://127.0.0.1:2379` where only
 //! `127.0.0.1:2379` may stand, whenever it asks one particular endpoint: `etcdctl endpoint
-//! status` does. Go's servers take it, HTTP/2 here resets the stream. So the bytes that offend
-//! are replaced on their way in, by others that are coded in as many bits: nothing moves, and
-//! both sides' header tables keep their sizes.
+//! status` does; and a socket by its path. Go's servers take it, HTTP/2 here resets the stream. So
+//! what offends is replaced on its way in, by what is coded in as many bits: nothing moves, and both
+//! sides' header tables keep their sizes.
 //!
 //! ```text
 //! | preface | SETTINGS ... | HEADERS: ... :authority = http://127.0.0.1:2379 ... | DATA ...
 //!                                                   = httpB--127.0.0.1:2379
+//!                                        /run/q.sock  = -run-q.sock
 //! ```
 //!
 //! Invariants
@@ -32,19 +33,15 @@ const PRIORITY: u8 = 0x20;
 /// `:authority` in HPACK's static table.
 const AUTHORITY: usize = 1;
 
-/// A scheme at the beginning of a value: how many bits, which, and what takes their place.
-struct Scheme {
-    bits: u32,
-    from: u64,
-    to: u64,
-}
-
-/// `http://` and `https://` in HPACK's Huffman code, to `httpB--` and `httpsB--`: a colon is
-/// coded in as many bits as a B, a slash as a dash.
-const SCHEMES: [Scheme; 2] = [
-    Scheme { bits: 41, from: 0x9d29_aee3_0c00_0000, to: 0x9d29_aeea_cb00_0000 },
-    Scheme { bits: 46, from: 0x9d29_ad17_1860_0000, to: 0x9d29_ad17_5658_0000 },
-];
+/// HPACK's Huffman code, as far as hosts and paths go: how many bits, the first code of so many and
+/// the last.
+const CODES: [(usize, u32, u32); 4] =
+    [(5, 0x00, 0x09), (6, 0x14, 0x2d), (7, 0x5c, 0x7b), (8, 0xf8, 0xfd)];
+const SLASH: (usize, u32) = (6, 0x18);
+const COLON: (usize, u32) = (7, 0x5c);
+/// What makes a slash a dash, and a colon a B.
+const TO_DASH: u32 = 0x18 ^ 0x16;
+const TO_LETTER: u32 = 0x5c ^ 0x5d;
 
 /// Mends authorities in what is read.
 #[derive(Debug)]
@@ -127,12 +124,41 @@ fn mend(frame: &mut [u8]) -> bool {
     let priority = if flags & PRIORITY == 0 { 0 } else { 5 };
     let Some(block) = frame.get_mut(FRAME_HEAD_BYTES + padding + priority..) else { return false };
     let Some(value) = (Block { bytes: block, at: 0 }).authority() else { return false };
-    let Some(start) = block[value].first_chunk_mut::<8>() else { return false };
-    let bits = u64::from_be_bytes(*start);
-    let found = SCHEMES.iter().find(|scheme| (bits ^ scheme.from) >> (64 - scheme.bits) == 0);
-    let Some(scheme) = found else { return false };
-    *start = (bits ^ scheme.from ^ scheme.to).to_be_bytes();
-    true
+    mend_value(&mut block[value])
+}
+
+/// Replaces slashes, and a colon before one; false if there was nothing to replace.
+fn mend_value(value: &mut [u8]) -> bool {
+    let (mut at, mut colon_at, mut is_mended) = (0, None, false);
+    while let Some(code) = code_at(value, at) {
+        if code == SLASH {
+            flip(value, at + SLASH.0, TO_DASH);
+            if let Some(colon_at) = colon_at {
+                flip(value, colon_at + COLON.0, TO_LETTER);
+            }
+            is_mended = true;
+        }
+        colon_at = (code == COLON).then_some(at);
+        at += code.0;
+    }
+    is_mended
+}
+
+/// The code that begins at this bit.
+fn code_at(value: &[u8], at: usize) -> Option<(usize, u32)> {
+    CODES.into_iter().find_map(|(count, first, last)| {
+        let bit = |at: usize| Some(u32::from(value.get(at / 8)? >> (7 - at % 8) & 1));
+        let code = (at..at + count).try_fold(0, |code, at| Some(code << 1 | bit(at)?))?;
+        (first..=last).contains(&code).then_some((count, code))
+    })
+}
+
+/// Flips bits of a code that ends before this bit.
+fn flip(value: &mut [u8], end: usize, mask: u32) {
+    for bit in (0..u32::BITS as usize).filter(|bit| mask >> bit & 1 == 1) {
+        let at = end - 1 - bit;
+        value[at / 8] ^= 1 << (7 - at % 8);
+    }
 }
 
 /// A block of headers, walked through without decoding its strings.
@@ -216,6 +242,9 @@ mod tests {
     const HTTPS: &[u8] = b"\x9d\x29\xad\x17\x18\x60\x22\x75\x70\x2e\x05\xc3\x70\x4c\xba\xff";
     const HTTPS_MENDED: &[u8] = b"\x9d\x29\xad\x17\x56\x58\x22\x75\x70\x2e\x05\xc3\x70\x4c\xba\xff";
 
+    const PATH: &[u8] = b"\x62\xcb\x6a\x63\xb2\xe8\x39\x3a\xff";
+    const PATH_MENDED: &[u8] = b"\x5a\xcb\x6a\x5b\xb2\xe8\x39\x3a\xff";
+
     fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
         let head = [length[1], length[2], length[3], kind, flags, 0, 0, 0, 1];
@@ -260,8 +289,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_url_becomes_an_authority() {
-        for (sent, expected) in [(HTTP, HTTP_MENDED), (HTTPS, HTTPS_MENDED), (PLAIN, PLAIN)] {
+    async fn urls_and_paths_become_authorities() {
+        for (sent, expected) in
+            [(HTTP, HTTP_MENDED), (HTTPS, HTTPS_MENDED), (PATH, PATH_MENDED), (PLAIN, PLAIN)]
+        {
             let frames = |authority: &[u8]| {
                 let padded = [&[2], &block(authority)[..], &[0, 0]].concat();
                 [

@@ -153,6 +153,8 @@ impl<T: AsyncWrite + Unpin> Outbox<T> {
                 sent => self.out.advance(sent),
             }
         }
+        // TLS keeps what the socket did not take.
+        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
         self.is_blocked = false;
         self.has_yielded = false;
         if self.out.capacity() > BUFFER_BYTES_KEPT {

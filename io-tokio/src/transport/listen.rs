@@ -1,12 +1,11 @@
 //! Ports: accepting, telling HTTP/2 from HTTP/1 and gRPC from the rest, serving all of it.
 //!
-//! Everything comes on one port. HTTP/2 opens with a fixed preface whose first three bytes no
+//! Everything comes on one port, with TLS or without. HTTP/2 opens with a fixed preface whose first three bytes no
 //! HTTP/1 request has, so that many are read before anything is decided, and read again by
 //! whoever serves.
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,24 +19,25 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tonic::body::Body;
 
-use super::IoThreads;
-use super::capacity::CONNECTIONS_MAX;
+use super::bind::{Accepting, Bound};
+use super::capacity::{
+    CONNECTIONS_MAX, DESCRIPTORS_KEPT, HANDSHAKES_AT_ONCE_MAX, PEER_CONNECTIONS_MAX, STRANGERS_MAX,
+};
+use super::entrance::{SILENCE_MAX, Visitor};
 use super::exit::{Ending, Exit};
 use super::flush::deferred;
 use super::intake::Intake;
-use super::pings::{Pings, Presence};
-use crate::cli::Url;
+use super::pings::{PREFACE_BYTES, Pings, Presence};
+use super::porch::Porch;
+use super::{IoThreads, PeerCommonName};
 use crate::gateway::Gateway;
 use crate::http::Pages;
 
 /// What every HTTP/2 connection starts with, as far as it takes to know.
 const PREFACE_START: &[u8] = b"PRI";
-/// How long a client may take to say something.
-const SILENCE_MAX: Duration = Duration::from_secs(300);
 /// How long a client may take to hear that its connection is closed.
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
 /// How long an accept loop rests when the system has no descriptor left.
@@ -127,73 +127,102 @@ fn is_grpc<B>(request: &Request<B>) -> bool {
     kind.is_some_and(|kind| kind.starts_with(b"application/grpc"))
 }
 
-/// A bound port that does not serve yet.
-#[derive(Debug)]
-pub struct Bound {
-    listener: std::net::TcpListener,
-    /// Where it really listens.
-    pub address: SocketAddr,
-}
-
-/// Binds to a URL; `localhost` is IPv4 where there is a choice.
-pub fn bind(url: &Url) -> io::Result<Bound> {
-    let host = if url.host.is_empty() { "0.0.0.0" } else { url.host.as_str() };
-    let mut addresses: Vec<SocketAddr> = (host, url.port).to_socket_addrs()?.collect();
-    addresses.sort_by_key(SocketAddr::is_ipv6);
-    let listener = std::net::TcpListener::bind(&addresses[..])?;
-    listener.set_nonblocking(true)?;
-    let address = listener.local_addr()?;
-    Ok(Bound { listener, address })
-}
-
 /// Connections that are open, and the word to end them.
 #[derive(Debug)]
 pub struct Connections {
-    open: Arc<Semaphore>,
+    clients: Arc<Lot>,
+    peers: Arc<Lot>,
     stop: watch::Sender<bool>,
+}
+
+/// Room for connections of one kind: neither kind takes the other's.
+#[derive(Debug)]
+struct Lot {
+    size: usize,
+    open: Arc<Semaphore>,
+    porch: Arc<Porch>,
+    /// Handshakes that are calculated.
+    turns: Semaphore,
+}
+
+impl Lot {
+    fn new(size: usize) -> Arc<Self> {
+        Arc::new(Self {
+            size,
+            open: Arc::new(Semaphore::new(size)),
+            porch: Porch::new(STRANGERS_MAX.min(size)),
+            turns: Semaphore::new(HANDSHAKES_AT_ONCE_MAX),
+        })
+    }
+
+    async fn is_empty(&self) {
+        let all = u32::try_from(self.size).unwrap_or(u32::MAX);
+        // Nobody closes it.
+        let _ = self.open.acquire_many(all).await;
+    }
 }
 
 impl Default for Connections {
     fn default() -> Self {
-        Self { open: Arc::new(Semaphore::new(CONNECTIONS_MAX)), stop: watch::channel(false).0 }
+        Self::within(usize::MAX)
     }
 }
 
 impl Connections {
+    /// As many as a process with so many descriptors can have.
+    pub fn within(descriptors: usize) -> Self {
+        let kept = DESCRIPTORS_KEPT + PEER_CONNECTIONS_MAX.min(descriptors / 4);
+        let clients = CONNECTIONS_MAX.min(descriptors.saturating_sub(kept)).max(1);
+        Self {
+            clients: Lot::new(clients),
+            peers: Lot::new(PEER_CONNECTIONS_MAX.min(descriptors / 4).max(1)),
+            stop: watch::channel(false).0,
+        }
+    }
+
     /// Asks all to finish what they do, and waits for that; at most so long.
     pub async fn drain(&self, wait_max: Duration) {
         self.stop.send_replace(true);
-        let all = u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX);
+        let drained = async { tokio::join!(self.clients.is_empty(), self.peers.is_empty()) };
         // Those that are not done by then are cut off with their threads.
-        let _ = tokio::time::timeout(wait_max, self.open.acquire_many(all)).await;
+        let _ = tokio::time::timeout(wait_max, drained).await;
     }
 
     /// Accepts until asked to stop, handing each connection to the next thread.
     pub async fn accept<G: Grpc>(&self, bound: Bound, port: Arc<Port<G>>, threads: &IoThreads) {
-        let Ok(listener) = TcpListener::from_std(bound.listener) else { return };
+        let Bound { listener, entrance, .. } = bound;
+        let Ok(listener) = Accepting::new(listener) else { return };
+        let lot = if entrance.is_for_peers() { &self.peers } else { &self.clients };
         let mut stopped = self.stop.subscribe();
+        let next = async || {
+            let permit = lot.open.clone().acquire_owned().await.ok()?;
+            let arrived = listener.accept().await;
+            Some((permit, arrived, lot.porch.enter().await?))
+        };
         loop {
-            let Ok(permit) = self.open.clone().acquire_owned().await else { return };
             let accepted = tokio::select! {
                 biased;
                 _ = stopped.wait_for(|is_over| *is_over) => return,
-                accepted = listener.accept() => accepted.and_then(|(stream, _)| stream.into_std()),
+                accepted = next() => accepted,
             };
-            let stream = match accepted {
-                Ok(stream) => stream,
-                Err(_) => {
-                    tokio::time::sleep(ACCEPT_REST).await;
-                    continue;
-                }
+            let Some((permit, arrived, guest)) = accepted else { return };
+            let Ok(arrived) = arrived else {
+                tokio::time::sleep(ACCEPT_REST).await;
+                continue;
             };
-            let (port, stop) = (port.clone(), self.stop.subscribe());
+            let (port, mut stop) = (port.clone(), self.stop.subscribe());
+            let (entrance, lot) = (entrance.clone(), lot.clone());
             threads.next().spawn(async move {
                 let _permit = permit;
-                if let Ok(stream) = TcpStream::from_std(stream) {
-                    // Without it small answers wait for acknowledgements.
-                    let _ = stream.set_nodelay(true);
+                let from = arrived.from();
+                let visitor = tokio::select! {
+                    biased;
+                    _ = stop.wait_for(|is_over| *is_over) => return,
+                    visitor = entrance.let_in(arrived.open(), from, guest, &lot.turns) => visitor,
+                };
+                if let Some(Visitor { io, head, name }) = visitor {
                     // What ends a connection is its client's affair.
-                    let _ = serve(stream, port, stop).await;
+                    let _ = serve_known(io, (head, name), port, stop).await;
                 }
             });
         }
@@ -202,7 +231,7 @@ impl Connections {
 
 /// Serves one connection to its end.
 pub async fn serve<T, G>(
-    mut io: T,
+    io: T,
     port: Arc<Port<G>>,
     stop: watch::Receiver<bool>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
@@ -210,7 +239,20 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     G: Grpc,
 {
-    let mut head = BytesMut::with_capacity(PREFACE_START.len());
+    serve_known(io, (BytesMut::new(), None), port, stop).await
+}
+
+/// The same, when something was heard already, and perhaps a name.
+async fn serve_known<T, G>(
+    mut io: T,
+    (mut head, name): (BytesMut, Option<PeerCommonName>),
+    port: Arc<Port<G>>,
+    stop: watch::Receiver<bool>,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    G: Grpc,
+{
     let mut stopped = stop.clone();
     let is_http2 = tokio::select! {
         biased;
@@ -218,23 +260,35 @@ where
         found = tokio::time::timeout(SILENCE_MAX, sniff(&mut io, &mut head)) => found??,
     };
     let io = Intake::new(io, head);
-    if is_http2 { serve_http2(io, port, stop).await } else { serve_http1(io, port, stop).await }
+    match is_http2 {
+        true => serve_http2(io, name, port, stop).await,
+        false => serve_http1(io, name, port, stop).await,
+    }
 }
 
-/// Reads until it is clear what is spoken.
+/// Reads until it is clear what is spoken; of HTTP/2 the whole preface, so that nobody leaves its
+/// server waiting for the rest.
 async fn sniff<T: AsyncRead + Unpin>(io: &mut T, head: &mut BytesMut) -> io::Result<bool> {
     loop {
-        if head.len() >= PREFACE_START.len() || !PREFACE_START.starts_with(head) {
-            return Ok(head.starts_with(PREFACE_START));
+        let known = head.len().min(PREFACE_START.len());
+        if head[..known] != PREFACE_START[..known] {
+            return Ok(false);
         }
-        let mut byte = [0; 1];
-        io.read_exact(&mut byte).await?;
-        head.extend_from_slice(&byte);
+        if head.len() >= PREFACE_BYTES {
+            return Ok(true);
+        }
+        let mut bytes = [0; PREFACE_BYTES];
+        let read = io.read(&mut bytes[head.len()..]).await?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        head.extend_from_slice(&bytes[head.len()..][..read]);
     }
 }
 
 async fn serve_http2<T, G>(
     io: Intake<T>,
+    name: Option<PeerCommonName>,
     port: Arc<Port<G>>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
@@ -255,7 +309,10 @@ where
         .keep_alive_timeout(port.http2.keepalive_timeout)
         .auto_date_header(false);
     let until = stop.clone();
-    let answer = service_fn(|request| {
+    let answer = service_fn(|mut request: Request<Incoming>| {
+        if let Some(name) = &name {
+            request.extensions_mut().insert(name.clone());
+        }
         let call = presence.enter();
         let answering = match is_grpc(&request) {
             true => Either::Left(grpc.call(request)),
@@ -285,6 +342,7 @@ where
 
 async fn serve_http1<T, G>(
     io: Intake<T>,
+    name: Option<PeerCommonName>,
     port: Arc<Port<G>>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
@@ -296,6 +354,9 @@ where
     let until = stop.clone();
     let answer = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(exit.clone());
+        if let Some(name) = &name {
+            request.extensions_mut().insert(name.clone());
+        }
         port.clone().answer(request, until.clone())
     });
     let connection = http1::Builder::new()

@@ -1,8 +1,8 @@
 //! Sockets: the ports members listen on, and the streams between members.
 //!
 //! ```text
-//! accept ──> I/O thread 0..n   one task per connection: gRPC -> grpc/, /v3/ -> gateway/,
-//!                                  all else -> http/
+//! bind ──> accept ──> entrance: TLS, first words ──> listen: gRPC -> grpc/, /v3/ -> gateway/,
+//!                     one task per connection, on I/O thread 0..n    all else -> http/
 //! machines ──> peers: a bounded queue per peer and class ──> peer thread ──> the other member
 //! ```
 //!
@@ -11,26 +11,48 @@
 //! - Raft's traffic has a thread of its own: clients cannot starve it.
 //! - Nobody waits for a socket except the task that owns it.
 //!
-//! Deliberately absent: TLS, unix sockets.
-//!
 //! Answers to: etcd v3.7.1 `server/embed/serve.go`, `server/etcdserver/api/rafthttp/`
 
 mod authority;
+pub mod bind;
+mod dial;
+mod entrance;
 mod exit;
 pub mod flush;
 mod intake;
 pub mod listen;
 pub mod peers;
 mod pings;
+mod porch;
 mod threads;
 
+use std::sync::Arc;
+
+pub use dial::Dialer;
+pub use entrance::{Entrance, Kind};
 pub use exit::Exit;
 pub use threads::IoThreads;
 
+/// The common name in the certificate that a connection's other side has shown and proven to have:
+/// in the extensions of every request on it, where clients are asked for certificates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerCommonName(pub Arc<str>);
+
 /// How much every queue of this room holds, and what happens when it is full.
 pub mod capacity {
-    /// Connections at once; further ones wait in the system's backlog.
+    /// Clients' connections at once, if the process may have so many descriptors; further ones wait
+    /// in the system's backlog.
     pub const CONNECTIONS_MAX: usize = 65_536;
+    /// Members' connections at once; further ones wait likewise. Clients cannot take them.
+    pub const PEER_CONNECTIONS_MAX: usize = 1_024;
+    /// Descriptors that are not for connections but for files.
+    pub const DESCRIPTORS_KEPT: usize = 256;
+    /// Connections that nobody knows yet: for a further one the longest silent has to go.
+    pub const STRANGERS_MAX: usize = 1_024;
+    /// Handshakes that are calculated at once for clients, and for members; others wait.
+    pub const HANDSHAKES_AT_ONCE_MAX: usize = 2;
+    /// Connections the system holds for a place until they are accepted; it refuses further ones.
+    pub const BACKLOG: i32 = 4_096;
     /// Urgent messages waiting for one peer; further ones are dropped and the peer is reported
     /// unreachable.
     pub const URGENT_MESSAGES_MAX: usize = 1_024;

@@ -14,12 +14,14 @@ use super::{Cluster, find_client, skip};
 pub(crate) struct Ctl {
     program: PathBuf,
     endpoints: String,
+    env: Vec<(String, String)>,
 }
 
 impl Ctl {
     /// Nothing when there is no etcdctl here.
     pub(crate) fn find(cluster: &Cluster) -> Option<Self> {
-        Some(Self { program: find_client("etcdctl")?, endpoints: cluster.endpoints() })
+        let (endpoints, env) = (cluster.endpoints(), Vec::new());
+        Some(Self { program: find_client("etcdctl")?, endpoints, env })
     }
 
     /// The same of version 3.7, built beside the judge; nothing after saying so loudly.
@@ -34,12 +36,18 @@ impl Ctl {
 
     /// The same client for other endpoints.
     pub(crate) fn at(&self, endpoints: String) -> Self {
-        Self { program: self.program.clone(), endpoints }
+        Self { endpoints, ..self.clone() }
+    }
+
+    /// The same client with more in its environment.
+    pub(crate) fn with(&self, env: Vec<(String, String)>) -> Self {
+        Self { env, ..self.clone() }
     }
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.env("ETCDCTL_API", "3").env("ETCDCTL_ENDPOINTS", &self.endpoints);
+        command.envs(self.env.iter().cloned());
         command.args(["--command-timeout=10s", "--dial-timeout=5s"]).args(args);
         command
     }

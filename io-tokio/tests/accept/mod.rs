@@ -18,6 +18,7 @@ pub(crate) mod history;
 pub(crate) mod load;
 pub(crate) mod net;
 pub(crate) mod offline;
+pub(crate) mod pki;
 pub(crate) mod python;
 pub(crate) mod round;
 pub(crate) mod wal;
@@ -121,7 +122,7 @@ pub(crate) fn wait_for(within: Duration, what: &str, mut claim: impl FnMut() -> 
 static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
 
 /// An address nobody listens on, never handed out twice by this process.
-fn free_addr() -> SocketAddr {
+pub(crate) fn free_addr() -> SocketAddr {
     const FIRST: u16 = 12_000;
     const COUNT: u16 = 20_000;
     let start = u16::try_from(std::process::id() * 64 % u32::from(COUNT)).unwrap_or(0);
@@ -142,6 +143,14 @@ pub(crate) struct Options {
     pub(crate) flags: Vec<String>,
 }
 
+impl Options {
+    /// Members have TLS where they are given certificates.
+    fn scheme(&self) -> &'static str {
+        let is_given = |flag: &String| flag.starts_with("--cert-file") || flag == "--auto-tls";
+        if self.flags.iter().any(is_given) { "https" } else { "http" }
+    }
+}
+
 /// One member: its place, and its process while it runs.
 pub(crate) struct Member {
     pub(crate) name: String,
@@ -154,6 +163,7 @@ pub(crate) struct Member {
     /// Environment of this member alone, from its next start.
     pub(crate) env: Vec<(String, String)>,
     flags: Vec<String>,
+    scheme: &'static str,
     child: Option<Child>,
     log_start: u64,
 }
@@ -247,13 +257,14 @@ impl Member {
     ) -> Self {
         let name = format!("m{number}");
         let data_dir = dir.join(&name);
+        let scheme = options.scheme();
         let mut flags = vec![
             format!("--name={name}"),
             format!("--data-dir={}", data_dir.display()),
-            format!("--listen-client-urls=http://{client}"),
-            format!("--advertise-client-urls=http://{client}"),
-            format!("--listen-peer-urls=http://{peer}"),
-            format!("--initial-advertise-peer-urls=http://{peer}"),
+            format!("--listen-client-urls={scheme}://{client}"),
+            format!("--advertise-client-urls={scheme}://{client}"),
+            format!("--listen-peer-urls={scheme}://{peer}"),
+            format!("--initial-advertise-peer-urls={scheme}://{peer}"),
             "--initial-cluster-token=accept".into(),
         ];
         flags.extend(options.flags.iter().cloned());
@@ -267,14 +278,21 @@ impl Member {
             program: program(),
             env: Vec::new(),
             flags,
+            scheme,
             child: None,
             log_start: 0,
         }
     }
 
+    /// Gives a flag another value, from its next start.
+    pub(crate) fn replace_flag(&mut self, name: &str, value: &str) {
+        self.flags.retain(|flag| !flag.starts_with(&format!("--{name}=")));
+        self.flags.push(format!("--{name}={value}"));
+    }
+
     /// Itself, as `--initial-cluster` names it.
     fn initial(&self) -> String {
-        format!("{}=http://{}", self.name, self.peer)
+        format!("{}={}://{}", self.name, self.scheme, self.peer)
     }
 
     /// Lets it join the cluster of these members, by its first start.
@@ -299,7 +317,7 @@ impl Member {
 
     /// Its client URL.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.client)
+        format!("{}://{}", self.scheme, self.client)
     }
 
     /// Starts its process without waiting for anything.

@@ -12,11 +12,12 @@
 //! - It ends with a complaint and a failure at the first step that does not hold.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::Cluster;
 use super::following::Following;
+use super::{Cluster, find_optional_client};
 
 /// How long one step may take.
 const STEP_WITHIN: Duration = Duration::from_secs(60);
@@ -63,4 +64,18 @@ pub(crate) fn script(name: &str) -> PathBuf {
 /// Where builds and installations of clients are kept.
 pub(crate) fn target() -> PathBuf {
     workspace().join("target")
+}
+
+/// The round of the Go client, built once for all tests of a file, where there is a `go`.
+pub(crate) fn go_client() -> Option<&'static PathBuf> {
+    static CLIENT: OnceLock<PathBuf> = OnceLock::new();
+    find_optional_client("go")?;
+    Some(CLIENT.get_or_init(|| {
+        let program = target().join("accept-go/round");
+        let mut command = Command::new("go");
+        command.args(["build", "-mod=readonly", "-o"]).arg(&program).arg(".");
+        let status = command.current_dir(script("go")).stdin(Stdio::null()).status();
+        assert!(status.expect("go runs").success(), "the client does not build");
+        program
+    }))
 }

@@ -16,6 +16,7 @@ use quorate_core::view::Facts;
 use quorate_core::{
     Machine, ReplicaInput, ReplicaOutput, Request, Response, StateInput, StateOutput, View,
 };
+use quorate_io_tokio::cli::Place;
 use quorate_io_tokio::clock::Clock;
 use quorate_io_tokio::disk::{DataDir, Identity, recovery};
 use quorate_io_tokio::driver::{Core, Parts, Running, Transport, Unobserved, start};
@@ -24,8 +25,10 @@ pub use quorate_io_tokio::grpc::reads::view_of;
 use quorate_io_tokio::grpc::{Front, Limits, Services};
 use quorate_io_tokio::http::{Pages, Surface};
 use quorate_io_tokio::metrics::Metrics;
-use quorate_io_tokio::transport::IoThreads;
-use quorate_io_tokio::transport::listen::{Bound, Connections, Grpc, Http2, Port, bind};
+use quorate_io_tokio::tls::{Keyring, Security};
+use quorate_io_tokio::transport::bind::{Bound, bind};
+use quorate_io_tokio::transport::listen::{Connections, Grpc, Http2, Port};
+use quorate_io_tokio::transport::{Dialer, IoThreads};
 use quorate_proto::etcdserverpb::{WatchRequest, WatchResponse};
 use tokio::sync::{mpsc, oneshot};
 
@@ -283,7 +286,17 @@ impl Served {
 
 /// A loopback port.
 pub fn loopback() -> Bound {
-    bind(&quorate_io_tokio::cli::Url { host: "127.0.0.1".to_owned(), port: 0 }).unwrap()
+    bind_to(0)
+}
+
+/// A port of loopback, bound.
+pub fn bind_to(port: u16) -> Bound {
+    bind(&Place::Port { host: "127.0.0.1".to_owned(), port }).unwrap()
+}
+
+/// Who connects to members without keys.
+pub fn dialer() -> Dialer {
+    Dialer::new(Arc::new(Keyring::open("peer", Security::default()).unwrap()))
 }
 
 /// Serves a port without a gateway on threads of its own.
@@ -298,7 +311,7 @@ pub fn serve_with<G: Grpc>(
     gateway: Option<Gateway>,
     pages: Pages,
 ) -> Served {
-    let authority = bound.address.to_string();
+    let authority = bound.address.clone();
     let port = Arc::new(Port { grpc, gateway, pages, http2: Http2::with_streams(100) });
     let connections = Arc::new(Connections::default());
     let open = connections.clone();

@@ -23,8 +23,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use super::Identity;
-use super::outbound::dial;
+use super::Wires;
+use crate::transport::Dialer;
 use crate::transport::capacity::CHUNKS_AHEAD_MAX;
 
 /// Tries in a row that brought nothing, after which an image is given up.
@@ -67,20 +67,20 @@ enum Setback {
 
 /// Sends an image; the error is the reason.
 pub(super) async fn send(
-    identity: Identity,
+    wires: &Wires,
     urls: &[String],
     shipment: Shipment,
     images: Arc<dyn Images>,
 ) -> Result<(), String> {
     let mut header = ImageHeader {
-        cluster_id: identity.cluster.get(),
-        from: identity.member.get(),
+        cluster_id: wires.identity.cluster.get(),
+        from: wires.identity.member.get(),
         to: shipment.to.get(),
         announce: Some(shipment.announce),
         image: rand::random(),
         skipped: 0,
     };
-    let channel = dial_any(urls).await?;
+    let channel = dial_any(&wires.dialer, urls).await?;
     let mut outcome = install(channel, &header, &shipment.image, &images).await;
     let (mut idle_tries, mut pause) = (0, PAUSE_MIN);
     loop {
@@ -94,7 +94,7 @@ pub(super) async fn send(
         }
         tokio::time::sleep(pause).await;
         (idle_tries, pause) = (idle_tries + 1, pause * 2);
-        outcome = match take_up(urls, &mut header).await {
+        outcome = match take_up(&wires.dialer, urls, &mut header).await {
             Ok((channel, has_more)) => {
                 if has_more {
                     (idle_tries, pause) = (0, PAUSE_MIN);
@@ -108,10 +108,10 @@ pub(super) async fn send(
     }
 }
 
-async fn dial_any(urls: &[String]) -> Result<Channel, String> {
+async fn dial_any(dialer: &Dialer, urls: &[String]) -> Result<Channel, String> {
     let mut reason = "the member has no URL".to_owned();
     for url in urls {
-        match dial(url).await {
+        match dialer.channel(url).await {
             Ok(channel) => return Ok(channel),
             Err(failure) => reason = failure,
         }
@@ -120,8 +120,12 @@ async fn dial_any(urls: &[String]) -> Result<Channel, String> {
 }
 
 /// Asks what is there already, and notes it in the header. Says whether that is more than before.
-async fn take_up(urls: &[String], header: &mut ImageHeader) -> Result<(Channel, bool), Setback> {
-    let channel = dial_any(urls).await.map_err(Setback::Passing)?;
+async fn take_up(
+    dialer: &Dialer,
+    urls: &[String],
+    header: &mut ImageHeader,
+) -> Result<(Channel, bool), Setback> {
+    let channel = dial_any(dialer, urls).await.map_err(Setback::Passing)?;
     let stand = PeerClient::new(channel.clone()).resume(header.clone()).await;
     let chunks = stand.map_err(|status| setback(&status))?.into_inner().chunks;
     if chunks < header.skipped {

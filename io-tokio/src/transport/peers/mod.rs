@@ -33,6 +33,7 @@ use quorate_proto::raftpb::MessageType;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+use super::Dialer;
 use super::capacity::{BULK_MESSAGES_MAX, URGENT_MESSAGES_MAX};
 use crate::driver::{Core, Transport};
 use crate::metrics::{Count, Metrics};
@@ -93,6 +94,7 @@ pub struct Wires {
     ends: OnceLock<Ends>,
     /// Members that were removed: they are told so, and nothing else.
     removed: ArcSwap<BTreeSet<MemberId>>,
+    dialer: Dialer,
 }
 
 /// The two that are there only once the member is open.
@@ -128,12 +130,13 @@ struct Lane {
 
 impl Peers {
     /// Nobody yet; the streams will run on that runtime.
-    pub fn new(identity: Identity, metrics: Arc<Metrics>, runtime: Handle) -> Self {
+    pub fn new(identity: Identity, metrics: Arc<Metrics>, dialer: Dialer, runtime: Handle) -> Self {
         let wires = Arc::new(Wires {
             identity,
             metrics,
             ends: OnceLock::new(),
             removed: ArcSwap::default(),
+            dialer,
         });
         Self { wires, lanes: ArcSwap::default(), runtime }
     }
@@ -217,7 +220,7 @@ impl Transport for Peers {
         let wires = wires.clone();
         self.runtime.spawn(async move {
             let under_way = wires.metrics.network.image_to(to);
-            let sent = image::send(wires.identity, &urls, shipment, images).await;
+            let sent = image::send(&wires, &urls, shipment, images).await;
             if let Err(reason) = &sent {
                 tracing::warn!("remote-peer-id" = %to, reason, "failed to send database snapshot");
             } else {

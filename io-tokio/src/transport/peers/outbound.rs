@@ -1,5 +1,6 @@
 //! One stream to one peer: connect, send what is queued, start over.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,37 +11,19 @@ use quorate_proto::peer::Envelope;
 use quorate_proto::peer::peer_client::PeerClient;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 use super::{REMOVED, Wires};
 use crate::metrics::Count;
 use crate::transport::capacity::{
     ENVELOPE_BYTES_MAX, ENVELOPE_MESSAGES_MAX, ENVELOPES_AHEAD_MAX, PATIENT_MESSAGES_MAX,
 };
+use crate::transport::dial::innermost;
 
-/// How long a connection may take.
-const CONNECT_MAX: Duration = Duration::from_secs(1);
 /// Pause after the first failure; it doubles.
 const PAUSE_MIN: Duration = Duration::from_millis(25);
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_millis(500);
-/// How often an idle peer is asked whether it is there, and how long it may take to answer.
-const KEEPALIVE: Duration = Duration::from_secs(3);
-
-/// Dials a member at one of its URLs.
-pub(super) async fn dial(url: &str) -> Result<Channel, String> {
-    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| error.to_string())?;
-    endpoint
-        .connect_timeout(CONNECT_MAX)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(KEEPALIVE)
-        .keep_alive_while_idle(true)
-        .connect()
-        .await
-        .map_err(|error| error.to_string())
-}
-
 /// The sending end of one class of messages to one peer.
 pub(super) struct Outbound {
     wires: Arc<Wires>,
@@ -70,7 +53,7 @@ impl Outbound {
         let mut is_known_lost = false;
         let mut batch = Vec::with_capacity(ENVELOPE_MESSAGES_MAX);
         for url in self.urls.iter().cycle() {
-            let reason = match dial(url).await {
+            let reason = match self.wires.dialer.channel(url).await {
                 Ok(channel) => {
                     tracing::info!(
                         "remote-peer-id" = %self.to, url, "established connection with remote peer"
@@ -147,7 +130,10 @@ impl Outbound {
                 biased;
                 answer = answer.as_mut() => return End::Broken(match answer {
                     Ok(refused) => refused.into_inner().reason,
-                    Err(status) => status.message().to_owned(),
+                    Err(status) => match status.source() {
+                        Some(broken) => innermost(broken),
+                        None => status.message().to_owned(),
+                    },
                 }),
                 is_open = next => if !is_open {
                     return End::QueueClosed;

@@ -3,12 +3,15 @@
 //
 // Usage: round URL,URL,... STEP... Prints the name of each step that held and panics at the first
 // that did not. A line `? kill 0` or `? start 0` asks the reader for the death or the return of a
-// member; the answer is a line `done`. The cluster must be fresh: revisions are absolute.
+// member; the answer is a line `done`. Where members speak TLS, the variables CA_FILE, CERT_FILE and
+// KEY_FILE name what a client needs. The cluster must be fresh: revisions are absolute.
 package main
 
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"os"
 	"reflect"
@@ -58,9 +61,22 @@ func connect(urls string) *clientv3.Client {
 		Endpoints:   strings.Split(urls, ","),
 		DialTimeout: 5 * time.Second,
 		Logger:      zap.NewNop(),
+		TLS:         tlsConfig(),
 	})
 	check(err)
 	return client
+}
+
+// tlsConfig is nil where members do not speak TLS.
+func tlsConfig() *tls.Config {
+	authority := os.Getenv("CA_FILE")
+	if authority == "" {
+		return nil
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(must(os.ReadFile(authority)))
+	pair := must(tls.LoadX509KeyPair(os.Getenv("CERT_FILE"), os.Getenv("KEY_FILE")))
+	return &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}}
 }
 
 func ask(wish string) {

@@ -6,12 +6,12 @@ import time
 
 import etcd3
 
-from steps import ask, host_and_port, run
+from steps import ask, host_and_port, run, tls_files
 
 
 def connect(url):
     host, port = host_and_port(url)
-    return etcd3.client(host=host, port=port, timeout=15)
+    return etcd3.client(host=host, port=port, timeout=15, **tls_files())
 
 
 def put_and_get(client):

@@ -2,9 +2,11 @@
 
 Usage of each round: CLIENT_round.py URL,URL,... STEP... Prints the name of each step that held
 and ends with an exception at the first that did not. A line `? kill 0` or `? start 0` asks the
-reader for the death or the return of a member; the answer is a line `done`.
+reader for the death or the return of a member; the answer is a line `done`. Where members speak
+TLS, the variables CA_FILE, CERT_FILE and KEY_FILE name what a client needs.
 """
 
+import os
 import sys
 from urllib.parse import urlsplit
 
@@ -17,6 +19,14 @@ def ask(wish):
 def host_and_port(url):
     parts = urlsplit(url)
     return parts.hostname, parts.port
+
+
+def tls_files():
+    """What etcd3 takes for TLS; nothing where there is none."""
+    if "CA_FILE" not in os.environ:
+        return {}
+    names = {"ca_cert": "CA_FILE", "cert_cert": "CERT_FILE", "cert_key": "KEY_FILE"}
+    return {name: os.environ[variable] for name, variable in names.items()}
 
 
 def run(steps):

@@ -1,0 +1,493 @@
+//! TLS between real processes: clients that others wrote, certificates that change under them, who
+//! is kept out, and storms.
+
+mod accept;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use accept::ctl::Ctl;
+use accept::pki::{Authority, Issued, Wish, replace};
+use accept::round::{assert_steps, go_client, script};
+use accept::{Cluster, Options, assert_eventually, python, wait_for};
+use rustix::process::Signal;
+use tempfile::TempDir;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+/// How long a change of files may take to be noticed, on a busy machine.
+const NOTICED_WITHIN: Duration = Duration::from_secs(20);
+
+/// An authority, a certificate for all members and one for a client.
+struct Pki {
+    dir: TempDir,
+    authority: Authority,
+    member: Issued,
+    client: Issued,
+}
+
+impl Pki {
+    fn new() -> Self {
+        let dir = TempDir::with_prefix("pki").unwrap();
+        let authority = Authority::new(dir.path(), "ca");
+        let member = authority.issue("member", &Wish { serial: 10, ..Wish::default() });
+        let client = authority.issue("client", &as_client(11, "root"));
+        Self { dir, authority, member, client }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Flags of a member that shows its certificate and asks for everybody's.
+    fn flags(&self) -> Vec<String> {
+        let flag = |name: &str, path: &Path| format!("--{name}={}", path.display());
+        let authority = self.authority.cert();
+        vec![
+            flag("cert-file", &self.member.cert),
+            flag("key-file", &self.member.key),
+            flag("trusted-ca-file", &authority),
+            "--client-cert-auth".to_owned(),
+            flag("peer-cert-file", &self.member.cert),
+            flag("peer-key-file", &self.member.key),
+            flag("peer-trusted-ca-file", &authority),
+            "--peer-client-cert-auth".to_owned(),
+        ]
+    }
+
+    fn options(&self) -> Options {
+        Options { flags: self.flags() }
+    }
+
+    /// The same, with a list of what is revoked: nobody yet.
+    fn options_with_list(&self) -> Options {
+        let list = self.path("list");
+        replace(&list, &self.authority.revoke(&[99]));
+        let flag = |name: &str| format!("--{name}={}", list.display());
+        let lists = [flag("client-crl-file"), flag("peer-crl-file")];
+        Options { flags: [&self.flags()[..], &lists].concat() }
+    }
+
+    fn ctl(&self, cluster: &Cluster) -> Option<Ctl> {
+        Ctl::find(cluster).map(|ctl| ctl.with(shown(&self.authority.cert(), &self.client)))
+    }
+}
+
+fn as_client(serial: u64, common_name: &str) -> Wish<'_> {
+    let purposes = &[rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    Wish { serial, common_name, hosts: &[], purposes, ..Wish::default() }
+}
+
+/// What etcdctl needs to believe an authority and to show a certificate.
+fn shown(authority: &Path, client: &Issued) -> Vec<(String, String)> {
+    let variable = |name: &str, path: &Path| (name.to_owned(), path.display().to_string());
+    vec![
+        variable("ETCDCTL_CACERT", authority),
+        variable("ETCDCTL_CERT", &client.cert),
+        variable("ETCDCTL_KEY", &client.key),
+    ]
+}
+
+#[test]
+fn etcdctl_proves_who_it_is_and_others_are_kept_out() {
+    let pki = Pki::new();
+    let cluster = Cluster::start_with(1, &pki.options());
+    let Some(ctl) = pki.ctl(&cluster) else { return };
+    assert_eq!(ctl.run(&["put", "a", "1"]), "OK\n");
+    assert_eq!(ctl.run(&["get", "a", "--print-value-only"]), "1\n");
+    let watch = ctl.follow(&["watch", "a", "--rev=2"]);
+    assert_eq!(watch.next_lines(3), ["PUT", "a", "1"]);
+    let status = ctl.json(&["endpoint", "status"]);
+    assert!(status[0]["Endpoint"].as_str().unwrap().starts_with("https://"));
+    ctl.run(&["endpoint", "health"]);
+    assert!(ctl.run(&["member", "list"]).contains("https://"));
+    let backup = pki.path("backup").display().to_string();
+    assert!(ctl.run(&["snapshot", "save", &backup]).contains("Snapshot saved"));
+
+    let nobody = Ctl::find(&cluster).unwrap();
+    let variable = |path: PathBuf| ("ETCDCTL_CACERT".to_owned(), path.display().to_string());
+    let nameless = nobody.with(vec![variable(pki.authority.cert())]);
+    nameless.fail(&["get", "a", "--command-timeout=2s"]);
+    let stranger = Authority::new(pki.dir.path(), "stranger");
+    let other = stranger.issue("other", &as_client(12, "root"));
+    nobody.with(shown(&pki.authority.cert(), &other)).fail(&["get", "a", "--command-timeout=2s"]);
+    nobody.with(shown(&stranger.cert(), &pki.client)).fail(&["get", "a", "--command-timeout=2s"]);
+    let plain = nobody.at(cluster.endpoints().replace("https", "http"));
+    plain.fail(&["get", "a", "--command-timeout=2s"]);
+    let log = cluster.members[0].log();
+    for reason in [
+        "client didn't provide a certificate; give it one",
+        "x509: certificate signed by unknown authority; add",
+        "first record does not look like a TLS handshake; use an https URL",
+    ] {
+        assert!(log.contains(reason), "{reason}");
+    }
+    assert!(log.contains("rejected connection on client endpoint"));
+    assert!(log.contains("serving client traffic securely"));
+}
+
+fn variables(pki: &Pki, mut program: Command) -> Command {
+    program.env("CA_FILE", pki.authority.cert());
+    program.env("CERT_FILE", &pki.client.cert).env("KEY_FILE", &pki.client.key);
+    program
+}
+
+#[test]
+fn a_round_of_the_go_client_with_certificates() {
+    let Some(client) = go_client() else { return };
+    let pki = Pki::new();
+    let steps = ["keys", "transactions", "watches", "leases", "state"];
+    let mut cluster = Cluster::start_with(1, &pki.options());
+    assert_steps(variables(&pki, Command::new(client)), &mut cluster, &steps);
+    let steps = ["a_watch_outlives_its_member"];
+    let mut cluster = Cluster::start_with(3, &pki.options());
+    assert_steps(variables(&pki, Command::new(client)), &mut cluster, &steps);
+}
+
+fn assert_python_round(client: &str, steps: &[&str]) {
+    let Some(python) = python::find(client) else { return };
+    let pki = Pki::new();
+    let mut program = Command::new(python);
+    program.arg(script("python").join(format!("{client}_round.py")));
+    let mut cluster = Cluster::start_with(1, &pki.options());
+    assert_steps(variables(&pki, program), &mut cluster, steps);
+}
+
+#[test]
+fn a_round_of_etcd3_with_certificates() {
+    assert_python_round(
+        "etcd3",
+        &["put_and_get", "prefixes", "deletes", "transactions", "watches"],
+    );
+}
+
+#[test]
+fn three_members_survive_the_death_of_each() {
+    let pki = Pki::new();
+    let mut cluster = Cluster::start_with(3, &pki.options());
+    let Some(ctl) = pki.ctl(&cluster) else { return };
+    let put_through = |ctl: &Ctl, key: &str, value: &str| {
+        assert_eventually(NOTICED_WITHIN, &"OK\n".to_owned(), || {
+            String::from_utf8_lossy(&ctl.output(&["put", key, value]).stdout).into_owned()
+        });
+    };
+    for number in 0..3 {
+        put_through(&ctl, "n", &number.to_string());
+        cluster.members[number].kill();
+        let others = [&cluster.members[(number + 1) % 3], &cluster.members[(number + 2) % 3]];
+        let ctl = ctl.at(others.map(|member| member.url()).join(","));
+        put_through(&ctl, "m", "x");
+        assert_eq!(ctl.run(&["get", "n", "--print-value-only"]), format!("{number}\n"));
+        cluster.members[number].start();
+    }
+    for member in &cluster.members {
+        assert_eq!(ctl.at(member.url()).run(&["get", "n", "--print-value-only"]), "2\n");
+        assert!(!member.log().contains("rejected connection"));
+    }
+}
+
+/// Certificates, then authorities, then what is revoked: all change under a watch that goes on.
+#[test]
+fn files_rotate_under_an_open_watch() {
+    let pki = Pki::new();
+    let mut cluster = Cluster::start_with(3, &pki.options_with_list());
+    let Some(ctl) = pki.ctl(&cluster) else { return };
+    let watch = ctl.at(cluster.members[0].url()).follow(&["watch", "k"]);
+    let assert_heard = |by: &Ctl, value: &str| {
+        assert_eq!(by.run(&["put", "k", value]), "OK\n");
+        assert_eq!(watch.next_lines(3), ["PUT", "k", value]);
+    };
+    std::thread::sleep(Duration::from_millis(300));
+    assert_heard(&ctl, "1");
+
+    let before = served_certificate(cluster.members[0].client, &pki);
+    pki.authority.issue("member", &Wish { serial: 20, ..Wish::default() });
+    wait_for(NOTICED_WITHIN, "a new certificate", || {
+        cluster.members.iter().all(|one| served_certificate(one.client, &pki) != before)
+    });
+    assert_heard(&ctl, "2");
+
+    // Another authority: believed beside the first, then used, then alone.
+    let second = Authority::new(pki.dir.path(), "second");
+    let both = [pki.authority.pem(), second.pem()].concat();
+    let trusted = pki.authority.cert();
+    replace(&trusted, both.as_bytes());
+    let newcomer = second.issue("newcomer", &as_client(31, "root"));
+    let new_ctl = ctl.with(shown(&pki.path("second.pem"), &newcomer));
+    let moved = second.issue("member", &Wish { serial: 30, ..Wish::default() });
+    assert_eq!(moved.cert, pki.member.cert);
+    wait_for(NOTICED_WITHIN, "the new authority's certificate", || {
+        new_ctl.output(&["put", "probe", "1"]).status.success()
+    });
+    assert_heard(&new_ctl, "3");
+    // Members that meet anew do so with the new files.
+    cluster.members[2].kill();
+    cluster.members[2].start();
+    replace(&trusted, second.pem().as_bytes());
+    wait_for(NOTICED_WITHIN, "the old authority to be forgotten", || {
+        let old = ctl.with(shown(&pki.path("second.pem"), &pki.client));
+        !old.output(&["get", "k", "--command-timeout=2s"]).status.success()
+    });
+    cluster.members[1].kill();
+    cluster.members[1].start();
+    assert_heard(&new_ctl, "4");
+
+    // Revoked: who is in stays in, and does not come in again.
+    let revoked = second.issue("revoked", &as_client(41, "root"));
+    let revoked_ctl = ctl.with(shown(&pki.path("second.pem"), &revoked));
+    let revoked_watch = revoked_ctl.at(cluster.members[0].url()).follow(&["watch", "k"]);
+    std::thread::sleep(Duration::from_millis(300));
+    replace(&pki.path("list"), &second.revoke(&[99, 41]));
+    wait_for(NOTICED_WITHIN, "the revoked client to be refused", || {
+        !revoked_ctl.output(&["get", "k", "--command-timeout=2s"]).status.success()
+    });
+    assert_heard(&new_ctl, "5");
+    assert_eq!(revoked_watch.next_lines(3), ["PUT", "k", "5"]);
+    assert!(
+        cluster.members.iter().any(|one| one.log().contains("certificate revoked: its serial"))
+    );
+
+    // A file that cannot be used changes nothing.
+    replace(&pki.member.cert, b"nothing");
+    let complaint = "TLS files have changed and cannot be used";
+    wait_for(NOTICED_WITHIN, "a complaint", || {
+        new_ctl.run(&["get", "k"]);
+        cluster.members[0].log().contains(complaint)
+    });
+    assert_heard(&new_ctl, "6");
+}
+
+/// A connection with TLS, as the client whose certificate the test made.
+fn secured<T: Read + Write>(io: T, pki: &Pki) -> StreamOwned<ClientConnection, T> {
+    let mut roots = RootCertStore::empty();
+    for one in CertificateDer::pem_file_iter(pki.authority.cert()).unwrap() {
+        roots.add(one.unwrap()).unwrap();
+    }
+    let cert = CertificateDer::from_pem_file(&pki.client.cert).unwrap();
+    let key = PrivateKeyDer::from_pem_file(&pki.client.key).unwrap();
+    let config = ClientConfig::builder().with_root_certificates(roots);
+    let config = Arc::new(config.with_client_auth_cert(vec![cert], key).unwrap());
+    let name = ServerName::try_from("localhost").unwrap();
+    StreamOwned::new(ClientConnection::new(config, name).unwrap(), io)
+}
+
+/// The certificate a port shows.
+fn served_certificate(addr: SocketAddr, pki: &Pki) -> Vec<u8> {
+    let mut stream = secured(TcpStream::connect(addr).unwrap(), pki);
+    stream.flush().unwrap();
+    stream.conn.peer_certificates().unwrap()[0].to_vec()
+}
+
+/// What is answered to who asks for a member's health.
+fn health(mut stream: impl Read + Write) -> String {
+    stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    // One that does not speak plain HTTP hangs up.
+    let _ = stream.read_to_string(&mut answer);
+    answer
+}
+
+const HEALTHY: &str = "\"health\":\"true\"";
+
+#[test]
+fn members_are_judged_by_list_name_and_address() {
+    let pki = Pki::new();
+    let named = pki.authority.issue("named", &Wish { common_name: "m", ..Wish::default() });
+    let elsewhere = Wish { serial: 7, hosts: &["192.0.2.1"], ..Wish::default() };
+    let elsewhere = pki.authority.issue("elsewhere", &elsewhere);
+    let flag = |name: &str, path: &Path| format!("--{name}={}", path.display());
+    let pair = |issued: &Issued| {
+        vec![flag("peer-client-cert-file", &issued.cert), flag("peer-client-key-file", &issued.key)]
+    };
+    let list = pki.path("list");
+    replace(&list, &pki.authority.revoke(&[10]));
+    for (flags, reason) in [
+        (vec![flag("peer-crl-file", &list)], "certificate revoked: its serial number"),
+        (vec!["--peer-cert-allowed-cn=n".to_owned()], "client certificate authentication failed"),
+        (pair(&elsewhere), "tls: 127.0.0.1 does not match any of DNSNames"),
+    ] {
+        let options = Options { flags: [pki.flags(), flags].concat() };
+        let mut cluster = Cluster::prepare(3, &options);
+        cluster.members.iter_mut().for_each(accept::Member::spawn);
+        wait_for(NOTICED_WITHIN, reason, || cluster.members[0].log().contains(reason));
+        assert!(!cluster.members[0].log().contains(accept::READY));
+    }
+    let mut flags = pki.flags();
+    flags.retain(|flag| !flag.starts_with("--peer-cert") && !flag.starts_with("--peer-key"));
+    flags.extend([flag("peer-cert-file", &named.cert), flag("peer-key-file", &named.key)]);
+    flags.push("--peer-cert-allowed-cn=m".to_owned());
+    drop(Cluster::start_with(3, &Options { flags }));
+    let skipping = vec!["--peer-skip-client-san-verification".to_owned()];
+    let flags = [pki.flags(), pair(&elsewhere), skipping].concat();
+    drop(Cluster::start_with(3, &Options { flags }));
+}
+
+#[test]
+fn members_make_their_own_certificates() {
+    let flags = vec!["--auto-tls".to_owned(), "--peer-auto-tls".to_owned()];
+    let cluster = Cluster::start_with(3, &Options { flags });
+    let Some(ctl) = Ctl::find(&cluster) else { return };
+    let blind = ["--insecure-transport=false", "--insecure-skip-tls-verify"];
+    assert_eq!(ctl.run(&[&["put", "a", "1"][..], &blind].concat()), "OK\n");
+    // Its own certificate is authority enough.
+    let made = cluster.members[0].data_dir.join("fixtures/client/cert.pem");
+    let trusting = ("ETCDCTL_CACERT".to_owned(), made.display().to_string());
+    let ctl = ctl.at(cluster.members[0].url()).with(vec![trusting]);
+    assert_eq!(ctl.run(&["get", "a", "--print-value-only"]), "1\n");
+}
+
+#[test]
+fn one_port_takes_both_and_metrics_are_asked_for_with_certificates() {
+    let pki = Pki::new();
+    let mut cluster = Cluster::prepare(1, &pki.options());
+    let member = &mut cluster.members[0];
+    let (client, metrics) = (member.client, accept::free_addr());
+    member.replace_flag("listen-client-urls", &format!("http://{client},https://{client}"));
+    member.replace_flag("listen-metrics-urls", &format!("https://{metrics}"));
+    member.start();
+    let Some(ctl) = pki.ctl(&cluster) else { return };
+    assert_eq!(ctl.run(&["put", "a", "1"]), "OK\n");
+    let plain = Ctl::find(&cluster).unwrap().at(format!("http://{client}"));
+    assert_eq!(plain.run(&["get", "a", "--print-value-only"]), "1\n");
+    let connect = |address: SocketAddr| TcpStream::connect(address).unwrap();
+    assert!(health(connect(client)).contains(HEALTHY));
+    assert!(health(secured(connect(client), &pki)).contains(HEALTHY));
+    assert!(health(secured(connect(metrics), &pki)).contains(HEALTHY));
+    assert!(!health(connect(metrics)).contains("HTTP/1.1 200"));
+}
+
+#[test]
+fn sockets_in_the_file_system_serve_with_and_without_tls() {
+    let pki = Pki::new();
+    let dir = TempDir::with_prefix("unix").unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    for scheme in ["unix", "unixs"] {
+        let flags = if scheme == "unixs" { pki.flags() } else { Vec::new() };
+        let mut cluster = Cluster::prepare(3, &Options { flags });
+        let peers: Vec<_> =
+            (0..3).map(|n| format!("{scheme}://{}", path(&format!("p{n}")))).collect();
+        let all: Vec<_> = peers.iter().enumerate().map(|(n, url)| format!("m{n}={url}")).collect();
+        for (number, member) in cluster.members.iter_mut().enumerate() {
+            let client = format!("{scheme}://{}", path(&format!("c{number}")));
+            member.replace_flag("listen-client-urls", &client);
+            member.replace_flag("advertise-client-urls", &client);
+            member.replace_flag("listen-peer-urls", &peers[number]);
+            member.replace_flag("initial-advertise-peer-urls", &peers[number]);
+            member.replace_flag("initial-cluster", &all.join(","));
+            member.spawn();
+        }
+        cluster.members.iter_mut().for_each(accept::Member::wait_until_ready);
+        let connect = || UnixStream::connect(path("c1")).unwrap();
+        if scheme == "unixs" {
+            assert!(health(secured(connect(), &pki)).contains(HEALTHY));
+        } else if let Some(ctl) = Ctl::find(&cluster) {
+            let ctl = ctl.at(format!("unix://{}", path("c1")));
+            assert_eq!(ctl.run(&["put", "a", "1"]), "OK\n");
+        }
+        // What is left over of a killed member does not keep the next one from starting.
+        cluster.members[1].kill();
+        assert!(fs::exists(path("c1")).unwrap());
+        cluster.members[1].start();
+        cluster.members[1].signal(Signal::TERM);
+        cluster.members[1].wait_for_exit(Duration::from_secs(10));
+        assert!(!fs::exists(path("c1")).unwrap(), "it goes with who listened there");
+    }
+}
+
+#[test]
+fn ipv6_is_as_good() {
+    let Ok(probe) = std::net::TcpListener::bind("[::1]:0") else {
+        return accept::skip("no IPv6 here");
+    };
+    drop(probe);
+    let pki = Pki::new();
+    let mut cluster = Cluster::prepare(3, &pki.options());
+    let ports: Vec<_> = cluster.members.iter().map(|m| (m.client.port(), m.peer.port())).collect();
+    let url = |port: u16| format!("https://[::1]:{port}");
+    let all: Vec<_> = (0..3).map(|n| format!("m{n}={}", url(ports[n].1))).collect();
+    for (member, (client, peer)) in cluster.members.iter_mut().zip(&ports) {
+        // All addresses of both families are one place.
+        member.replace_flag("listen-client-urls", &format!("https://0.0.0.0:{client}"));
+        member.replace_flag("advertise-client-urls", &url(*client));
+        member.replace_flag("listen-peer-urls", &url(*peer));
+        member.replace_flag("initial-advertise-peer-urls", &url(*peer));
+        member.replace_flag("initial-cluster", &all.join(","));
+        member.spawn();
+    }
+    cluster.members.iter_mut().for_each(accept::Member::wait_until_ready);
+    let Some(ctl) = pki.ctl(&cluster) else { return };
+    assert_eq!(ctl.at(url(ports[0].0)).run(&["put", "a", "1"]), "OK\n");
+    let by_ipv4 = ctl.at(format!("https://127.0.0.1:{}", ports[1].0));
+    assert_eq!(by_ipv4.run(&["get", "a", "--print-value-only"]), "1\n");
+}
+
+/// Connections that say nothing, and ones that say half of what they should, thousands a second.
+#[test]
+fn a_storm_of_half_open_handshakes_starves_nobody() {
+    let pki = Pki::new();
+    let cluster = Cluster::start_with(1, &pki.options());
+    let Some(ctl) = pki.ctl(&cluster) else { return };
+    ctl.run(&["put", "a", "1"]);
+    let watch = ctl.follow(&["watch", "a", "--rev=2"]);
+    assert_eq!(watch.next_lines(3), ["PUT", "a", "1"]);
+
+    let address = cluster.members[0].client;
+    let is_over = AtomicBool::new(false);
+    let hello = client_hello();
+    std::thread::scope(|scope| {
+        for words in [&[][..], &hello[..40], &hello] {
+            let is_over = &is_over;
+            scope.spawn(move || storm(address, words, is_over));
+        }
+        // The storm is there: more connections than are kept, and they are not let in.
+        std::thread::sleep(Duration::from_secs(2));
+        let mut slowest = Duration::ZERO;
+        for number in 0..10 {
+            let begun = Instant::now();
+            let value = number.to_string();
+            assert_eq!(ctl.run(&["put", "a", &value]), "OK\n");
+            slowest = slowest.max(begun.elapsed());
+            assert_eq!(watch.next_lines(3), ["PUT", "a", value.as_str()]);
+        }
+        is_over.store(true, Ordering::Relaxed);
+        assert!(slowest < Duration::from_secs(5), "{slowest:?}");
+        eprintln!("the slowest of ten in the storm took {slowest:?}");
+    });
+    assert_eq!(ctl.run(&["put", "a", "calm"]), "OK\n");
+}
+
+/// Keeps hundreds of connections open that said these words, and replaces the oldest by new ones.
+fn storm(address: SocketAddr, words: &[u8], is_over: &AtomicBool) {
+    const KEPT: usize = 700;
+    let mut kept = std::collections::VecDeque::new();
+    while !is_over.load(Ordering::Relaxed) {
+        let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_secs(1)) else {
+            continue;
+        };
+        // Whoever was sent away is replaced as well.
+        let _ = stream.write_all(words);
+        kept.push_back(stream);
+        if kept.len() > KEPT {
+            kept.pop_front();
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// What a client says first.
+fn client_hello() -> Vec<u8> {
+    let config = ClientConfig::builder().with_root_certificates(RootCertStore::empty());
+    let config = Arc::new(config.with_no_client_auth());
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut hello = Vec::new();
+    ClientConnection::new(config, name).unwrap().write_tls(&mut hello).unwrap();
+    hello
+}
