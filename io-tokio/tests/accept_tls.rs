@@ -1,5 +1,6 @@
 //! TLS between real processes: clients that others wrote, certificates that change under them, who
 //! is kept out, and storms.
+#![allow(clippy::unwrap_used, reason = "in tests an unwrap is an assertion")]
 
 mod accept;
 

@@ -14,7 +14,8 @@ use scan::Source;
 
 /// What is allowed nevertheless: rule, file, subject, and the reason. The list only shrinks: an
 /// exception that is not needed any more fails the test.
-const EXCEPTIONS: &[(&str, &str, &str, &str)] = &[];
+const EXCEPTIONS: &[(&str, &str, &str, &str)] =
+    &[("arguments", "io-tokio/src/tls/judge.rs", "verify_server_cert", "a trait of rustls's")];
 
 const KINDS: [&str; 8] = ["rs", "proto", "toml", "md", "sh", "yml", "yaml", "txt"];
 

@@ -134,8 +134,8 @@ impl Side<'_> {
         }
         if security.asks_clients || security.trusted_ca.is_some() {
             return Err(CliError::settings(format!(
-                "--{flag} cannot be combined with --{} or --{}: etcd would let everybody in without \
-                 a word; give --{} and --{}, or leave those away",
+                "--{flag} cannot be combined with --{} or --{}: etcd would let everybody in \
+                 without a word; give --{} and --{}, or leave those away",
                 self.auth.0, self.trusted_ca.0, self.flags[0], self.flags[1]
             )));
         }

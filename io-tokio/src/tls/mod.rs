@@ -9,8 +9,8 @@
 //! Invariants
 //! - A handshake is done with what the files held at most [`LOOK_INTERVAL`] before; certificates,
 //!   keys, authorities and revocation lists alike. Connections that are open stay open.
-//! - Files that changed and cannot be used change nothing: what was in use stays in use, and the log
-//!   says so.
+//! - Files that changed and cannot be used change nothing: what was in use stays in use, and the
+//!   log says so.
 //! - No session is resumed: every connection is judged by what holds when it begins.
 //! - Every refusal names the flag or the certificate it is about, and what to do.
 //!

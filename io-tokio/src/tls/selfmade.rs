@@ -59,7 +59,10 @@ impl SelfMade {
         let mut key_file =
             key_file.write(true).create(true).truncate(true).mode(0o600).open(key_path)?;
         key_file.write_all(key.serialize_pem().as_bytes())?;
-        warn!("certificate-validity-bound-not-after" = %not_after, "automatically generate certificates");
+        warn!(
+            "certificate-validity-bound-not-after" = %not_after,
+            "automatically generate certificates"
+        );
         info!(path = %cert_path.display(), "created cert file");
         info!(path = %key_path.display(), "created key file");
         Ok(())

@@ -3,8 +3,8 @@
 //! etcd's Go client up to 3.4 names the server `http://127.0.0.1:2379` where only
 //! `127.0.0.1:2379` may stand, whenever it asks one particular endpoint: `etcdctl endpoint
 //! status` does; and a socket by its path. Go's servers take it, HTTP/2 here resets the stream. So
-//! what offends is replaced on its way in, by what is coded in as many bits: nothing moves, and both
-//! sides' header tables keep their sizes.
+//! what offends is replaced on its way in, by what is coded in as many bits: nothing moves, and
+//! both sides' header tables keep their sizes.
 //!
 //! ```text
 //! | preface | SETTINGS ... | HEADERS: ... :authority = http://127.0.0.1:2379 ... | DATA ...

@@ -28,7 +28,7 @@ use tokio_rustls::rustls::server::Acceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, warn};
 
-use super::PeerCommonName;
+use super::CertifiedName;
 use super::bind::Wire;
 use super::porch::Guest;
 use crate::tls::{Keyring, check_address, common_name, explain};
@@ -84,7 +84,7 @@ pub(super) struct Visitor {
     pub(super) io: Wire,
     /// What it said already.
     pub(super) head: BytesMut,
-    pub(super) name: Option<PeerCommonName>,
+    pub(super) name: Option<CertifiedName>,
 }
 
 /// Why one is not.
@@ -228,7 +228,7 @@ impl Meeting<'_> {
         io: Wire,
         head: &[u8],
         keyring: &Arc<Keyring>,
-    ) -> Result<(TlsStream<Wire>, Option<PeerCommonName>), Refusal> {
+    ) -> Result<(TlsStream<Wire>, Option<CertifiedName>), Refusal> {
         let mut acceptor = Acceptor::default();
         if !head.is_empty() {
             acceptor.read_tls(&mut &*head)?;
@@ -262,7 +262,7 @@ impl Meeting<'_> {
         let leaf = leaf.map(|leaf| leaf.clone().into_owned());
         // As in etcd, a name counts only where names are asked for.
         let named = leaf.as_ref().filter(|_| keyring.security().asks_clients);
-        let name = named.and_then(common_name).map(|name| PeerCommonName(name.into()));
+        let name = named.and_then(common_name).map(|name| CertifiedName(name.into()));
         if let Some(leaf) = leaf.filter(|_| keyring.security().checks_addresses) {
             self.check_host(leaf).await.map_err(refused)?;
         }

@@ -1,8 +1,8 @@
 //! Ports: accepting, telling HTTP/2 from HTTP/1 and gRPC from the rest, serving all of it.
 //!
-//! Everything comes on one port, with TLS or without. HTTP/2 opens with a fixed preface whose first three bytes no
-//! HTTP/1 request has, so that many are read before anything is decided, and read again by
-//! whoever serves.
+//! Everything comes on one port, with TLS or without. HTTP/2 opens with a fixed preface whose first
+//! three bytes no HTTP/1 request has, so that many are read before anything is decided, and read
+//! again by whoever serves.
 
 use std::convert::Infallible;
 use std::io;
@@ -32,7 +32,7 @@ use super::flush::deferred;
 use super::intake::Intake;
 use super::pings::{PREFACE_BYTES, Pings, Presence};
 use super::porch::Porch;
-use super::{IoThreads, PeerCommonName};
+use super::{CertifiedName, IoThreads};
 use crate::gateway::Gateway;
 use crate::http::Pages;
 
@@ -245,7 +245,7 @@ where
 /// The same, when something was heard already, and perhaps a name.
 async fn serve_known<T, G>(
     mut io: T,
-    (mut head, name): (BytesMut, Option<PeerCommonName>),
+    (mut head, name): (BytesMut, Option<CertifiedName>),
     port: Arc<Port<G>>,
     stop: watch::Receiver<bool>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
@@ -288,7 +288,7 @@ async fn sniff<T: AsyncRead + Unpin>(io: &mut T, head: &mut BytesMut) -> io::Res
 
 async fn serve_http2<T, G>(
     io: Intake<T>,
-    name: Option<PeerCommonName>,
+    name: Option<CertifiedName>,
     port: Arc<Port<G>>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
@@ -342,7 +342,7 @@ where
 
 async fn serve_http1<T, G>(
     io: Intake<T>,
-    name: Option<PeerCommonName>,
+    name: Option<CertifiedName>,
     port: Arc<Port<G>>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>

@@ -36,7 +36,7 @@ pub use threads::IoThreads;
 /// The common name in the certificate that a connection's other side has shown and proven to have:
 /// in the extensions of every request on it, where clients are asked for certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeerCommonName(pub Arc<str>);
+pub struct CertifiedName(pub Arc<str>);
 
 /// How much every queue of this room holds, and what happens when it is full.
 pub mod capacity {

@@ -180,6 +180,19 @@ async fn a_half_closed_peer_still_gets_its_answer() {
     assert_eq!(answer, b"ask");
 }
 
+/// TLS keeps what its socket did not take until it is flushed.
+#[tokio::test]
+async fn what_a_socket_keeps_back_is_flushed() {
+    let socket = Socket::default();
+    let (mut port, turns) = deferred(tokio::io::BufWriter::new(socket.clone()));
+    for_a_while(turns.drive(async move {
+        port.write_all(b"kept").await.unwrap();
+        std::future::pending().await
+    }))
+    .await;
+    assert_eq!(socket.sends(), [b"kept"]);
+}
+
 #[tokio::test]
 async fn shutting_down_sends_what_was_collected() {
     let socket = Socket::default();
