@@ -28,6 +28,7 @@ pub mod logging;
 pub mod member;
 pub mod metrics;
 pub mod server;
+pub mod tokens;
 pub mod transport;
 pub mod utl;
 pub mod version;

@@ -29,9 +29,10 @@ use tracing::{error, info, warn};
 use crate::cli::{self, Called, CliError, Outcome, Settings, Url};
 use crate::driver::Core;
 use crate::gateway::Gateway;
-use crate::grpc::{Front, Limits, Services};
+use crate::grpc::{Front, Limits, Passwords, Services};
 use crate::http::{Pages, Surface};
 use crate::metrics::Metrics;
+use crate::tokens::Tokens;
 use crate::transport::IoThreads;
 use crate::transport::listen::{Bound, Connections, Http2, NoGrpc, Port, bind};
 use crate::transport::peers::{Inbound, PeerPort, Peers};
@@ -159,6 +160,8 @@ fn serve_settings(settings: &Settings) -> Result<End, String> {
         let what = what.to_owned();
         move |error: io::Error| format!("cannot start {what}: {error}")
     };
+    let tokens = Tokens::open(&settings.token_kind);
+    let tokens = tokens.map_err(|error| format!("cannot use --auth-token: {error}"))?;
     let metrics = Arc::new(Metrics::new(settings.quota_backend_bytes));
     let peer_threads = IoThreads::start("peer", 1).map_err(told("the peer thread"))?;
     let io_threads = IoThreads::for_clients().map_err(told("the I/O threads"))?;
@@ -169,7 +172,9 @@ fn serve_settings(settings: &Settings) -> Result<End, String> {
     let _entered = runtime.enter();
     let signals = Signals::new().map_err(told("the signal handlers"))?;
     let member = member::open(settings, &metrics, &peer_threads)?;
-    let server = Server { settings, metrics, peer_threads: &peer_threads, io_threads: &io_threads };
+    let threads = (&peer_threads, &io_threads);
+    let server =
+        Server { settings, metrics, tokens, peer_threads: threads.0, io_threads: threads.1 };
     let end = runtime.block_on(server.run(member, ports, signals));
     io_threads.stop();
     peer_threads.stop();
@@ -234,6 +239,8 @@ pub struct Server<'a> {
     pub settings: &'a Settings,
     /// Its counters.
     pub metrics: Arc<Metrics>,
+    /// What its users get for their passwords.
+    pub tokens: Tokens,
     /// Where peers' connections live.
     pub peer_threads: &'a IoThreads,
     /// Where clients' connections live.
@@ -250,6 +257,7 @@ impl Server<'_> {
             let serving = async {
                 tokio::join!(
                     follow_members(&core, &peers),
+                    self.tokens.follow_files(),
                     self.serve(&core, inbound, ports, &connections),
                 );
             };
@@ -339,7 +347,13 @@ impl Server<'_> {
             quota_backend_bytes: self.settings.quota_backend_bytes,
             txn_ops_max: self.settings.txn_ops_max,
         };
-        Front { core: core.clone(), metrics: self.metrics.clone(), limits }
+        Front {
+            core: core.clone(),
+            metrics: self.metrics.clone(),
+            passwords: Passwords::new(self.settings.bcrypt_cost),
+            tokens: self.tokens.clone(),
+            limits,
+        }
     }
 }
 

@@ -58,6 +58,8 @@ pub enum Section {
     Member,
     /// The group.
     Clustering,
+    /// Who may do what.
+    Auth,
     /// What a member does unasked.
     Maintenance,
     /// What it tells about itself.
@@ -68,8 +70,8 @@ pub enum Section {
 
 impl Section {
     /// All of them, as they are printed.
-    pub const ALL: [Self; 5] =
-        [Self::Member, Self::Clustering, Self::Maintenance, Self::Logging, Self::Other];
+    pub const ALL: [Self; 6] =
+        [Self::Member, Self::Clustering, Self::Auth, Self::Maintenance, Self::Logging, Self::Other];
 }
 
 /// A flag, as it is declared.
@@ -211,6 +213,15 @@ flags! {
             "'periodic' keeps a stretch of time, 'revision' a number of revisions.";
         "auto-compaction-retention" => auto_compaction_retention: String = "0",
             "What automatic compaction keeps; a bare number means hours if periodic; 0 is off.";
+    }
+    Auth {
+        "auth-token" => auth_token: String = "simple",
+            "What a user gets for a password: 'simple', or 'jwt' with its options: \
+             jwt,sign-method=ES256,pub-key=FILE,priv-key=FILE,ttl=10m.";
+        "auth-token-ttl" => auth_token_ttl: u64 = "300",
+            "Seconds a simple token lives after its last use.";
+        "bcrypt-cost" => bcrypt_cost: u64 = "10",
+            "How dear it is to hash a password, from 4 to 31.";
     }
     Maintenance {
         "watch-progress-notify-interval" => watch_progress_notify_interval: std::time::Duration

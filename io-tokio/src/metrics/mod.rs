@@ -92,6 +92,7 @@ struct FactGauges {
     db_in_use: Gauge,
     revision: Gauge,
     watchers: Gauge,
+    auth_revision: Gauge,
     server_id: Family<Labels, Gauge>,
     cluster_version: Family<Labels, Gauge>,
     alarms: Family<Labels, Gauge>,
@@ -232,6 +233,7 @@ impl FactGauges {
                 .gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Bytes the store uses"),
             revision: shelf.gauge("etcd_debugging_mvcc_current_revision", "The current revision"),
             watchers: shelf.gauge("etcd_debugging_mvcc_watcher_total", "Watchers"),
+            auth_revision: shelf.gauge("etcd_debugging_auth_revision", "The auth revision"),
             server_id: shelf.family("etcd_server_id", "This member"),
             cluster_version: shelf.family("etcd_cluster_version", "The cluster's version"),
             alarms: shelf.family("etcd_debugging_server_alarms", "Raised alarms"),
@@ -250,6 +252,7 @@ impl FactGauges {
         self.db_in_use.set(whole(facts.db_size_in_use));
         self.revision.set(crate::grpc::reads::revision(view).get());
         self.watchers.set(whole(facts.watchers as u64));
+        self.auth_revision.set(whole(facts.auth.book.revision()));
         self.server_id.clear();
         self.server_id.get_or_create(&vec![("server_id", facts.member.to_string())]).set(1);
         self.cluster_version.clear();

@@ -49,6 +49,16 @@ impl Ctl {
         printed(args, &self.output_with_input(args, input))
     }
 
+    /// The same, or the last line of its complaint.
+    pub(crate) fn try_with_input(&self, args: &[&str], input: &str) -> Result<String, String> {
+        let output = self.output_with_input(args, input);
+        if output.status.success() {
+            return Ok(printed(args, &output));
+        }
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        Err(text.lines().last().unwrap_or_default().to_string())
+    }
+
     fn output_with_input(&self, args: &[&str], input: &str) -> Output {
         let mut command = self.command(args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
