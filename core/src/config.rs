@@ -59,6 +59,8 @@ pub struct Config {
     pub learners_max: usize,
     /// Whether changes of the group that could cost its quorum are refused.
     pub is_reconfig_strict: bool,
+    /// Time a token lives after its last use.
+    pub token_ttl: Duration,
     /// Time between two checkpoints of a lease; leases that live no longer have none.
     pub lease_checkpoint_interval: Duration,
 }
@@ -98,6 +100,7 @@ impl Default for Config {
             watch_progress_interval: Duration::from_secs(600),
             learners_max: 1,
             is_reconfig_strict: true,
+            token_ttl: Duration::from_secs(300),
             lease_checkpoint_interval: Duration::from_secs(300),
         }
     }

@@ -105,6 +105,12 @@ refusals! {
     RoleEmpty,
     /// Wrong user or password.
     AuthFailed,
+    /// A password for a user that has none, or one that is unusable.
+    NoPasswordUser,
+    /// A password longer than its hash can be of.
+    PasswordTooLong,
+    /// A token wanted of a member that can only verify them.
+    VerifyOnlyKey,
     /// A grant without a permission.
     PermissionNotGiven,
     /// Not allowed.

@@ -1,5 +1,7 @@
 //! Everything that can happen to a member: one closed enum per machine.
 
+use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -8,7 +10,8 @@ use quorate_proto::etcdserverpb as pb;
 use quorate_proto::peer::{Answer, Ask, ChangeRefusal, ChangeWish, Correction, Report};
 use quorate_proto::raftpb;
 
-use crate::error::StorageFault;
+use crate::auth::Identity;
+use crate::error::{Refusal, StorageFault};
 use crate::ids::{BarrierId, LogIndex, MemberId, RequestId, StreamId, Term, Token};
 use crate::storage::{Entry, EntryKind, SnapshotMark, StateRead};
 
@@ -116,6 +119,8 @@ pub enum StateInput {
     Request {
         /// Comes back with the answer.
         token: Token,
+        /// In whose name, or why that is not known.
+        who: Result<Identity, Refusal>,
         /// Untrusted.
         request: Request,
     },
@@ -135,8 +140,15 @@ pub enum StateInput {
     StreamMessage {
         /// The stream.
         stream: StreamId,
+        /// In whose name, or why that is not known.
+        who: Result<Identity, Refusal>,
         /// Untrusted.
         message: pb::WatchRequest,
+    },
+    /// A user's token was shown whose life is to be told anew.
+    TokenUsed {
+        /// Untrusted.
+        token: String,
     },
     /// The shell has passed frames on and can take more.
     StreamReady {
@@ -299,6 +311,8 @@ pub enum Request {
     MoveLeader(pb::MoveLeaderRequest),
     /// `Maintenance.Downgrade`
     Downgrade(pb::DowngradeRequest),
+    /// A change through `Auth`, or a token: one of its auth fields is set, and nothing else.
+    Auth(Box<pb::InternalRaftRequest>),
     /// `Cluster.MemberAdd`
     MemberAdd(MemberAddition),
     /// `Cluster.MemberRemove`

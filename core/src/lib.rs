@@ -40,6 +40,7 @@
 //! | [`txn`] | one transaction |
 //! | [`watch`] | who hears what |
 //! | [`lease`] | leases |
+//! | [`auth`] | who may do what |
 //! | `membership` | who is in |
 //! | `alarm` | when to refuse |
 //! | `upkeep` | what the core asks of itself |
@@ -70,6 +71,7 @@ macro_rules! planted {
     };
 }
 
+pub mod auth;
 pub mod config;
 pub mod draw;
 pub mod encode;

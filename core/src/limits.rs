@@ -2,6 +2,8 @@
 
 /// Requests waiting for their entries to be applied; more are refused.
 pub const PENDING_REQUESTS_MAX: usize = 65_536;
+/// Tokens of users who showed a password; beyond it the one that ends first makes way.
+pub const TOKENS_MAX: usize = 4_096;
 /// Changes of the group that wait at their leader; more are refused.
 pub const CHANGES_WAITING_MAX: usize = 64;
 /// Clients that wait for leadership to move; more are refused.

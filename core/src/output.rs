@@ -228,6 +228,8 @@ pub enum Response {
     LeaseLeases(pb::LeaseLeasesResponse),
     /// `Maintenance.Alarm`
     Alarm(pb::AlarmResponse),
+    /// Through `Auth`; the token is empty unless one was asked for.
+    Auth(pb::AuthenticateResponse),
     /// `Maintenance.MoveLeader`
     MoveLeader(pb::MoveLeaderResponse),
     /// `Maintenance.Downgrade`

@@ -18,6 +18,7 @@
 //!
 //! Answers to: etcd v3.7.1 `server/etcdserver/server.go`
 
+mod authority;
 mod changes;
 mod downgrade;
 mod reads;
@@ -367,15 +368,17 @@ impl Machine for State {
             self.hub.note_served(self.now);
         }
         match input {
-            StateInput::Request { token, request } => self.handle_request(token, request),
+            StateInput::Request { token, who, request } => {
+                self.handle_request(token, who, request);
+            }
             StateInput::Read { token } => self.enter_lane(Reader::Client(token)),
             StateInput::StreamOpened { stream, frame_bytes_max } => {
                 self.hub.open(stream, frame_bytes_max);
             }
-            StateInput::StreamMessage { stream, message } => {
-                self.hub.handle_message(self.now, stream, message);
-                self.draft.has_new_view = true;
+            StateInput::StreamMessage { stream, who, message } => {
+                self.handle_watch(stream, who, message);
             }
+            StateInput::TokenUsed { token } => self.handle_token_used(&token),
             StateInput::StreamReady { stream, frames } => {
                 self.hub.handle_ready(self.now, stream, frames);
             }

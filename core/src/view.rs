@@ -7,6 +7,7 @@ use core::ops::Deref;
 
 use quorate_proto::etcdserverpb as pb;
 
+use crate::auth::AuthView;
 use crate::ids::{ClusterId, LogIndex, MemberId, Revision};
 use crate::input::Role;
 use crate::mvcc::KvView;
@@ -41,6 +42,8 @@ pub struct Facts {
     pub members: Arc<[pb::Member]>,
     /// Ids of members that were removed, for ever.
     pub removed: Arc<[MemberId]>,
+    /// Users, roles, tokens.
+    pub auth: AuthView,
     /// Raised alarms.
     pub alarms: Arc<[pb::AlarmMember]>,
     /// The cluster's version, X.Y.Z; empty until decided.

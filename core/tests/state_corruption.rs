@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message as _;
+use quorate_core::auth::Identity;
 use quorate_core::error::{Refusal, StorageFault};
 use quorate_core::ids::{BarrierId, LogIndex, MemberId, Term, Token};
 use quorate_core::membership::MemberRecord;
@@ -268,7 +269,10 @@ impl Group {
     fn asks_in_vain(&mut self, id: MemberId) {
         self.member(id).refusals.clear();
         let request = Request::Put(pb::PutRequest { key: "x".into(), ..Default::default() });
-        self.feed(id, StateInput::Request { token: Token(77), request });
+        self.feed(
+            id,
+            StateInput::Request { token: Token(77), who: Ok(Identity::default()), request },
+        );
         self.feed(id, StateInput::Read { token: Token(78) });
         assert_eq!(self.member(id).refusals, [Refusal::Corrupt, Refusal::Corrupt]);
     }

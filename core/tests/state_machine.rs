@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message as _;
+use quorate_core::auth::Identity;
 use quorate_core::error::Refusal;
 use quorate_core::ids::{LogIndex, MemberId, RequestId, Term, Token};
 use quorate_core::input::{Followers, MemberAddition};
@@ -131,7 +132,7 @@ impl Group {
     fn ask(&mut self, request: Request) -> Option<Result<Response, Refusal>> {
         self.tokens += 1;
         let token = Token(self.tokens);
-        self.feed(StateInput::Request { token, request });
+        self.feed(StateInput::Request { token, who: Ok(Identity::default()), request });
         self.answer(token)
     }
 

@@ -29,6 +29,7 @@ pub mod member;
 pub mod metrics;
 pub mod server;
 pub mod tls;
+pub mod tokens;
 pub mod transport;
 pub mod utl;
 pub mod version;

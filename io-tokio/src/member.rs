@@ -230,6 +230,7 @@ fn configure(settings: &Settings, bootstrap: Bootstrap) -> Config {
         auto_compaction: settings.auto_compaction,
         watch_progress_interval: settings.watch_progress_interval,
         learners_max: settings.learners_max,
+        token_ttl: settings.token_ttl,
         is_reconfig_strict: settings.is_reconfig_strict,
         ..Config::default()
     }

@@ -31,10 +31,11 @@ use tracing::{error, info, warn};
 use crate::cli::{self, Called, CliError, Outcome, Place, Settings, Url};
 use crate::driver::Core;
 use crate::gateway::Gateway;
-use crate::grpc::{Front, Limits, Services};
+use crate::grpc::{Front, Limits, Passwords, Services};
 use crate::http::{Pages, Surface};
 use crate::metrics::Metrics;
 use crate::tls::{Keyring, Security};
+use crate::tokens::Tokens;
 use crate::transport::bind::{Bound, bind};
 use crate::transport::listen::{Connections, Http2, NoGrpc, Port};
 use crate::transport::peers::{Inbound, PeerPort, Peers};
@@ -164,6 +165,8 @@ fn serve_settings(settings: &Settings) -> Result<End, String> {
         let what = what.to_owned();
         move |error: io::Error| format!("cannot start {what}: {error}")
     };
+    let tokens = Tokens::open(&settings.token_kind);
+    let tokens = tokens.map_err(|error| format!("cannot use --auth-token: {error}"))?;
     let metrics = Arc::new(Metrics::new(settings.quota_backend_bytes));
     for (feature, is_on) in &settings.features {
         metrics.note_feature(feature.name, feature.stage, *is_on);
@@ -181,7 +184,9 @@ fn serve_settings(settings: &Settings) -> Result<End, String> {
     let signals = Signals::new().map_err(told("the signal handlers"))?;
     let dialer = Dialer::new(keyrings.peer);
     let member = member::open(settings, &metrics, &peer_threads, &dialer)?;
-    let server = Server { settings, metrics, peer_threads: &peer_threads, io_threads: &io_threads };
+    let threads = (&peer_threads, &io_threads);
+    let server =
+        Server { settings, metrics, tokens, peer_threads: threads.0, io_threads: threads.1 };
     let end = runtime.block_on(server.run(member, ports, signals));
     io_threads.stop();
     peer_threads.stop();
@@ -286,6 +291,8 @@ pub struct Server<'a> {
     pub settings: &'a Settings,
     /// Its counters.
     pub metrics: Arc<Metrics>,
+    /// What its users get for their passwords.
+    pub tokens: Tokens,
     /// Where peers' connections live.
     pub peer_threads: &'a IoThreads,
     /// Where clients' connections live.
@@ -302,6 +309,7 @@ impl Server<'_> {
             let serving = async {
                 tokio::join!(
                     follow_members(&core, &peers),
+                    self.tokens.follow_files(),
                     self.serve(&core, inbound, ports, &connections),
                 );
             };
@@ -391,7 +399,13 @@ impl Server<'_> {
             quota_backend_bytes: self.settings.quota_backend_bytes,
             txn_ops_max: self.settings.txn_ops_max,
         };
-        Front { core: core.clone(), metrics: self.metrics.clone(), limits }
+        Front {
+            core: core.clone(),
+            metrics: self.metrics.clone(),
+            passwords: Passwords::new(self.settings.bcrypt_cost),
+            tokens: self.tokens.clone(),
+            limits,
+        }
     }
 }
 

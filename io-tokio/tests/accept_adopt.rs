@@ -11,6 +11,9 @@ use std::time::Duration;
 use accept::offline::{Asked, Contents, Tool, files, text};
 use accept::{Cluster, Member, Options};
 use quorate_proto::etcdserverpb as pb;
+use quorate_proto::etcdserverpb::auth_client::AuthClient;
+use quorate_proto::etcdserverpb::kv_client::KvClient;
+use quorate_proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use rustix::process::Signal;
 
 const END_MAX: Duration = Duration::from_secs(20);
@@ -128,13 +131,19 @@ fn a_cluster_of_three_is_adopted() {
 }
 
 #[test]
-fn what_would_not_be_served_alike_is_refused() {
-    use pb::auth_client::AuthClient;
+fn users_and_their_rights_are_adopted() {
     let Some(judge) = judge::find() else { return };
-    let mut cluster = etcd(&judge, 1);
+    for has_snapshot in [false, true] {
+        adopt_with_users(&judge, has_snapshot);
+    }
+}
+
+fn adopt_with_users(judge: &Path, has_snapshot: bool) {
+    let mut cluster = etcd(judge, 1);
     let member = &mut cluster.members[0];
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime").block_on(async {
+    let runtime = runtime.expect("a runtime");
+    runtime.block_on(async {
         let mut auth = AuthClient::new(accept::api::channel(member.client));
         let (name, password) = ("root".to_owned(), "secret".to_owned());
         let user = pb::AuthUserAddRequest { name, password, ..Default::default() };
@@ -145,16 +154,47 @@ fn what_would_not_be_served_alike_is_refused() {
         auth.auth_enable(pb::AuthEnableRequest {}).await.expect("authentication");
     });
     member.kill();
-    let adopt = ["adopt", text(&member.data_dir)];
-    // Either the database says so, or entries of the log do.
-    let (code, complaint) = Tool::ours().fail(&adopt);
-    assert_eq!(code, 1);
-    let is_named = complaint.contains("authentication is enabled in it")
-        || complaint.contains("a request of a kind that is not served here");
-    assert!(is_named, "{complaint}");
-    member.start();
+    // What is in the log alone, and what has come to the database.
+    if has_snapshot {
+        member.start();
+        stop(member);
+    }
+    Tool::ours().run(&["adopt", text(&member.data_dir)]);
+    start_as_ours(&mut cluster);
+    let client = cluster.members[0].client;
+    runtime.block_on(async {
+        let channel = accept::api::channel(client);
+        let mut kv = KvClient::new(channel.clone());
+        let put = pb::PutRequest { key: "k".into(), ..Default::default() };
+        let refused = kv.put(put.clone()).await.expect_err("nobody may");
+        assert_eq!(refused.message(), "etcdserver: user name is empty");
+        let mut auth = AuthClient::new(channel);
+        let (name, password) = ("root".to_owned(), "secret".to_owned());
+        let ask = pb::AuthenticateRequest { name, password };
+        let token = auth.authenticate(ask).await.expect("a token").into_inner().token;
+        let mut call = tonic::Request::new(put);
+        call.metadata_mut().insert("token", token.parse().expect("letters"));
+        kv.put(call).await.expect("root may");
+        let status = auth.auth_status(pb::AuthStatusRequest {}).await.expect("an answer");
+        assert_eq!(status.into_inner().auth_revision, 3);
+    });
+}
+
+#[test]
+fn what_would_not_be_served_alike_is_refused() {
+    let Some(judge) = judge::find() else { return };
+    let mut cluster = etcd(&judge, 1);
+    let member = &mut cluster.members[0];
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let mut maintenance = MaintenanceClient::new(accept::api::channel(member.client));
+        let action = pb::downgrade_request::DowngradeAction::Enable as i32;
+        let downgrade = pb::DowngradeRequest { action, version: "3.6".to_owned() };
+        maintenance.downgrade(downgrade).await.expect("a downgrade");
+    });
     stop(member);
-    let (_, complaint) = Tool::ours().fail(&["adopt", text(&member.data_dir)]);
-    assert!(complaint.contains("authentication is enabled in it"), "{complaint}");
+    let (code, complaint) = Tool::ours().fail(&["adopt", text(&member.data_dir)]);
+    assert_eq!(code, 1);
+    assert!(complaint.contains("a downgrade is under way in it"), "{complaint}");
     assert!(!member.data_dir.join("member.etcd").exists());
 }

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use quorate_core::auth::Identity;
 use quorate_core::error::{Refusal, StorageFault};
 use quorate_core::ids::{LogIndex, MemberId, RequestId, StreamId, Term, Token};
 use quorate_core::output::{Batch, Persist};
@@ -136,7 +137,7 @@ impl Machine for Ledger {
 
     fn handle(&mut self, _now: Time, input: StateInput) {
         match input {
-            StateInput::Request { token, request: Request::Put(_) } => {
+            StateInput::Request { token, request: Request::Put(_), .. } => {
                 let data = token.get().to_be_bytes().to_vec().into();
                 self.outputs.push(StateOutput::Propose {
                     id: RequestId(token.get()),
@@ -153,7 +154,7 @@ impl Machine for Ledger {
             StateInput::Read { token } => {
                 self.outputs.push(StateOutput::ReadReady { token, result: Ok(a_view(99)) });
             }
-            StateInput::StreamMessage { stream, message } => {
+            StateInput::StreamMessage { stream, message, .. } => {
                 let frames = match message.request_union {
                     Some(pb::watch_request::RequestUnion::CancelRequest(it)) => it.watch_id,
                     _ => 1,
@@ -323,7 +324,7 @@ async fn proposals_made_while_the_log_syncs_leave_in_one_sync() {
     let core = bench.running.core.clone();
     let call = |core: &driver::Core| {
         let core = core.clone();
-        tokio::spawn(async move { core.request(put()).await })
+        tokio::spawn(async move { core.request(Ok(Identity::default()), put()).await })
     };
     let first = call(&core);
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -347,12 +348,14 @@ async fn proposals_made_while_the_log_syncs_leave_in_one_sync() {
 async fn loops_stop_in_order_with_everything_synced() {
     let bench = bench(false, false);
     let core = bench.running.core.clone();
-    core.request(put()).await.unwrap();
+    core.request(Ok(Identity::default()), put()).await.unwrap();
     assert_eq!(core.read().await.unwrap().facts.applied, LogIndex(99));
     bench.wait_for("stored 1").await;
     let unanswered = {
         let core = core.clone();
-        tokio::spawn(async move { core.request(Request::LeaseLeases(Default::default())).await })
+        tokio::spawn(async move {
+            core.request(Ok(Identity::default()), Request::LeaseLeases(Default::default())).await
+        })
     };
     bench.wait_for("a request to be answered late").await;
     bench.taken();
@@ -363,7 +366,7 @@ async fn loops_stop_in_order_with_everything_synced() {
         .unwrap();
     assert_eq!(*events.lock().unwrap(), ["log synced", "store synced"]);
     assert_eq!(unanswered.await.unwrap(), Err(Refusal::Stopped));
-    assert_eq!(core.request(put()).await, Err(Refusal::Stopped));
+    assert_eq!(core.request(Ok(Identity::default()), put()).await, Err(Refusal::Stopped));
     assert!(core.open_stream(1).is_err());
 }
 
@@ -371,7 +374,7 @@ async fn loops_stop_in_order_with_everything_synced() {
 async fn a_hung_log_is_named_when_stopping() {
     let bench = bench(true, false);
     let core = bench.running.core.clone();
-    let call = tokio::spawn(async move { core.request(put()).await });
+    let call = tokio::spawn(async move { core.request(Ok(Identity::default()), put()).await });
     tokio::time::sleep(Duration::from_millis(50)).await;
     let running = bench.running;
     let stop = move || running.stop(Duration::from_millis(200));
@@ -384,7 +387,7 @@ async fn a_hung_log_is_named_when_stopping() {
 async fn a_fault_and_a_panic_are_told() {
     let failing = bench(false, true);
     let core = failing.running.core.clone();
-    let call = tokio::spawn(async move { core.request(put()).await });
+    let call = tokio::spawn(async move { core.request(Ok(Identity::default()), put()).await });
     let fatal = failing.running.fatal().await;
     assert_eq!(fatal, Fatal::Halted(StorageFault::new("the disk is gone")));
     assert_eq!(fatal.to_string(), "the disk is gone");
@@ -401,7 +404,7 @@ async fn a_fault_and_a_panic_are_told() {
 async fn state_hears_of_an_image_before_anything_committed_after_it() {
     let bench = bench(false, false);
     let core = bench.running.core.clone();
-    core.request(put()).await.unwrap();
+    core.request(Ok(Identity::default()), put()).await.unwrap();
     bench.wait_for("stored 1").await;
     bench.taken();
     let header = ImageHeader { announce: Some(announcement()), ..Default::default() };
@@ -426,7 +429,7 @@ async fn an_announcement_without_its_image_installs_nothing() {
     let bench = bench(false, false);
     let core = bench.running.core.clone();
     core.deliver(MemberId(2), quorate_core::peer::Message::Raft(announcement()));
-    core.request(put()).await.unwrap();
+    core.request(Ok(Identity::default()), put()).await.unwrap();
     bench.wait_for("stored 1").await;
     assert!(!bench.taken().iter().any(|event| event.starts_with("swapped")));
 }
@@ -435,10 +438,13 @@ async fn an_announcement_without_its_image_installs_nothing() {
 async fn the_late_answer_of_an_abandoned_call_goes_to_nobody() {
     let bench = bench(false, false);
     let core = bench.running.core.clone();
-    let call = core.request(Request::LeaseLeases(Default::default()));
+    let call = core.request(Ok(Identity::default()), Request::LeaseLeases(Default::default()));
     assert!(tokio::time::timeout(Duration::from_millis(50), call).await.is_err());
     bench.wait_for("a request to be answered late").await;
-    assert_eq!(core.request(put()).await, Ok(Response::Put(pb::PutResponse::default())));
+    assert_eq!(
+        core.request(Ok(Identity::default()), put()).await,
+        Ok(Response::Put(pb::PutResponse::default()))
+    );
     bench.wait_for("stored 1").await;
 }
 
@@ -453,7 +459,7 @@ async fn streams_carry_frames_in_order_give_credit_and_close() {
     let bench = bench(false, false);
     let mut stream = bench.running.core.open_stream(1 << 20).unwrap();
     let count = channels::STREAM_CREDIT_FRAMES as i64;
-    stream.send(frames(count)).unwrap();
+    stream.send(Ok(Identity::default()), frames(count)).unwrap();
     for watch_id in 0..count {
         assert_eq!(stream.recv().await.unwrap().watch_id, watch_id);
     }
@@ -463,7 +469,8 @@ async fn streams_carry_frames_in_order_give_credit_and_close() {
 
     let mut lazy = bench.running.core.open_stream(1 << 20).unwrap();
     bench.taken();
-    lazy.send(frames(channels::STREAM_FRAMES_MAX as i64 + 1)).unwrap();
+    let many = frames(channels::STREAM_FRAMES_MAX as i64 + 1);
+    lazy.send(Ok(Identity::default()), many).unwrap();
     bench.wait_for("closed").await;
     for watch_id in 0..channels::STREAM_FRAMES_MAX as i64 {
         assert_eq!(lazy.recv().await.unwrap().watch_id, watch_id);

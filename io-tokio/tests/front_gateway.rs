@@ -94,12 +94,6 @@ async fn a_refusal_keeps_its_code_and_text() {
             429,
             r#"{"code":8,"message":"grpc: received JSON larger than max (16384)"}"#,
         ),
-        (
-            "/v3/auth/enable",
-            "",
-            501,
-            r#"{"code":12,"message":"auth_enable is not served by this server"}"#,
-        ),
     ] {
         assert_eq!(posted(server, path, "", body).await, (code, expected.to_owned()));
     }

@@ -12,6 +12,7 @@ use quorate_core::peer::raftpb;
 use quorate_core::storage::StateRead;
 use quorate_io_tokio::cli::{self, Called, Outcome, Settings};
 use quorate_io_tokio::server::{End, Ended, Keyrings, Member, Ports, Server, Signals};
+use quorate_io_tokio::tokens::Tokens;
 use quorate_io_tokio::transport::IoThreads;
 use quorate_io_tokio::transport::peers::{Chunks, Identity, Images, Peers};
 use quorate_proto::etcdserverpb as pb;
@@ -77,6 +78,7 @@ async fn run(
     let server = Server {
         settings: &settings,
         metrics: fake.metrics.clone(),
+        tokens: Tokens::Simple,
         peer_threads: &peer_threads,
         io_threads: &io_threads,
     };

@@ -8,9 +8,11 @@ use quorate_proto::membershippb::DowngradeInfoSetRequest;
 use quorate_proto::mvccpb::event::EventType;
 
 use super::{Ledgers, Outcome};
+use crate::auth::gate::{Gate, LeaseKeys};
+use crate::auth::{Done, Identity};
 use crate::error::{Refusal, StorageFault};
 use crate::event::{Changes, KeyRange, ReadError};
-use crate::ids::{LeaseId, MemberId, Revision};
+use crate::ids::{LeaseId, LogIndex, MemberId, Revision};
 use crate::lease::{Book, Revocation};
 use crate::mvcc::Writer;
 use crate::output::{Note, Response};
@@ -24,14 +26,41 @@ impl Leases for Book {
     }
 }
 
+impl LeaseKeys for Book {
+    fn check_each(
+        &self,
+        lease: LeaseId,
+        check: &mut dyn FnMut(&Bytes) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        self.keys_of(lease).try_for_each(check)
+    }
+}
+
+/// What an entry about users and roles comes to.
+fn outcome_of(done: Result<Done, Refusal>) -> Outcome {
+    match done {
+        Ok(Done { writes, token }) => Outcome {
+            result: Some(Ok(Response::Auth(pb::AuthenticateResponse { header: None, token }))),
+            writes,
+            has_new_facts: true,
+            ..Outcome::default()
+        },
+        Err(refusal) => Outcome { result: Some(Err(refusal)), ..Outcome::default() },
+    }
+}
+
 impl Ledgers {
     pub(super) fn dispatch(
         &mut self,
         now: Time,
-        request: InternalRaftRequest,
+        (request, index): (InternalRaftRequest, LogIndex),
     ) -> Result<Outcome, StorageFault> {
-        if let Some(refusal) = self.refuse(&request) {
+        let checked = self.refuse(&request).map_or(Ok(()), Err);
+        if let Err(refusal) = checked.and_then(|()| self.check_author(&request)) {
             return Ok(Outcome { result: Some(Err(refusal)), ..Outcome::default() });
+        }
+        if let Some(done) = self.auth.apply((&request, index), now) {
+            return Ok(outcome_of(done));
         }
         let InternalRaftRequest {
             put,
@@ -77,6 +106,19 @@ impl Ledgers {
         } else {
             Ok(Outcome::default())
         }
+    }
+
+    /// Whether whoever the header names may do this, by the rights of this moment.
+    fn check_author(&self, request: &InternalRaftRequest) -> Result<(), Refusal> {
+        if !self.auth.book.is_enabled() {
+            return Ok(());
+        }
+        let header = request.header.as_ref();
+        let who = header.map_or_else(Identity::default, |header| Identity {
+            user: header.username.as_str().into(),
+            revision: header.auth_revision,
+        });
+        Gate { book: &self.auth.book, who: &who, leases: &self.leases }.check(request)
     }
 
     /// The gates: what raised alarms refuse, on all members from the same entry on.

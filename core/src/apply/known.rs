@@ -5,6 +5,7 @@ use prost::Message;
 use quorate_proto::etcdserverpb::InternalRaftRequest;
 use quorate_proto::raftpb::{ConfChange, ConfChangeV2};
 
+use crate::auth;
 use crate::membership::Change;
 use crate::storage::{Entry, EntryKind};
 
@@ -13,6 +14,9 @@ pub fn check_known(entry: &Entry) -> Result<(), &'static str> {
     match entry.kind {
         EntryKind::Normal if entry.data.is_empty() => Ok(()),
         EntryKind::Normal => match InternalRaftRequest::decode(entry.data.clone()) {
+            Ok(request) if has_clear_password(&request) => {
+                Err("a password in clear, as only etcd before 3.5 writes it")
+            }
             // What does not come out again was dropped: the envelope's fields are canonical.
             Ok(request) if request.encoded_len() != entry.data.len() => {
                 Err("a request with parts that are not known here")
@@ -32,7 +36,15 @@ pub fn check_known(entry: &Entry) -> Result<(), &'static str> {
     }
 }
 
-/// The kinds that `dispatch` has a branch for.
+/// Whoever applies such an entry hashes the password itself, each member to another hash.
+fn has_clear_password(request: &InternalRaftRequest) -> bool {
+    let added = request.auth_user_add.as_ref().map(|add| &add.password);
+    let changed = request.auth_user_change_password.as_ref().map(|change| &change.password);
+    added.or(changed).is_some_and(|password| !password.is_empty())
+}
+
+/// The kinds that `dispatch` has a branch for, and questions, which change nothing: etcd asks its
+/// log where others read.
 fn is_known(request: &InternalRaftRequest) -> bool {
     request.put.is_some()
         || request.delete_range.is_some()
@@ -44,14 +56,23 @@ fn is_known(request: &InternalRaftRequest) -> bool {
         || request.alarm.is_some()
         || request.cluster_version_set.is_some()
         || request.cluster_member_attr_set.is_some()
+        || request.authenticate.is_some()
+        || auth::is_change(request)
+        || request.auth_status.is_some()
+        || request.auth_user_get.is_some()
+        || request.auth_user_list.is_some()
+        || request.auth_role_get.is_some()
+        || request.auth_role_list.is_some()
 }
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString as _;
     use alloc::vec::Vec;
 
     use bytes::Bytes;
-    use quorate_proto::etcdserverpb::{AuthEnableRequest, PutRequest};
+    use quorate_proto::etcdserverpb::{AuthEnableRequest, AuthUserAddRequest, PutRequest};
+    use quorate_proto::membershippb::DowngradeInfoSetRequest;
 
     use super::*;
 
@@ -68,6 +89,11 @@ mod tests {
     fn what_is_applied_in_full_is_known() {
         assert_eq!(check_known(&entry(EntryKind::Normal, Vec::new())), Ok(()));
         assert_eq!(check_known(&entry(EntryKind::Normal, put().encode_to_vec())), Ok(()));
+        let enable = InternalRaftRequest {
+            auth_enable: Some(AuthEnableRequest {}.into()),
+            ..InternalRaftRequest::default()
+        };
+        assert_eq!(check_known(&entry(EntryKind::Normal, enable.encode_to_vec())), Ok(()));
         let context = br#"{"id":5,"peerURLs":["http://a:1"],"name":"a"}"#;
         let change = ConfChange {
             node_id: 5,
@@ -79,8 +105,14 @@ mod tests {
 
     #[test]
     fn what_would_be_passed_over_is_not() {
-        let auth = InternalRaftRequest {
-            auth_enable: Some(AuthEnableRequest {}.into()),
+        let downgrade = InternalRaftRequest {
+            downgrade_info_set: Some(DowngradeInfoSetRequest::default().into()),
+            ..InternalRaftRequest::default()
+        };
+        let (name, password) = ("alice".to_string(), "apw".to_string());
+        let add = AuthUserAddRequest { name, password, ..AuthUserAddRequest::default() };
+        let clear = InternalRaftRequest {
+            auth_user_add: Some(add.into()),
             ..InternalRaftRequest::default()
         };
         // Field 2 is a request of etcd's old API.
@@ -89,8 +121,13 @@ mod tests {
         for (kind, data, why) in [
             (
                 EntryKind::Normal,
-                auth.encode_to_vec(),
+                downgrade.encode_to_vec(),
                 "a request of a kind that is not served here",
+            ),
+            (
+                EntryKind::Normal,
+                clear.encode_to_vec(),
+                "a password in clear, as only etcd before 3.5 writes it",
             ),
             (EntryKind::Normal, old, "a request with parts that are not known here"),
             (EntryKind::Normal, alloc::vec![0xff], "a request that cannot be read"),

@@ -37,6 +37,7 @@ use quorate_proto::raftpb::{ConfChange, ConfChangeV2};
 pub use known::check_known;
 
 use crate::alarm::Alarms;
+use crate::auth::AuthView;
 use crate::config::Config;
 use crate::error::{Refusal, StorageFault};
 use crate::event::{Changes, ReadError};
@@ -58,6 +59,7 @@ pub(crate) struct Ledgers {
     pub(crate) leases: Book,
     pub(crate) members: Members,
     pub(crate) alarms: Alarms,
+    pub(crate) auth: AuthView,
     pub(crate) progress: Progress,
     /// The row that says how rows are laid out, where the store does not have it yet.
     pub(crate) layout: Option<Write>,
@@ -93,13 +95,14 @@ impl Ledgers {
         let mut leases = open_leases(config, image.as_ref())?;
         let members = Members::load(image.as_ref())?;
         let alarms = Alarms::load(image.as_ref())?;
+        let auth = AuthView::load(image.as_ref(), config.token_ttl)?;
         let progress = Progress::load(image.as_ref())?;
         let is_adopted = schema::is_adopted(image.as_ref())?;
         let kv = Mvcc::open(image)?;
         if !leases.is_empty() && !crate::planted!("attachments-lost-at-restart") {
             attach_keys(&mut leases, kv.now())?;
         }
-        Ok(Self { kv, leases, members, alarms, progress, layout, is_adopted })
+        Ok(Self { kv, leases, members, alarms, auth, progress, layout, is_adopted })
     }
 
     /// Applies the next entry. `None` if it was applied before.
@@ -156,7 +159,7 @@ impl Ledgers {
             return Ok(Outcome::default());
         };
         let id = request.header.as_ref().map_or(request.id, |header| header.id);
-        let mut outcome = self.dispatch(now, request)?;
+        let mut outcome = self.dispatch(now, (request, entry.index))?;
         outcome.id = Some(RequestId(id));
         Ok(outcome)
     }

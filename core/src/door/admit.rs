@@ -1,10 +1,13 @@
 //! What a request must satisfy before anything is proposed for it.
 
+use alloc::string::String;
+
 use bytes::Bytes;
 use prost::Message;
 use quorate_proto::etcdserverpb::{self as pb, AlarmType, InternalRaftRequest};
 
 use crate::alarm::{Alarms, LEASE_COST, put_cost, txn_cost};
+use crate::auth::Identity;
 use crate::config::Config;
 use crate::error::Refusal;
 use crate::ids::RequestId;
@@ -68,11 +71,15 @@ fn space_needed(request: &Request) -> u64 {
 
 /// The log entry for a request, within the size limit.
 pub(crate) fn encode(
-    id: RequestId,
+    (id, who): (RequestId, &Identity),
     request: InternalRaftRequest,
     config: &Config,
 ) -> Result<Bytes, Refusal> {
-    let header = Some(pb::RequestHeader { id: id.get(), ..pb::RequestHeader::default() });
+    let header = Some(pb::RequestHeader {
+        id: id.get(),
+        username: String::from(&*who.user),
+        auth_revision: who.revision,
+    });
     let data = InternalRaftRequest { header, ..request }.encode_to_vec();
     if data.len() as u64 > config.request_bytes_max {
         return Err(Refusal::RequestTooLarge);
@@ -91,6 +98,7 @@ pub(crate) fn envelope(request: Request) -> Option<InternalRaftRequest> {
         Request::LeaseGrant(grant) => envelope.lease_grant = Some(grant.into()),
         Request::LeaseRevoke(revoke) => envelope.lease_revoke = Some(revoke.into()),
         Request::Alarm(alarm) => envelope.alarm = Some(alarm.into()),
+        Request::Auth(request) => envelope = *request,
         // Answered without an entry, or with one of another kind.
         _ => return None,
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use quorate_proto::peer::PeerMessage;
 
 use super::Canonical;
+use crate::auth::Identity;
 use crate::ids::{
     BarrierId, LeaseId, LogIndex, MemberId, RequestId, Revision, StreamId, Term, Token, WatchId,
 };
@@ -136,6 +137,13 @@ impl Canonical for SnapshotMark {
     }
 }
 
+impl Canonical for Identity {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.user.as_bytes().encode(out);
+        self.revision.encode(out);
+    }
+}
+
 impl Canonical for Role {
     fn encode(&self, out: &mut Vec<u8>) {
         self.term.encode(out);
@@ -196,6 +204,7 @@ impl Canonical for Request {
             Self::MemberUpdate(m) => (13, m),
             Self::MemberPromote(m) => (14, m),
             Self::Downgrade(m) => (15, m),
+            Self::Auth(m) => (16, m),
         };
         out.push(number);
         message.wire(out);
@@ -221,6 +230,7 @@ impl Canonical for Response {
             Self::MemberUpdate(m) => (13, m),
             Self::MemberPromote(m) => (14, m),
             Self::Downgrade(m) => (15, m),
+            Self::Auth(m) => (16, m),
         };
         out.push(number);
         message.wire(out);

@@ -11,12 +11,14 @@ use crate::{StateInput, StateOutput};
 impl Canonical for StateInput {
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Request { token, request } => tag(0, out).put(token).put(request),
+            Self::Request { token, who, request } => tag(0, out).put(token).put(who).put(request),
             Self::Read { token } => tag(1, out).put(token),
             Self::StreamOpened { stream, frame_bytes_max } => {
                 tag(3, out).put(stream).put(frame_bytes_max)
             }
-            Self::StreamMessage { stream, message } => tag(4, out).put(stream).put_message(message),
+            Self::StreamMessage { stream, who, message } => {
+                tag(4, out).put(stream).put(who).put_message(message)
+            }
             Self::StreamReady { stream, frames } => tag(5, out).put(stream).put(frames),
             Self::StreamClosed { stream } => tag(6, out).put(stream),
             Self::Committed { entries } => tag(7, out).put_all(entries),
@@ -38,6 +40,7 @@ impl Canonical for StateInput {
             Self::Followers(followers) => tag(20, out).put(followers),
             Self::ChangeWish { from, wish } => tag(21, out).put(from).put_message(wish),
             Self::ChangeRefusal { from, refusal } => tag(22, out).put(from).put_message(refusal),
+            Self::TokenUsed { token } => tag(27, out).put(token.as_bytes()),
             Self::Report { from, report } => tag(23, out).put(from).put_message(report),
             Self::Correction { from, correction } => tag(24, out).put(from).put_message(correction),
             Self::Damaged { fault } => tag(25, out).put(fault.what.as_str()),

@@ -12,6 +12,7 @@ use quorate_proto::peer::{
 use quorate_proto::raftpb;
 
 use super::Canonical;
+use crate::auth::Identity;
 use crate::error::{Misbehaviour, Refusal, StorageFault};
 use crate::ids::{BarrierId, LogIndex, MemberId, RequestId, Revision, StreamId, Term, Token};
 use crate::input::Followers;
@@ -110,12 +111,15 @@ fn replica_outputs_differ() {
 fn state_inputs_differ() {
     let (token, stream, context) = (Token(7), StreamId(7), BarrierId(7));
     let image: Arc<dyn StateRead> = Arc::new(NoRows);
+    let who = Identity { user: "alice".into(), revision: 7 };
+    let (put, txn) = (pb::PutRequest::default(), pb::TxnRequest::default());
     let all = [
-        StateInput::Request { token, request: Request::Put(pb::PutRequest::default()) },
-        StateInput::Request { token, request: Request::Txn(pb::TxnRequest::default()) },
+        StateInput::Request { token, who: Ok(who.clone()), request: Request::Put(put) },
+        StateInput::Request { token, who: Ok(who.clone()), request: Request::Txn(txn) },
         StateInput::Read { token },
         StateInput::StreamOpened { stream, frame_bytes_max: 7 },
-        StateInput::StreamMessage { stream, message: pb::WatchRequest::default() },
+        StateInput::StreamMessage { stream, who: Ok(who), message: pb::WatchRequest::default() },
+        StateInput::TokenUsed { token: "a.1".into() },
         StateInput::StreamReady { stream, frames: 7 },
         StateInput::StreamClosed { stream },
         StateInput::Committed { entries: Vec::new() },

@@ -178,6 +178,11 @@ impl Book {
         self.keys.get(key).copied()
     }
 
+    /// The keys attached to a lease, in order; none if there is no such lease.
+    pub fn keys_of(&self, id: LeaseId) -> impl Iterator<Item = &Bytes> {
+        self.leases.get(&id).into_iter().flat_map(|lease| &lease.keys)
+    }
+
     /// Whether there is such a lease.
     pub fn exists(&self, id: LeaseId) -> bool {
         self.leases.contains_key(&id)

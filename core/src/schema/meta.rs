@@ -31,9 +31,19 @@ pub fn encode_number(number: u64) -> Bytes {
 
 /// Reads the number at `name`, if there is one.
 pub fn load_number(image: &dyn StateRead, name: &str) -> Result<Option<u64>, StorageFault> {
-    let Some(row) = image.get(Table::Meta, name.as_bytes())? else { return Ok(None) };
-    let bytes = <[u8; 8]>::try_from(row.as_ref())
-        .map_err(|_| StorageFault::new(format!("meta row {name} has {} bytes", row.len())))?;
+    load_number_of(image, Table::Meta, name)
+}
+
+/// The same of another table.
+pub(crate) fn load_number_of(
+    image: &dyn StateRead,
+    table: Table,
+    name: &str,
+) -> Result<Option<u64>, StorageFault> {
+    let Some(row) = image.get(table, name.as_bytes())? else { return Ok(None) };
+    let bytes = <[u8; 8]>::try_from(row.as_ref()).map_err(|_| {
+        StorageFault::new(format!("row {name} of {} has {} bytes", table.name(), row.len()))
+    })?;
     Ok(Some(u64::from_be_bytes(bytes)))
 }
 

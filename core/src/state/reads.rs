@@ -335,6 +335,7 @@ impl Response {
             Self::LeaseLeases(r) => &mut r.header,
             Self::Alarm(r) => &mut r.header,
             Self::MoveLeader(r) => &mut r.header,
+            Self::Auth(r) => &mut r.header,
             Self::Downgrade(r) => &mut r.header,
             Self::MemberAdd(r) => &mut r.header,
             Self::MemberRemove(r) => &mut r.header,

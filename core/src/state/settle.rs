@@ -118,6 +118,7 @@ impl State {
             cluster: config.cluster,
             members: members.list(),
             removed: members.removed(),
+            auth: self.ledgers.auth.clone(),
             alarms: self.ledgers.alarms.list(),
             cluster_version: members.version().map_or(Arc::default(), shared),
             downgrade: members.downgrade().map(shared),

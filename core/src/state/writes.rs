@@ -11,6 +11,7 @@ use quorate_proto::etcdserverpb::{
 use super::repair::Doubt;
 use super::{Reader, State};
 use crate::apply::Outcome;
+use crate::auth::Identity;
 use crate::door::admit::{self, Conditions};
 use crate::door::pending::{Sending, Waiter};
 use crate::error::Refusal;
@@ -22,18 +23,30 @@ use crate::storage::{Entry, EntryKind};
 use crate::upkeep::announce::attributes_due;
 
 impl State {
-    pub(super) fn handle_request(&mut self, token: Token, request: Request) {
-        if let Err(refusal) = self.admit(token, request) {
+    pub(super) fn handle_request(
+        &mut self,
+        token: Token,
+        who: Result<Identity, Refusal>,
+        request: Request,
+    ) {
+        if let Err(refusal) = self.admit(token, who, request) {
             self.respond(token, Err(refusal));
         }
     }
 
     /// Lets a request in and sends it on its way.
-    fn admit(&mut self, token: Token, request: Request) -> Result<(), Refusal> {
+    fn admit(
+        &mut self,
+        token: Token,
+        who: Result<Identity, Refusal>,
+        request: Request,
+    ) -> Result<(), Refusal> {
         if self.trust.is_fenced() {
             return Err(Refusal::Corrupt);
         }
         admit::check_shape(&request, &self.config)?;
+        let who = who?;
+        self.check_rights(&who, &request)?;
         let conditions = Conditions {
             config: &self.config,
             apply_gap: self.committed.get().saturating_sub(self.view.facts.applied.get()),
@@ -77,7 +90,7 @@ impl State {
         {
             grant.id = self.pick_lease_id();
         }
-        let proposal = self.write_down(envelope)?;
+        let proposal = self.write_down(&who, envelope)?;
         // etcd says this last of all, when it applies the entry; here it is told before.
         has_space?;
         self.submit(proposal, waiter)
@@ -99,13 +112,17 @@ impl State {
         envelope: InternalRaftRequest,
         waiter: Waiter,
     ) -> Result<(), Refusal> {
-        let proposal = self.write_down(envelope)?;
+        let proposal = self.write_down(&self.own_identity(), envelope)?;
         self.submit(proposal, waiter)
     }
 
-    fn write_down(&mut self, envelope: InternalRaftRequest) -> Result<(RequestId, Bytes), Refusal> {
+    fn write_down(
+        &mut self,
+        who: &Identity,
+        envelope: InternalRaftRequest,
+    ) -> Result<(RequestId, Bytes), Refusal> {
         let id = self.pending.next_id();
-        Ok((id, admit::encode(id, envelope, &self.config)?))
+        Ok((id, admit::encode((id, who), envelope, &self.config)?))
     }
 
     fn submit(&mut self, (id, data): (RequestId, Bytes), waiter: Waiter) -> Result<(), Refusal> {

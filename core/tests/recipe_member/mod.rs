@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use quorate_core::auth::Identity;
 use quorate_core::error::Refusal;
 use quorate_core::ids::{LogIndex, MemberId, StreamId, Term, Token};
 use quorate_core::recipe::{Answer, Step};
@@ -49,7 +50,7 @@ impl Member {
 
     pub(crate) fn ask(&mut self, request: Request) -> Result<Response, Refusal> {
         let token = self.token();
-        self.feed(StateInput::Request { token, request });
+        self.feed(StateInput::Request { token, who: Ok(Identity::default()), request });
         self.responses.remove(&token).unwrap()
     }
 
@@ -89,7 +90,7 @@ impl Member {
         self.feed(StateInput::StreamOpened { stream, frame_bytes_max: 1 << 20 });
         let request_union = Some(pb::watch_request::RequestUnion::CreateRequest(create));
         let message = pb::WatchRequest { request_union };
-        self.feed(StateInput::StreamMessage { stream, message });
+        self.feed(StateInput::StreamMessage { stream, who: Ok(Identity::default()), message });
         stream
     }
 

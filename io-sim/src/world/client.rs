@@ -11,12 +11,13 @@
 //! Invariants: a call has one outcome; a retry is a new call with a new value; a watcher asks
 //! for the revision after the last one it has seen completely.
 
-mod request;
+pub(super) mod request;
 mod watcher;
 mod worker;
 
 use std::collections::BTreeMap;
 
+use quorate_core::auth::Identity;
 use quorate_core::event::ReadError;
 use quorate_core::ids::{StreamId, Token};
 use quorate_core::{Request, Response, StateInput, View, txn};
@@ -27,10 +28,11 @@ use super::driver::{Event, MILLISECOND, SECOND, World};
 use super::luck::{Luck, Purpose};
 use super::network::{Fate, Place};
 use super::node::Build;
-use super::observe::{CallId, ClientId, Observer, Operation, Outcome, Seen, Stop};
+use super::observe::{CallId, ClientId, Observer, Operation, Outcome, Seen, Shown, Stop};
 use super::operator::Operator;
 use super::plan::{Shape, Weather};
 use super::queue::Class;
+use super::steward::{Steward, check_read, user_name};
 pub(super) use watcher::Watcher;
 pub(super) use worker::{Keeper, Worker};
 
@@ -67,6 +69,8 @@ pub(super) struct OpenCall {
     pub(super) purpose: Purposed,
     /// What only reads waits here for its view.
     read: Option<Operation>,
+    /// What the client shows of itself.
+    pub(super) shown: Shown,
 }
 
 /// What a call is for.
@@ -80,6 +84,10 @@ pub(super) enum Purposed {
     Lease,
     /// The operator's wish.
     Chore,
+    /// The steward's order.
+    Order,
+    /// A token for a worker.
+    LogIn,
 }
 
 /// A watch stream that is open as far as its client knows.
@@ -93,12 +101,15 @@ pub(super) struct Stream {
     is_broken: bool,
 }
 
-/// All clients. Numbers: workers, then watchers, then keepers, then the operator.
+/// All clients. Numbers: workers, then watchers, then keepers, then the operator, then the steward
+/// if there are users.
 pub(super) struct Clients {
     pub(super) workers: Vec<Worker>,
     pub(super) watchers: Vec<Watcher>,
     pub(super) keepers: Vec<Keeper>,
     pub(super) operator: Operator,
+    pub(super) steward: Steward,
+    has_steward: bool,
     pub(super) luck: Vec<Luck>,
     pub(super) calls: BTreeMap<CallId, OpenCall>,
     pub(super) streams: BTreeMap<StreamId, Stream>,
@@ -128,8 +139,10 @@ impl Clients {
         let (workers, watchers) = (shape.workers as usize, shape.watchers as usize);
         let keepers = shape.keepers as usize;
         let total = workers + watchers + keepers + 1;
-        let mut luck: Vec<_> =
-            (0..total).map(|n| Luck::new(seed, Purpose::Choice, n as u64)).collect();
+        let has_steward = shape.users > 0;
+        let mut luck: Vec<_> = (0..total + usize::from(has_steward))
+            .map(|n| Luck::new(seed, Purpose::Choice, n as u64))
+            .collect();
         let nodes = shape.nodes;
         let watchers = luck[workers..workers + watchers]
             .iter_mut()
@@ -145,6 +158,8 @@ impl Clients {
             watchers,
             keepers,
             operator: Operator::default(),
+            steward: Steward::default(),
+            has_steward,
             luck,
             calls: BTreeMap::new(),
             streams: BTreeMap::new(),
@@ -177,7 +192,12 @@ impl Clients {
 
     /// The operator's number.
     pub(super) fn operator_number(&self) -> usize {
-        self.luck.len() - 1
+        self.luck.len() - 1 - usize::from(self.has_steward)
+    }
+
+    /// The steward's number.
+    pub(super) fn steward_number(&self) -> Option<usize> {
+        self.has_steward.then(|| self.luck.len() - 1)
     }
 }
 
@@ -189,6 +209,8 @@ impl<B: Build, O: Observer> World<B, O> {
             self.wake_keeper(client, keeper);
         } else if client == self.clients.operator_number() {
             self.wake_operator();
+        } else if Some(client) == self.clients.steward_number() {
+            self.go_on_ordering();
         } else {
             self.go_on(client);
         }
@@ -211,7 +233,8 @@ impl<B: Build, O: Observer> World<B, O> {
     ) {
         let call = CallId(self.clients.last_call);
         let read = is_serializable(&operation).map(|_| operation.clone());
-        self.clients.calls.insert(call, OpenCall { client, node, purpose, read });
+        let shown = self.shown(client, purpose, &operation);
+        self.clients.calls.insert(call, OpenCall { client, node, purpose, read, shown });
         self.note(None, || format!("c{client} #{} {}", call.0, operation.describe()));
         let seen = Seen::Called {
             client: ClientId(client as u32),
@@ -248,6 +271,8 @@ impl<B: Build, O: Observer> World<B, O> {
         match open.purpose {
             Purposed::Lease => self.lease_concluded(client, &outcome),
             Purposed::Chore => self.chore_concluded(&outcome),
+            Purposed::Order => self.order_concluded(client, &outcome),
+            Purposed::LogIn => self.log_in_concluded(client, &outcome),
             purpose => self.worker_concluded(client, open.node, purpose, &outcome),
         }
     }
@@ -306,8 +331,14 @@ impl<B: Build, O: Observer> World<B, O> {
             }
             Upward::Call(_, Operation::Range(_)) => {}
             Upward::Call(call, Operation::Request(request)) => {
-                let token = Token(call.0);
-                self.give_state(node, StateInput::Request { token, request });
+                let view = self.nodes[node].view.clone();
+                match self.identify(node, call, view.as_ref()) {
+                    Some(who) => {
+                        let token = Token(call.0);
+                        self.give_state(node, StateInput::Request { token, who, request });
+                    }
+                    None => self.answer(node, call, Outcome::Unknown),
+                }
             }
             // What a broken stream had on its way finds nobody.
             Upward::Watch(stream, _) | Upward::Open(stream, _) if !self.is_whole(stream) => {}
@@ -315,9 +346,18 @@ impl<B: Build, O: Observer> World<B, O> {
                 self.give_state(node, StateInput::StreamOpened { stream, frame_bytes_max });
             }
             Upward::Watch(stream, message) => {
-                self.give_state(node, StateInput::StreamMessage { stream, message });
+                let who = Ok(self.watchers_name());
+                self.give_state(node, StateInput::StreamMessage { stream, who, message });
             }
             Upward::Close(stream) => self.give_state(node, StateInput::StreamClosed { stream }),
+        }
+    }
+
+    /// Root, by a token that was signed as of the far future: no order makes it old.
+    fn watchers_name(&self) -> Identity {
+        match self.plan.shape.users {
+            0 => Identity::default(),
+            _ => Identity { user: user_name(0).into(), revision: u64::MAX },
         }
     }
 
@@ -346,13 +386,20 @@ impl<B: Build, O: Observer> World<B, O> {
     }
 
     pub(super) fn read(&mut self, node: usize, call: CallId, view: &View) {
-        let outcome = match self.clients.calls.get(&call).and_then(|open| open.read.as_ref()) {
-            Some(Operation::Range(range)) => self.build.range(view, range).map(Outcome::Range),
-            Some(Operation::Request(Request::Txn(txn))) => {
+        let read = self.clients.calls.get(&call).and_then(|open| open.read.clone());
+        let Some(read) = read else { return };
+        let Some(who) = self.identify(node, call, Some(view)) else {
+            return self.answer(node, call, Outcome::Unknown);
+        };
+        let checked = who.and_then(|who| check_read(view, &who, &read));
+        let outcome = match (checked, &read) {
+            (Err(refusal), _) => Err(ReadError::Refused(refusal)),
+            (Ok(()), Operation::Range(range)) => self.build.range(view, range).map(Outcome::Range),
+            (Ok(()), Operation::Request(Request::Txn(txn))) => {
                 let response = self.build.read_txn(view, txn);
                 response.map(|response| Outcome::Response(Response::Txn(response)))
             }
-            _ => return,
+            (Ok(()), Operation::Request(_)) => return,
         };
         let outcome = match outcome {
             Ok(outcome) => outcome,

@@ -101,10 +101,10 @@ impl Describe for ReplicaOutput {
 impl Describe for StateInput {
     fn describe(&self) -> String {
         match self {
-            Self::Request { token, request } => format!("<#{token} {}", short(request)),
+            Self::Request { token, request, .. } => format!("<#{token} {}", short(request)),
             Self::Read { token } => format!("<#{token} read"),
             Self::StreamOpened { stream, .. } => format!("<stream {stream} opened"),
-            Self::StreamMessage { stream, message } => {
+            Self::StreamMessage { stream, message, .. } => {
                 format!("<stream {stream} {}", short(&message.request_union))
             }
             Self::StreamReady { stream, frames } => format!("<stream {stream} +{frames}"),
@@ -127,6 +127,7 @@ impl Describe for StateInput {
                 format!("<{from} refuses {:x} {}", refusal.id, refusal.refused)
             }
             Self::Report { from, report } => format!("<{from} report {}", report.version),
+            Self::TokenUsed { .. } => String::from("<token used"),
             Self::Correction { from, correction } => {
                 format!("<{from} correction at {}", correction.index)
             }

@@ -66,6 +66,8 @@ pub(super) enum Event {
     Wake(usize),
     /// The next chore of the plan.
     Chore(usize),
+    /// The steward's next order.
+    Order(usize),
     /// A member is told that it was removed.
     Removed(usize, u64),
     /// A client gives a call up.
@@ -177,6 +179,9 @@ impl<B: Build, O: Observer> World<B, O> {
         if let Some(first) = self.plan.duties.first() {
             self.queue.push(first.at, Class::Client, Event::Chore(0));
         }
+        if let Some(first) = self.plan.decrees.first() {
+            self.queue.push(first.at, Class::Client, Event::Order(0));
+        }
         if let Some(first) = self.plan.errands.first() {
             self.queue.push(first.at, Class::Client, Event::Errand(0));
         }
@@ -244,6 +249,7 @@ impl<B: Build, O: Observer> World<B, O> {
             }
             Event::Wake(client) => self.wake_client(client),
             Event::Chore(n) => self.begin_chore(n),
+            Event::Order(n) => self.begin_order(n),
             Event::Removed(node, boot) if !self.is_stale(node, boot) => self.retire(node),
             Event::GiveUp(call) => self.give_up(call),
             Event::Heal => self.heal(),
@@ -376,7 +382,7 @@ impl<B: Build, O: Observer> World<B, O> {
             self.trace.take(&input);
             self.note(Some(node), || input.describe());
             let member = &mut self.nodes[node];
-            if let StateInput::Request { token, request } = &input {
+            if let StateInput::Request { token, request, .. } = &input {
                 member.unproposed.push((CallId(token.get()), request.clone()));
             }
             let Some(machines) = &mut member.machines else { return };

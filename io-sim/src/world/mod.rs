@@ -38,6 +38,7 @@ pub mod plan;
 mod post;
 pub mod queue;
 pub mod run;
+mod steward;
 pub mod table;
 pub mod toy;
 pub mod trace;

@@ -19,6 +19,7 @@
 //! Deliberately absent: judgement. The world reports, observers decide.
 
 use bytes::Bytes;
+use quorate_core::auth::Identity;
 use quorate_core::error::{Misbehaviour, Refusal};
 use quorate_core::ids::{LogIndex, MemberId, RequestId, StreamId, Term};
 use quorate_core::output::Note;
@@ -57,6 +58,18 @@ pub enum Outcome {
     Refused(Refusal),
     /// No answer in time, or the connection broke.
     Unknown,
+}
+
+/// What a client shows of itself with a call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Shown {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// A token.
+    Token(String),
+    /// A certificate, verified.
+    CommonName(String),
 }
 
 /// Why a member stopped.
@@ -113,6 +126,20 @@ pub enum Seen {
         call: CallId,
         /// What it learned.
         outcome: Outcome,
+    },
+    /// A member looked at who makes a call, by what it had applied: for a read, of what it reads
+    /// from; for any other, before its state hears of the call. Told only in runs with users.
+    Identified {
+        /// The member.
+        member: MemberId,
+        /// The call.
+        call: CallId,
+        /// What it had applied.
+        index: LogIndex,
+        /// What the client showed.
+        shown: Shown,
+        /// Who that is, or why nobody is.
+        who: Result<Identity, Refusal>,
     },
     /// A member answered a call, whether or not the answer will reach the client. From here on
     /// the effect must survive.

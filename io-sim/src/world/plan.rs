@@ -52,6 +52,8 @@ worded_struct! {
         election_ms,
         /// Machines beside the members', which may join.
         spares,
+        /// Users beside root, in whose names workers call; 0: nobody is ever asked.
+        users,
     }
 }
 
@@ -398,6 +400,85 @@ worded_enum! {
     }
 }
 
+worded_enum! {
+    /// What the steward orders about users and roles. Both by number; 0 is root, user and role.
+    /// A span counts keys from the first one on, as a deed's does.
+    Order {
+        /// From now on everybody is asked.
+        Enable "enable" {}
+        /// Nobody is any more.
+        Disable "disable" {}
+        /// There is a new user.
+        AddUser "add-user" {
+            /// Who.
+            user,
+        }
+        /// A user goes.
+        DeleteUser "delete-user" {
+            /// Who.
+            user,
+        }
+        /// A user gets another password, and so other tokens.
+        ChangePassword "change-password" {
+            /// Who.
+            user,
+        }
+        /// There is a new role.
+        AddRole "add-role" {
+            /// Which.
+            role,
+        }
+        /// A role goes.
+        DeleteRole "delete-role" {
+            /// Which.
+            role,
+        }
+        /// A user gets a role.
+        Grant "grant-role" {
+            /// Who.
+            user,
+            /// Which.
+            role,
+        }
+        /// A user loses a role.
+        Withdraw "withdraw-role" {
+            /// Who.
+            user,
+            /// Which.
+            role,
+        }
+        /// A role permits something.
+        Permit "permit" {
+            /// Which.
+            role,
+            /// The first key.
+            key,
+            /// Keys.
+            span,
+            /// 0 to read, 1 to write, 2 both.
+            kind,
+        }
+        /// A role does not permit it any more.
+        Forbid "forbid" {
+            /// Which.
+            role,
+            /// The first key.
+            key,
+            /// Keys.
+            span,
+        }
+    }
+}
+
+/// An order and its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decree {
+    /// When at the earliest, in nanoseconds.
+    pub at: u64,
+    /// What.
+    pub order: Order,
+}
+
 /// A chore and its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Duty {
@@ -445,6 +526,8 @@ pub struct Plan {
     pub errands: Vec<Errand>,
     /// What the operator does, by time.
     pub duties: Vec<Duty>,
+    /// What the steward orders, by time.
+    pub decrees: Vec<Decree>,
 }
 
 impl Plan {
@@ -478,6 +561,7 @@ impl Shape {
         heartbeat_ms: 100,
         election_ms: 1_000,
         spares: 0,
+        users: 0,
     };
 }
 

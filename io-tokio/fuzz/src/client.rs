@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use prost::Message;
+use quorate_core::auth::Identity;
 use quorate_core::event::ReadError;
 use quorate_core::ids::{MemberId, StreamId, Token};
 use quorate_core::input::MemberAddition;
@@ -161,7 +162,11 @@ impl Client {
                 sound(member.view().kv.hash(hash.revision));
             }),
             Kind::Watch => decoded(rest, |message| {
-                member.tell_state(StateInput::StreamMessage { stream, message });
+                member.tell_state(StateInput::StreamMessage {
+                    stream,
+                    who: Ok(Identity::default()),
+                    message,
+                });
             }),
             Kind::StreamOpen => member.open_stream(stream, usize::from(number(rest)).max(1)),
             Kind::StreamReady => drop(member.take_frames(stream, usize::from(number(rest)))),

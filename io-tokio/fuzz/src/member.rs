@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use quorate_core::auth::Identity;
 use quorate_core::config::Peer;
 use quorate_core::error::{Misbehaviour, Refusal};
 use quorate_core::ids::{ClusterId, LogIndex, MemberId, Revision, StreamId, Term, Token};
@@ -216,7 +217,7 @@ impl Member {
     /// A client's request.
     pub fn request(&mut self, request: Request) -> Token {
         let token = self.token(Some(request.clone()));
-        self.tell_state(StateInput::Request { token, request });
+        self.tell_state(StateInput::Request { token, who: Ok(Identity::default()), request });
         token
     }
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use prost::Message;
+use quorate_core::auth::Identity;
 use quorate_core::error::Refusal;
 use quorate_core::event::ReadError;
 use quorate_core::ids::{StreamId, Token};
@@ -196,7 +197,11 @@ impl Running {
                 member.open_stream(stream, 1 << 20);
                 let request_union = Some(RequestUnion::CreateRequest(create));
                 let message = pb::WatchRequest { request_union };
-                member.tell_state(StateInput::StreamMessage { stream, message });
+                member.tell_state(StateInput::StreamMessage {
+                    stream,
+                    who: Ok(Identity::default()),
+                    message,
+                });
                 self.stream = Some(stream);
                 Awaits::Frame
             }

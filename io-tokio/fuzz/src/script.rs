@@ -17,8 +17,9 @@ use quorate_core::{
 use quorate_io_tokio::clock::Clock;
 use quorate_io_tokio::disk::{DataDir, Identity, recovery};
 use quorate_io_tokio::driver::{Parts, Running, Transport, Unobserved, start};
-use quorate_io_tokio::grpc::{Front, Limits, Services};
+use quorate_io_tokio::grpc::{Front, Limits, Passwords, Services};
 use quorate_io_tokio::metrics::Metrics;
+use quorate_io_tokio::tokens::Tokens;
 use quorate_proto::etcdserverpb as pb;
 use quorate_proto::raftpb;
 
@@ -68,6 +69,8 @@ impl Scripted {
         Services::new(Front {
             core: self.running.core.clone(),
             metrics: Arc::new(Metrics::new(1 << 31)),
+            passwords: Passwords::new(4),
+            tokens: Tokens::Simple,
             limits: Limits {
                 message_bytes_max,
                 request_bytes_max: message_bytes_max / 2,
@@ -129,6 +132,7 @@ impl Answering {
             Alarm,
             MoveLeader,
             Downgrade,
+            Auth,
             MemberAdd,
             MemberRemove,
             MemberUpdate,
@@ -144,7 +148,7 @@ impl Machine for Answering {
 
     fn handle(&mut self, _: Time, input: StateInput) {
         let output = match input {
-            StateInput::Request { token, request } => {
+            StateInput::Request { token, request, .. } => {
                 StateOutput::Respond { token, result: self.respond(&request) }
             }
             StateInput::Read { token } => {

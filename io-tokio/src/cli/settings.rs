@@ -12,6 +12,7 @@ use super::table::Flags;
 use super::url::{Url, parse_members, parse_urls};
 use super::{Called, parse_duration};
 use crate::tls::Security;
+use crate::tokens::TokenKind;
 
 /// The longest election timeout.
 const ELECTION_TIMEOUT_MS_MAX: u64 = 50_000;
@@ -30,6 +31,8 @@ const KEEPALIVE_INTERVAL_MIN: Duration = Duration::from_secs(1);
 const SCRUB_INTERVAL: Duration = Duration::from_secs(24 * 3_600);
 /// The store's quota when nobody says.
 const QUOTA_BACKEND_BYTES: u64 = 2 << 30;
+/// How long a token lives that was given no time.
+const TOKEN_TTL: Duration = Duration::from_secs(300);
 /// What a request's message may be larger than the request itself.
 const MESSAGE_OVERHEAD_BYTES: usize = 512 << 10;
 
@@ -58,6 +61,12 @@ pub struct Settings {
     pub is_new_cluster: bool,
     /// What keeps equal clusters apart.
     pub token: String,
+    /// What users get for their passwords.
+    pub token_kind: TokenKind,
+    /// How long a token that an entry issued lives after its last use.
+    pub token_ttl: Duration,
+    /// How dear it is to hash a password.
+    pub bcrypt_cost: u32,
     /// Whether this member goes on without all others.
     pub is_forced_alone: bool,
     /// Who knows the initial members, if the flags do not name them.
@@ -221,6 +230,13 @@ pub fn understand(flags: &Flags, called: Called) -> Result<Settings, CliError> {
         is_new_cluster: flags.initial_cluster_state == "new",
         token: token.clone(),
         discovery,
+        token_kind: TokenKind::parse(&flags.auth_token)
+            .map_err(|error| CliError::settings(format!("--auth-token: {error}")))?,
+        token_ttl: match flags.auth_token_ttl {
+            0 => TOKEN_TTL,
+            seconds => Duration::from_secs(seconds),
+        },
+        bcrypt_cost: bcrypt_cost(flags.bcrypt_cost),
         is_forced_alone: flags.force_new_cluster,
         heartbeat_interval: Duration::from_millis(flags.heartbeat_interval),
         election_timeout: Duration::from_millis(flags.election_timeout),
@@ -245,6 +261,11 @@ pub fn understand(flags: &Flags, called: Called) -> Result<Settings, CliError> {
         log_format: log_format(&flags.log_format)?,
         log_outputs: log_outputs(&flags.log_outputs)?,
     })
+}
+
+/// Costs that bcrypt does not have stand for its default, as in etcd.
+fn bcrypt_cost(cost: u64) -> u32 {
+    u32::try_from(cost).ok().filter(|cost| (4..=31).contains(cost)).unwrap_or(10)
 }
 
 fn check_pace(flags: &Flags) -> Result<(), CliError> {

@@ -64,6 +64,8 @@ pub enum Section {
     Clustering,
     /// Who is let in.
     Security,
+    /// Who may do what.
+    Auth,
     /// What a member does unasked.
     Maintenance,
     /// What it tells about itself.
@@ -74,10 +76,11 @@ pub enum Section {
 
 impl Section {
     /// All of them, as they are printed.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Member,
         Self::Clustering,
         Self::Security,
+        Self::Auth,
         Self::Maintenance,
         Self::Logging,
         Self::Other,
@@ -281,6 +284,15 @@ flags! {
             "Oldest version of TLS: TLS1.2 or TLS1.3.";
         "tls-max-version" => tls_max_version: String = "",
             "Newest version of TLS: TLS1.2 or TLS1.3; the newest there is if empty.";
+    }
+    Auth {
+        "auth-token" => auth_token: String = "simple",
+            "What a user gets for a password: 'simple', or 'jwt' with its options: \
+             jwt,sign-method=ES256,pub-key=FILE,priv-key=FILE,ttl=10m.";
+        "auth-token-ttl" => auth_token_ttl: u64 = "300",
+            "Seconds a simple token lives after its last use.";
+        "bcrypt-cost" => bcrypt_cost: u64 = "10",
+            "How dear it is to hash a password, from 4 to 31.";
     }
     Maintenance {
         "watch-progress-notify-interval" => watch_progress_notify_interval: std::time::Duration

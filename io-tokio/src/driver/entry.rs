@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 
 use arc_swap::ArcSwap;
+use quorate_core::auth::{Credential, Identified, Identity};
 use quorate_core::error::Refusal;
 use quorate_core::ids::{MemberId, StreamId, Token};
 use quorate_core::peer::Message;
@@ -18,6 +19,7 @@ use super::post::{Shares, ToReplica, ToState, ToStore};
 use super::stream::WatchStream;
 use super::{Outfit, Queues};
 use crate::channels::STREAM_FRAMES_MAX;
+use crate::clock::Clock;
 use crate::disk::image::{ImageError, Incoming};
 
 /// The running core. Cloning is cheap; no call waits for a lock.
@@ -30,6 +32,7 @@ struct Inner {
     to_store: Sender<ToStore>,
     shares: Arc<Shares>,
     view: Arc<ArcSwap<View>>,
+    clock: Clock,
     incoming: Arc<Incoming>,
     /// The next token or stream.
     next: AtomicU64,
@@ -48,16 +51,21 @@ impl Core {
             to_store: queues.to_store.clone(),
             shares: Arc::clone(&common.shares),
             view,
+            clock: common.clock,
             incoming,
             next: AtomicU64::new(1),
         }))
     }
 
     /// A client's call. What an abandoned call is answered goes to nobody.
-    pub async fn request(&self, request: Request) -> Result<Response, Refusal> {
+    pub async fn request(
+        &self,
+        who: Result<Identity, Refusal>,
+        request: Request,
+    ) -> Result<Response, Refusal> {
         let token = Token(self.draw());
         let (answer, answered) = self.way_back();
-        self.hand_in(ToState::Call { token, request, answer })?;
+        self.hand_in(ToState::Call { token, who, request, answer })?;
         self.wait(token, answered).await
     }
 
@@ -72,6 +80,23 @@ impl Core {
     /// The newest view: for serializable reads.
     pub fn view(&self) -> View {
         View::clone(&self.0.view.load())
+    }
+
+    /// Looks at the newest view without keeping it.
+    pub fn look<T>(&self, look: impl FnOnce(&View) -> T) -> T {
+        look(&self.0.view.load())
+    }
+
+    /// Who shows that, by a view.
+    pub fn identify(&self, view: &View, shown: Credential<'_>) -> Result<Identified, Refusal> {
+        let identified = view.facts.auth.identify(shown, view.facts.applied, self.0.clock.now())?;
+        if let (Identified::As { is_renewal_due: true, .. }, Credential::Token(token)) =
+            (&identified, shown)
+        {
+            // If there is no room for it now, the next use tells it.
+            let _ = self.client(StateInput::TokenUsed { token: token.to_owned() });
+        }
+        Ok(identified)
     }
 
     /// Opens a watch stream whose client takes frames of at most that many bytes.

@@ -157,6 +157,7 @@ mod tests {
     use super::*;
 
     use quorate_core::Request;
+    use quorate_core::auth::Identity;
     use quorate_core::ids::Token;
     use quorate_proto::etcdserverpb::{PutRequest, PutResponse};
     use tokio::task::yield_now;
@@ -165,7 +166,8 @@ mod tests {
         let (caller, answered) = oneshot::channel();
         let answer = Answer { caller, mailbox: mailbox(shares) };
         let request = Request::Put(PutRequest::default());
-        (ToState::Call { token: Token(token), request, answer }, answered)
+        let (token, who) = (Token(token), Ok(Identity::default()));
+        (ToState::Call { token, who, request, answer }, answered)
     }
 
     type Answered = Result<Response, Refusal>;

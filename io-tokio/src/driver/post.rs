@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
-use quorate_core::error::StorageFault;
+use quorate_core::auth::Identity;
+use quorate_core::error::{Refusal, StorageFault};
 use quorate_core::ids::{MemberId, StreamId, Token};
 use quorate_core::output::{Batch, Persist};
 use quorate_core::storage::{SnapshotMark, StateRead};
@@ -37,7 +38,12 @@ pub(super) enum ToState {
     /// From another loop, in order.
     Inputs(Vec<StateInput>),
     /// A client's call; counted.
-    Call { token: Token, request: Request, answer: Answer<Response> },
+    Call {
+        token: Token,
+        who: Result<Identity, Refusal>,
+        request: Request,
+        answer: Answer<Response>,
+    },
     /// A client's read; counted.
     Read { token: Token, answer: Answer<View> },
     /// A client opened a stream; counted.

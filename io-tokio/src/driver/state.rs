@@ -157,9 +157,9 @@ impl<S: Machine<Input = StateInput, Output = StateOutput>> StateLoop<S> {
             ToState::Lot(lot) => {
                 return lot.into_iter().for_each(|message| self.feed(now, message));
             }
-            ToState::Call { token, request, answer } => {
+            ToState::Call { token, who, request, answer } => {
                 self.waiting.insert(token, Waiting::Call(answer, Op::of(&request)));
-                StateInput::Request { token, request }
+                StateInput::Request { token, who, request }
             }
             ToState::Read { token, answer } => {
                 self.waiting.insert(token, Waiting::Read(answer));

@@ -1,6 +1,7 @@
 //! A client's watch stream, as the client API's tasks see it.
 
 use quorate_core::StateInput;
+use quorate_core::auth::Identity;
 use quorate_core::error::Refusal;
 use quorate_core::ids::StreamId;
 use quorate_core::watch::frame_bytes;
@@ -26,9 +27,13 @@ impl WatchStream {
         Self { stream, frames, passed_on: 0, passed_bytes: 0, core }
     }
 
-    /// Passes a client's message in.
-    pub fn send(&self, message: WatchRequest) -> Result<(), Refusal> {
-        self.core.client(StateInput::StreamMessage { stream: self.stream, message })
+    /// Passes a client's message in, with whose it is or why nobody knows.
+    pub fn send(
+        &self,
+        who: Result<Identity, Refusal>,
+        message: WatchRequest,
+    ) -> Result<(), Refusal> {
+        self.core.client(StateInput::StreamMessage { stream: self.stream, who, message })
     }
 
     /// The next frame; `None` when the stream was closed from inside. Cancelling the wait loses

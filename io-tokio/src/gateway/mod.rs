@@ -46,6 +46,7 @@ use tonic::body::Body;
 use tonic::metadata::MetadataMap;
 
 use crate::grpc::Services;
+use crate::transport::CertifiedName;
 use routes::Route;
 
 pub use codec::AsBytes;
@@ -77,6 +78,9 @@ impl Gateway {
 
     /// Answers a request for a path it owns.
     pub async fn answer(&self, mut request: Request<Incoming>) -> Response<Body> {
+        if self.is_misnamed(&request) {
+            return reply::misnamed();
+        }
         if let Some(answer) = websocket::accept(self, &mut request) {
             return answer;
         }
@@ -84,6 +88,12 @@ impl Gateway {
             Ok(answer) => answer,
             Err(status) => reply::refusal(&status),
         }
+    }
+
+    /// Whether the client may believe that the name in its certificate counts here.
+    fn is_misnamed<B>(&self, request: &Request<B>) -> bool {
+        let name = request.extensions().get::<CertifiedName>();
+        name.is_some_and(|name| !name.0.is_empty()) && self.0.services.is_auth_enabled()
     }
 
     async fn answer_post(&self, request: Request<Incoming>) -> Result<Response<Body>, Status> {

@@ -5,7 +5,9 @@ use std::future::Future;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use http::header::{
+    CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderMap, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{Full, StreamBody};
@@ -54,6 +56,18 @@ pub(super) fn refusal(status: &Status) -> Response<Body> {
     {
         answer.headers_mut().insert(WWW_AUTHENTICATE, words);
     }
+    answer
+}
+
+/// To a client whose certificate names it where only tokens do.
+pub(super) fn misnamed() -> Response<Body> {
+    let words = "CommonName of client sending a request against gateway will be ignored and not \
+                 used as expected\n";
+    let mut answer = Response::new(Body::new(Full::new(Bytes::from_static(words.as_bytes()))));
+    *answer.status_mut() = StatusCode::BAD_REQUEST;
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     answer
 }
 

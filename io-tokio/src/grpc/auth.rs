@@ -1,46 +1,234 @@
-//! `etcdserverpb.Auth`: there are no users yet, and that is what it says.
+//! `etcdserverpb.Auth`: changes go through the log, questions are answered from a view.
+//!
+//! Passwords end here: what goes on has a hash instead.
+//!
+//! Answers to: etcd v3.7.1 `server/etcdserver/api/v3rpc/auth.go`, `server/etcdserver/v3_server.go`
 
+use std::sync::Arc;
+
+use quorate_core::auth::{Book, Identity};
+use quorate_core::error::Refusal;
 use quorate_proto::etcdserverpb as pb;
 use quorate_proto::etcdserverpb::auth_server::Auth;
 use tonic::{Request, Response, Status};
 
-use super::{Front, service};
+use super::status::status;
+use super::{Front, Shown, ask, reads};
+use crate::tokens::Tokens;
 
-/// The revision of an auth store that nobody ever changed.
-const UNTOUCHED_REVISION: u64 = 1;
+/// Times a password is compared anew because users were changed meanwhile.
+const COMPARISONS_MAX: usize = 8;
 
-service! {
-    impl Auth for Front {
-        {
-            async fn auth_status(
-                &self,
-                _: Request<pb::AuthStatusRequest>,
-            ) -> Result<Response<pb::AuthStatusResponse>, Status> {
-                Ok(Response::new(pb::AuthStatusResponse {
-                    header: Some(self.header()),
-                    enabled: false,
-                    auth_revision: UNTOUCHED_REVISION,
-                }))
+/// Hands a change in; its answer is a header.
+macro_rules! change {
+    ($front:expr, $field:ident, $response:ident, $request:expr) => {{
+        let shown = Shown::of(&$request);
+        let change = pb::InternalRaftRequest {
+            $field: Some($request.into_inner().into()),
+            ..pb::InternalRaftRequest::default()
+        };
+        let header = $front.change(change, &shown).await?.header;
+        Ok(Response::new(pb::$response { header }))
+    }};
+}
+
+#[tonic::async_trait]
+impl Auth for Front {
+    async fn auth_enable(
+        &self,
+        request: Request<pb::AuthEnableRequest>,
+    ) -> Result<Response<pb::AuthEnableResponse>, Status> {
+        change!(self, auth_enable, AuthEnableResponse, request)
+    }
+
+    async fn auth_disable(
+        &self,
+        request: Request<pb::AuthDisableRequest>,
+    ) -> Result<Response<pb::AuthDisableResponse>, Status> {
+        change!(self, auth_disable, AuthDisableResponse, request)
+    }
+
+    async fn auth_status(
+        &self,
+        request: Request<pb::AuthStatusRequest>,
+    ) -> Result<Response<pb::AuthStatusResponse>, Status> {
+        let (view, _) = self.meet(false, &Shown::of(&request)).await?;
+        let header = Some(view.header(reads::revision(&view)));
+        let status = view.facts.auth.book.status();
+        Ok(Response::new(pb::AuthStatusResponse { header, ..status }))
+    }
+
+    async fn authenticate(
+        &self,
+        request: Request<pb::AuthenticateRequest>,
+    ) -> Result<Response<pb::AuthenticateResponse>, Status> {
+        let pb::AuthenticateRequest { name, password } = request.into_inner();
+        for _ in 0..COMPARISONS_MAX {
+            let book = self.view(false).await?.facts.auth.book.clone();
+            let hash = book.password_hash(&name).map_err(status)?;
+            if !self.passwords.is_right(password.clone(), hash).await? {
+                return Err(status(Refusal::AuthFailed));
+            }
+            let issued = self.issue(&name, book.revision()).await?;
+            // The password may have been changed while it was compared.
+            if self.core.look(|view| view.facts.auth.book.revision()) == book.revision() {
+                return Ok(Response::new(issued));
             }
         }
-        absent auth_enable(pb::AuthEnableRequest) -> pb::AuthEnableResponse;
-        absent auth_disable(pb::AuthDisableRequest) -> pb::AuthDisableResponse;
-        absent authenticate(pb::AuthenticateRequest) -> pb::AuthenticateResponse;
-        absent user_add(pb::AuthUserAddRequest) -> pb::AuthUserAddResponse;
-        absent user_get(pb::AuthUserGetRequest) -> pb::AuthUserGetResponse;
-        absent user_list(pb::AuthUserListRequest) -> pb::AuthUserListResponse;
-        absent user_delete(pb::AuthUserDeleteRequest) -> pb::AuthUserDeleteResponse;
-        absent user_change_password(pb::AuthUserChangePasswordRequest)
-            -> pb::AuthUserChangePasswordResponse;
-        absent user_grant_role(pb::AuthUserGrantRoleRequest) -> pb::AuthUserGrantRoleResponse;
-        absent user_revoke_role(pb::AuthUserRevokeRoleRequest) -> pb::AuthUserRevokeRoleResponse;
-        absent role_add(pb::AuthRoleAddRequest) -> pb::AuthRoleAddResponse;
-        absent role_get(pb::AuthRoleGetRequest) -> pb::AuthRoleGetResponse;
-        absent role_list(pb::AuthRoleListRequest) -> pb::AuthRoleListResponse;
-        absent role_delete(pb::AuthRoleDeleteRequest) -> pb::AuthRoleDeleteResponse;
-        absent role_grant_permission(pb::AuthRoleGrantPermissionRequest)
-            -> pb::AuthRoleGrantPermissionResponse;
-        absent role_revoke_permission(pb::AuthRoleRevokePermissionRequest)
-            -> pb::AuthRoleRevokePermissionResponse;
+        Err(status(Refusal::AuthOldRevision))
+    }
+
+    async fn user_add(
+        &self,
+        mut request: Request<pb::AuthUserAddRequest>,
+    ) -> Result<Response<pb::AuthUserAddResponse>, Status> {
+        let add = request.get_mut();
+        let has_password = add.options.as_ref().is_none_or(|options| !options.no_password);
+        let password = std::mem::take(&mut add.password);
+        add.hashed_password = match has_password {
+            true => self.passwords.hash(password).await?,
+            false => String::new(),
+        };
+        change!(self, auth_user_add, AuthUserAddResponse, request)
+    }
+
+    async fn user_get(
+        &self,
+        request: Request<pb::AuthUserGetRequest>,
+    ) -> Result<Response<pb::AuthUserGetResponse>, Status> {
+        let name = &request.get_ref().name;
+        let (book, header) = self.book(&request, |_, who| *who.user == **name).await?;
+        let roles = book.roles_of(name).map_err(status)?;
+        Ok(Response::new(pb::AuthUserGetResponse { header, roles }))
+    }
+
+    async fn user_list(
+        &self,
+        request: Request<pb::AuthUserListRequest>,
+    ) -> Result<Response<pb::AuthUserListResponse>, Status> {
+        let (book, header) = self.book(&request, |_, _| false).await?;
+        Ok(Response::new(pb::AuthUserListResponse { header, users: book.user_names() }))
+    }
+
+    async fn user_delete(
+        &self,
+        request: Request<pb::AuthUserDeleteRequest>,
+    ) -> Result<Response<pb::AuthUserDeleteResponse>, Status> {
+        change!(self, auth_user_delete, AuthUserDeleteResponse, request)
+    }
+
+    async fn user_change_password(
+        &self,
+        mut request: Request<pb::AuthUserChangePasswordRequest>,
+    ) -> Result<Response<pb::AuthUserChangePasswordResponse>, Status> {
+        let change = request.get_mut();
+        let password = std::mem::take(&mut change.password);
+        // Without one, whatever hash came with the request counts, as in etcd.
+        if !password.is_empty() {
+            change.hashed_password = self.passwords.hash(password).await?;
+        }
+        change!(self, auth_user_change_password, AuthUserChangePasswordResponse, request)
+    }
+
+    async fn user_grant_role(
+        &self,
+        request: Request<pb::AuthUserGrantRoleRequest>,
+    ) -> Result<Response<pb::AuthUserGrantRoleResponse>, Status> {
+        change!(self, auth_user_grant_role, AuthUserGrantRoleResponse, request)
+    }
+
+    async fn user_revoke_role(
+        &self,
+        request: Request<pb::AuthUserRevokeRoleRequest>,
+    ) -> Result<Response<pb::AuthUserRevokeRoleResponse>, Status> {
+        change!(self, auth_user_revoke_role, AuthUserRevokeRoleResponse, request)
+    }
+
+    async fn role_add(
+        &self,
+        request: Request<pb::AuthRoleAddRequest>,
+    ) -> Result<Response<pb::AuthRoleAddResponse>, Status> {
+        change!(self, auth_role_add, AuthRoleAddResponse, request)
+    }
+
+    async fn role_get(
+        &self,
+        request: Request<pb::AuthRoleGetRequest>,
+    ) -> Result<Response<pb::AuthRoleGetResponse>, Status> {
+        let name = &request.get_ref().role;
+        let (book, header) = self.book(&request, |book, who| book.holds(who, name)).await?;
+        let perm = book.permissions_of(name).map_err(status)?;
+        Ok(Response::new(pb::AuthRoleGetResponse { header, perm }))
+    }
+
+    async fn role_list(
+        &self,
+        request: Request<pb::AuthRoleListRequest>,
+    ) -> Result<Response<pb::AuthRoleListResponse>, Status> {
+        let (book, header) = self.book(&request, |_, _| false).await?;
+        Ok(Response::new(pb::AuthRoleListResponse { header, roles: book.role_names() }))
+    }
+
+    async fn role_delete(
+        &self,
+        request: Request<pb::AuthRoleDeleteRequest>,
+    ) -> Result<Response<pb::AuthRoleDeleteResponse>, Status> {
+        change!(self, auth_role_delete, AuthRoleDeleteResponse, request)
+    }
+
+    async fn role_grant_permission(
+        &self,
+        request: Request<pb::AuthRoleGrantPermissionRequest>,
+    ) -> Result<Response<pb::AuthRoleGrantPermissionResponse>, Status> {
+        change!(self, auth_role_grant_permission, AuthRoleGrantPermissionResponse, request)
+    }
+
+    async fn role_revoke_permission(
+        &self,
+        request: Request<pb::AuthRoleRevokePermissionRequest>,
+    ) -> Result<Response<pb::AuthRoleRevokePermissionResponse>, Status> {
+        change!(self, auth_role_revoke_permission, AuthRoleRevokePermissionResponse, request)
+    }
+}
+
+impl Front {
+    async fn change(
+        &self,
+        change: pb::InternalRaftRequest,
+        shown: &Shown,
+    ) -> Result<pb::AuthenticateResponse, Status> {
+        ask!(self, Auth, Box::new(change), shown).map(Response::into_inner)
+    }
+
+    /// A token for a user who has shown the right password.
+    async fn issue(&self, user: &str, revision: u64) -> Result<pb::AuthenticateResponse, Status> {
+        self.tokens.check_issuing().map_err(status)?;
+        let (name, simple_token) = (user.to_owned(), self.tokens.prefix());
+        let ask = pb::InternalAuthenticateRequest { name, simple_token, ..Default::default() };
+        let envelope = pb::InternalRaftRequest {
+            authenticate: Some(ask.into()),
+            ..pb::InternalRaftRequest::default()
+        };
+        let mut issued = self.change(envelope, &Shown::NOTHING).await?;
+        if let Tokens::Signed(signed) = &self.tokens {
+            issued.token = signed.sign(user, revision).map_err(status)?;
+        }
+        Ok(issued)
+    }
+
+    /// The book as it is now, for root and for those `may_see` lets pass.
+    async fn book<T>(
+        &self,
+        request: &Request<T>,
+        may_see: impl FnOnce(&Book, &Identity) -> bool,
+    ) -> Result<(Arc<Book>, Option<pb::ResponseHeader>), Status> {
+        let (view, who) = self.meet(false, &Shown::of(request)).await?;
+        let book = &view.facts.auth.book;
+        if let Err(refusal) = book.check_root(&who)
+            && !may_see(book, &who)
+        {
+            return Err(status(refusal));
+        }
+        Ok((book.clone(), Some(view.header(reads::revision(&view)))))
     }
 }

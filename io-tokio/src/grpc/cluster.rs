@@ -10,59 +10,58 @@ use quorate_proto::etcdserverpb::cluster_server::Cluster;
 use tonic::{Request, Response, Status};
 
 use super::status::status;
-use super::{Front, ask, service};
+use super::{Front, Shown, ask};
 use crate::bootstrap;
 use crate::cli::Url;
 
-service! {
-    impl Cluster for Front {
-        {
-            async fn member_list(
-                &self,
-                request: Request<pb::MemberListRequest>,
-            ) -> Result<Response<pb::MemberListResponse>, Status> {
-                let view = self.view(!request.into_inner().linearizable).await?;
-                Ok(Response::new(pb::MemberListResponse {
-                    // Membership has no revision.
-                    header: Some(view.header(Revision(0))),
-                    members: view.facts.members.to_vec(),
-                }))
-            }
+#[tonic::async_trait]
+impl Cluster for Front {
+    async fn member_list(
+        &self,
+        request: Request<pb::MemberListRequest>,
+    ) -> Result<Response<pb::MemberListResponse>, Status> {
+        let is_serializable = !request.get_ref().linearizable;
+        let (view, who) = self.meet(is_serializable, &Shown::of(&request)).await?;
+        view.facts.auth.book.check_somebody(&who).map_err(status)?;
+        Ok(Response::new(pb::MemberListResponse {
+            // Membership has no revision.
+            header: Some(view.header(Revision(0))),
+            members: view.facts.members.to_vec(),
+        }))
+    }
 
-            async fn member_add(
-                &self,
-                request: Request<pb::MemberAddRequest>,
-            ) -> Result<Response<pb::MemberAddResponse>, Status> {
-                let addition = addition(request.into_inner()).map_err(status)?;
-                ask!(self, MemberAdd, addition)
-            }
+    async fn member_add(
+        &self,
+        request: Request<pb::MemberAddRequest>,
+    ) -> Result<Response<pb::MemberAddResponse>, Status> {
+        let addition = addition(request.get_ref().clone()).map_err(status)?;
+        ask!(self, MemberAdd, request.map(|_| addition))
+    }
 
-            async fn member_remove(
-                &self,
-                request: Request<pb::MemberRemoveRequest>,
-            ) -> Result<Response<pb::MemberRemoveResponse>, Status> {
-                ask!(self, MemberRemove, request.into_inner())
-            }
+    async fn member_remove(
+        &self,
+        request: Request<pb::MemberRemoveRequest>,
+    ) -> Result<Response<pb::MemberRemoveResponse>, Status> {
+        ask!(self, MemberRemove, request)
+    }
 
-            async fn member_update(
-                &self,
-                request: Request<pb::MemberUpdateRequest>,
-            ) -> Result<Response<pb::MemberUpdateResponse>, Status> {
-                ask!(self, MemberUpdate, request.into_inner())
-            }
+    async fn member_update(
+        &self,
+        request: Request<pb::MemberUpdateRequest>,
+    ) -> Result<Response<pb::MemberUpdateResponse>, Status> {
+        ask!(self, MemberUpdate, request)
+    }
 
-            async fn member_promote(
-                &self,
-                request: Request<pb::MemberPromoteRequest>,
-            ) -> Result<Response<pb::MemberPromoteResponse>, Status> {
-                let answer = ask!(self, MemberPromote, request.into_inner());
-                match &answer {
-                    Ok(_) => self.metrics.promotions.add(1),
-                    Err(status) => self.metrics.note_promotion_failure(status.message()),
-                }
-                answer
-            }
+    async fn member_promote(
+        &self,
+        request: Request<pb::MemberPromoteRequest>,
+    ) -> Result<Response<pb::MemberPromoteResponse>, Status> {
+        let answer = ask!(self, MemberPromote, request);
+        match &answer {
+            Ok(_) => self.metrics.promotions.add(1),
+            Err(status) => self.metrics.note_promotion_failure(status.message()),
         }
+        answer
     }
 }
 

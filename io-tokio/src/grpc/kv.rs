@@ -9,77 +9,77 @@ use quorate_proto::etcdserverpb as pb;
 use quorate_proto::etcdserverpb::kv_server::Kv;
 use tonic::{Request, Response, Status};
 
-use super::{Answers, Front, ask, reads, service};
+use super::{Answers, Front, Shown, ask, reads};
 use crate::metrics::Calls;
 
-service! {
-    impl Kv for Front {
-        {
-            type RangeStreamStream = Answers<pb::RangeStreamResponse>;
+#[tonic::async_trait]
+impl Kv for Front {
+    type RangeStreamStream = Answers<pb::RangeStreamResponse>;
 
-            async fn range(
-                &self,
-                request: Request<pb::RangeRequest>,
-            ) -> Result<Response<pb::RangeResponse>, Status> {
-                let request = request.into_inner();
-                reads::check_range(&request)?;
-                let since = Instant::now();
-                let view = self.view(request.serializable).await?;
-                self.metrics.ranges.add(1);
-                let answer = reads::range(&view, &request).map(Response::new);
-                self.metrics.work.note_range(answer.is_ok(), since.elapsed());
-                answer
-            }
+    async fn range(
+        &self,
+        request: Request<pb::RangeRequest>,
+    ) -> Result<Response<pb::RangeResponse>, Status> {
+        let (shown, request) = (Shown::of(&request), request.into_inner());
+        reads::check_range(&request)?;
+        let since = Instant::now();
+        let (view, who) = self.meet(request.serializable, &shown).await?;
+        reads::may_range(&view, &who, &request)?;
+        self.metrics.ranges.add(1);
+        let answer = reads::range(&view, &request).map(Response::new);
+        self.metrics.work.note_range(answer.is_ok(), since.elapsed());
+        answer
+    }
 
-            async fn range_stream(
-                &self,
-                request: Request<pb::RangeRequest>,
-            ) -> Result<Response<Self::RangeStreamStream>, Status> {
-                let request = request.into_inner();
-                reads::check_range_stream(&request)?;
-                let view = self.view(request.serializable).await?;
-                self.metrics.ranges.add(1);
-                let chunks = reads::chunks(&view, &request, self.limits.request_bytes_max)?;
-                Ok(Response::new(Box::pin(answers(self.clone(), chunks))))
-            }
+    async fn range_stream(
+        &self,
+        request: Request<pb::RangeRequest>,
+    ) -> Result<Response<Self::RangeStreamStream>, Status> {
+        let (shown, request) = (Shown::of(&request), request.into_inner());
+        reads::check_range_stream(&request)?;
+        let (view, who) = self.meet(request.serializable, &shown).await?;
+        reads::may_range(&view, &who, &request)?;
+        self.metrics.ranges.add(1);
+        let chunks = reads::chunks(&view, &request, self.limits.request_bytes_max)?;
+        Ok(Response::new(Box::pin(answers(self.clone(), chunks))))
+    }
 
-            async fn put(
-                &self,
-                request: Request<pb::PutRequest>,
-            ) -> Result<Response<pb::PutResponse>, Status> {
-                ask!(self, Put, request.into_inner())
-            }
+    async fn put(
+        &self,
+        request: Request<pb::PutRequest>,
+    ) -> Result<Response<pb::PutResponse>, Status> {
+        ask!(self, Put, request)
+    }
 
-            async fn delete_range(
-                &self,
-                request: Request<pb::DeleteRangeRequest>,
-            ) -> Result<Response<pb::DeleteRangeResponse>, Status> {
-                ask!(self, DeleteRange, request.into_inner())
-            }
+    async fn delete_range(
+        &self,
+        request: Request<pb::DeleteRangeRequest>,
+    ) -> Result<Response<pb::DeleteRangeResponse>, Status> {
+        ask!(self, DeleteRange, request)
+    }
 
-            async fn txn(
-                &self,
-                request: Request<pb::TxnRequest>,
-            ) -> Result<Response<pb::TxnResponse>, Status> {
-                let request = request.into_inner();
-                if !reads::is_read_only(&request) {
-                    return ask!(self, Txn, request);
-                }
-                reads::check_txn(&request, self.limits.txn_ops_max)?;
-                let view = self.view(reads::is_serializable(&request)).await?;
-                let answer = reads::read_txn(&view, &request)?;
-                self.metrics.ranges.add(answer.responses.len() as u64);
-                self.metrics.read_txns.add(u64::from(answer.responses.len() > 1));
-                Ok(Response::new(answer))
-            }
-
-            async fn compact(
-                &self,
-                request: Request<pb::CompactionRequest>,
-            ) -> Result<Response<pb::CompactionResponse>, Status> {
-                ask!(self, Compact, request.into_inner())
-            }
+    async fn txn(
+        &self,
+        request: Request<pb::TxnRequest>,
+    ) -> Result<Response<pb::TxnResponse>, Status> {
+        if !reads::is_read_only(request.get_ref()) {
+            return ask!(self, Txn, request);
         }
+        let (shown, request) = (Shown::of(&request), request.into_inner());
+        reads::check_txn(&request, self.limits.txn_ops_max)?;
+        let (view, who) = self.meet(reads::is_serializable(&request), &shown).await?;
+        reads::may_read_txn(&view, &who, &request)?;
+        let answer = reads::read_txn(&view, &request)?;
+        self.metrics.ranges.add(answer.responses.len() as u64);
+        self.metrics.read_txns.add(u64::from(answer.responses.len() > 1));
+        Ok(Response::new(answer))
+    }
+
+    async fn compact(
+        &self,
+        request: Request<pb::CompactionRequest>,
+    ) -> Result<Response<pb::CompactionResponse>, Status> {
+        ask!(self, Compact, request)
     }
 }
 

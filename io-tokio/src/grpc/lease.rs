@@ -6,7 +6,7 @@ use quorate_proto::etcdserverpb::lease_server::Lease;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::status::message_status;
-use super::{Answers, Front, ask};
+use super::{Answers, Front, Shown, ask};
 use crate::metrics::Calls;
 
 #[tonic::async_trait]
@@ -17,7 +17,7 @@ impl Lease for Front {
         &self,
         request: Request<pb::LeaseGrantRequest>,
     ) -> Result<Response<pb::LeaseGrantResponse>, Status> {
-        let answer = ask!(self, LeaseGrant, request.into_inner())?;
+        let answer = ask!(self, LeaseGrant, request)?;
         self.metrics.work.note_lease(answer.get_ref().ttl);
         Ok(answer)
     }
@@ -26,14 +26,15 @@ impl Lease for Front {
         &self,
         request: Request<pb::LeaseRevokeRequest>,
     ) -> Result<Response<pb::LeaseRevokeResponse>, Status> {
-        ask!(self, LeaseRevoke, request.into_inner())
+        ask!(self, LeaseRevoke, request)
     }
 
     async fn lease_keep_alive(
         &self,
         request: Request<Streaming<pb::LeaseKeepAliveRequest>>,
     ) -> Result<Response<Self::LeaseKeepAliveStream>, Status> {
-        let beats = Beats { front: self.clone(), messages: request.into_inner() };
+        let shown = Shown::of(&request);
+        let beats = Beats { front: self.clone(), shown, messages: request.into_inner() };
         Ok(Response::new(Box::pin(stream::unfold(Some(beats), |beats| async {
             let mut beats = beats?;
             match beats.next().await {
@@ -48,20 +49,21 @@ impl Lease for Front {
         &self,
         request: Request<pb::LeaseTimeToLiveRequest>,
     ) -> Result<Response<pb::LeaseTimeToLiveResponse>, Status> {
-        ask!(self, LeaseTimeToLive, request.into_inner())
+        ask!(self, LeaseTimeToLive, request)
     }
 
     async fn lease_leases(
         &self,
         request: Request<pb::LeaseLeasesRequest>,
     ) -> Result<Response<pb::LeaseLeasesResponse>, Status> {
-        ask!(self, LeaseLeases, request.into_inner())
+        ask!(self, LeaseLeases, request)
     }
 }
 
 /// One keep-alive stream: an answer for each message, in order.
 struct Beats {
     front: Front,
+    shown: Shown,
     messages: Streaming<pb::LeaseKeepAliveRequest>,
 }
 
@@ -75,7 +77,7 @@ impl Beats {
         })?;
         let Some(message) = message else { return Ok(None) };
         method.inspect(|method| self.front.metrics.calls.received(*method));
-        let answer = ask!(self.front, LeaseKeepAlive, message)?.into_inner();
+        let answer = ask!(self.front, LeaseKeepAlive, message, &self.shown)?.into_inner();
         method.inspect(|method| self.front.metrics.calls.sent(*method));
         Ok(Some(answer))
     }

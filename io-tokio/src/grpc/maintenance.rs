@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use quorate_core::View;
+use quorate_core::auth::Book;
 use quorate_core::error::Refusal;
 use quorate_core::ids::Revision;
 use quorate_proto::etcdserverpb as pb;
@@ -11,86 +12,86 @@ use quorate_proto::etcdserverpb::maintenance_server::Maintenance;
 use tonic::{Request, Response, Status};
 
 use super::status::{self, code_and_text};
-use super::{Answers, Front, ask, reads, service, snapshot};
+use super::{Answers, Front, ask, reads, snapshot};
 use crate::version;
 
-service! {
-    impl Maintenance for Front {
-        {
-            type SnapshotStream = Answers<pb::SnapshotResponse>;
+#[tonic::async_trait]
+impl Maintenance for Front {
+    type SnapshotStream = Answers<pb::SnapshotResponse>;
 
-            async fn alarm(
-                &self,
-                request: Request<pb::AlarmRequest>,
-            ) -> Result<Response<pb::AlarmResponse>, Status> {
-                ask!(self, Alarm, request.into_inner())
-            }
+    async fn alarm(
+        &self,
+        request: Request<pb::AlarmRequest>,
+    ) -> Result<Response<pb::AlarmResponse>, Status> {
+        ask!(self, Alarm, request)
+    }
 
-            async fn status(
-                &self,
-                _: Request<pb::StatusRequest>,
-            ) -> Result<Response<pb::StatusResponse>, Status> {
-                let view = self.core.view();
-                Ok(Response::new(tell(&view, self.limits.quota_backend_bytes)))
-            }
+    async fn status(
+        &self,
+        request: Request<pb::StatusRequest>,
+    ) -> Result<Response<pb::StatusResponse>, Status> {
+        let view = self.check_call(&request, Book::check_somebody).await?;
+        Ok(Response::new(tell(&view, self.limits.quota_backend_bytes)))
+    }
 
-            async fn hash_kv(
-                &self,
-                request: Request<pb::HashKvRequest>,
-            ) -> Result<Response<pb::HashKvResponse>, Status> {
-                let (view, since) = (self.core.view(), Instant::now());
-                let revision = Revision(request.into_inner().revision);
-                let answer = reads::off_loop(move || reads::hash_kv(&view, revision)).await?;
-                self.metrics.disk.hash_kv.observe(since.elapsed());
-                Ok(Response::new(answer))
-            }
+    async fn hash_kv(
+        &self,
+        request: Request<pb::HashKvRequest>,
+    ) -> Result<Response<pb::HashKvResponse>, Status> {
+        let view = self.check_call(&request, Book::check_root).await?;
+        let (since, revision) = (Instant::now(), Revision(request.into_inner().revision));
+        let answer = reads::off_loop(move || reads::hash_kv(&view, revision)).await?;
+        self.metrics.disk.hash_kv.observe(since.elapsed());
+        Ok(Response::new(answer))
+    }
 
-            async fn move_leader(
-                &self,
-                request: Request<pb::MoveLeaderRequest>,
-            ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
-                ask!(self, MoveLeader, request.into_inner())
-            }
+    async fn move_leader(
+        &self,
+        request: Request<pb::MoveLeaderRequest>,
+    ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
+        ask!(self, MoveLeader, request)
+    }
 
-            /// Answered when it has begun. Nobody has to wait for it, so nobody is made to.
-            async fn defragment(
-                &self,
-                _: Request<pb::DefragmentRequest>,
-            ) -> Result<Response<pb::DefragmentResponse>, Status> {
-                self.core.defragment().map_err(status::status)?;
-                Ok(Response::new(pb::DefragmentResponse::default()))
-            }
+    /// Answered when it has begun. Nobody has to wait for it, so nobody is made to.
+    async fn defragment(
+        &self,
+        request: Request<pb::DefragmentRequest>,
+    ) -> Result<Response<pb::DefragmentResponse>, Status> {
+        self.check_call(&request, Book::check_root).await?;
+        self.core.defragment().map_err(status::status)?;
+        Ok(Response::new(pb::DefragmentResponse::default()))
+    }
 
-            async fn downgrade(
-                &self,
-                request: Request<pb::DowngradeRequest>,
-            ) -> Result<Response<pb::DowngradeResponse>, Status> {
-                let request = request.into_inner();
-                if DowngradeAction::try_from(request.action).is_err() {
-                    return Err(Status::unknown("etcdserver: unknown method"));
-                }
-                ask!(self, Downgrade, request)
-            }
-
-            async fn hash(
-                &self,
-                _: Request<pb::HashRequest>,
-            ) -> Result<Response<pb::HashResponse>, Status> {
-                let (view, since) = (self.core.view(), Instant::now());
-                let answer = reads::off_loop(move || reads::hash(&view)).await?;
-                self.metrics.disk.hash.observe(since.elapsed());
-                Ok(Response::new(answer))
-            }
-
-            async fn snapshot(
-                &self,
-                _: Request<pb::SnapshotRequest>,
-            ) -> Result<Response<Self::SnapshotStream>, Status> {
-                let image = snapshot::pin(&self.core).await?;
-                let messages = snapshot::stream(self.clone(), image).await?;
-                Ok(Response::new(Box::pin(messages)))
-            }
+    async fn downgrade(
+        &self,
+        request: Request<pb::DowngradeRequest>,
+    ) -> Result<Response<pb::DowngradeResponse>, Status> {
+        if DowngradeAction::try_from(request.get_ref().action).is_err() {
+            self.check_call(&request, Book::check_root).await?;
+            return Err(Status::unknown("etcdserver: unknown method"));
         }
+        ask!(self, Downgrade, request)
+    }
+
+    async fn hash(
+        &self,
+        request: Request<pb::HashRequest>,
+    ) -> Result<Response<pb::HashResponse>, Status> {
+        let view = self.check_call(&request, Book::check_root).await?;
+        let since = Instant::now();
+        let answer = reads::off_loop(move || reads::hash(&view)).await?;
+        self.metrics.disk.hash.observe(since.elapsed());
+        Ok(Response::new(answer))
+    }
+
+    async fn snapshot(
+        &self,
+        request: Request<pb::SnapshotRequest>,
+    ) -> Result<Response<Self::SnapshotStream>, Status> {
+        self.check_call(&request, Book::check_root).await?;
+        let image = snapshot::pin(&self.core).await?;
+        let messages = snapshot::stream(self.clone(), image).await?;
+        Ok(Response::new(Box::pin(messages)))
     }
 }
 

@@ -11,7 +11,7 @@
 //! - Only `status.rs` knows codes and texts; only `reads.rs` knows how a view is read.
 //! - A watch stream outlives its client's half-close, and ends with the client or with the server.
 //!
-//! Deliberately absent: permission checks, retries, a routing framework.
+//! Deliberately absent: retries, a routing framework.
 //!
 //! Answers to: etcd v3.7.1 `server/etcdserver/api/v3rpc/`
 
@@ -24,25 +24,29 @@ mod kv;
 mod lease;
 mod lock;
 mod maintenance;
+mod passwords;
 pub mod reads;
 mod recipes;
 mod services;
 mod snapshot;
 pub mod status;
 mod watch;
+mod who;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_core::error::Refusal;
 use quorate_core::{Request, Response, View};
-use quorate_proto::etcdserverpb as pb;
 use tonic::Status;
 
 use crate::driver::Core;
 use crate::metrics::Metrics;
+use crate::tokens::Tokens;
 
+pub use passwords::Passwords;
 pub use services::Services;
+use who::Shown;
 
 /// What every service needs.
 #[derive(Clone)]
@@ -51,6 +55,10 @@ pub struct Front {
     pub core: Core,
     /// The counters.
     pub metrics: Arc<Metrics>,
+    /// Where passwords are hashed and compared.
+    pub passwords: Passwords,
+    /// What users get for them.
+    pub tokens: Tokens,
     /// What the settings say about calls.
     pub limits: Limits,
 }
@@ -74,32 +82,15 @@ pub struct Limits {
 type Answers<T> =
     std::pin::Pin<Box<dyn futures_core::Stream<Item = Result<T, tonic::Status>> + Send>>;
 
-/// A service of generated shape: calls served by hand, and calls that answer `Unimplemented`.
-macro_rules! service {
-    (
-        impl $service:ident for $front:ident {
-            $({ $($served:tt)* })?
-            $(absent $name:ident($request:ty) -> $response:ty;)*
-        }
-    ) => {
-        #[tonic::async_trait]
-        impl $service for $front {
-            $($($served)*)?
-            $(async fn $name(
-                &self,
-                _: tonic::Request<$request>,
-            ) -> Result<tonic::Response<$response>, tonic::Status> {
-                $crate::grpc::status::unserved(stringify!($name))
-            })*
-        }
-    };
-}
-use service;
-
 /// Hands a request in and takes the answer of its kind out.
 macro_rules! ask {
-    ($front:expr, $kind:ident, $request:expr) => {
-        match $front.request(quorate_core::Request::$kind($request)).await? {
+    ($front:expr, $kind:ident, $call:expr) => {{
+        let call = $call;
+        let shown = $crate::grpc::Shown::of(&call);
+        $crate::grpc::ask!($front, $kind, call.into_inner(), &shown)
+    }};
+    ($front:expr, $kind:ident, $request:expr, $shown:expr) => {
+        match $front.request($shown, quorate_core::Request::$kind($request)).await? {
             quorate_core::Response::$kind(answer) => Ok(tonic::Response::new(answer)),
             _ => Err(tonic::Status::internal("the answer is another request's")),
         }
@@ -108,9 +99,10 @@ macro_rules! ask {
 use ask;
 
 impl Front {
-    /// Hands a request in; counts those that fail.
-    async fn request(&self, request: Request) -> Result<Response, Status> {
-        self.core.request(request).await.map_err(|refusal| {
+    /// Hands a request in, in the name of whoever shows that; counts those that fail.
+    async fn request(&self, shown: &Shown, request: Request) -> Result<Response, Status> {
+        let who = self.identify(shown).await;
+        self.core.request(who, request).await.map_err(|refusal| {
             if is_failure(refusal) {
                 self.metrics.proposals_failed.add(1);
             }
@@ -128,12 +120,6 @@ impl Front {
             return Err(status::status(Refusal::NotSupportedForLearner));
         }
         self.core.read().await.map_err(status::status)
-    }
-
-    /// A header for something that happened now.
-    fn header(&self) -> pb::ResponseHeader {
-        let view = self.core.view();
-        view.header(reads::revision(&view))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use quorate_core::auth::{Identity, gate};
 use quorate_core::error::Refusal;
 use quorate_core::event::ReadError;
 use quorate_core::ids::Revision;
@@ -43,6 +44,24 @@ pub(super) fn check_range(request: &pb::RangeRequest) -> Result<(), Status> {
 /// Judges a range that is to be answered in chunks.
 pub(super) fn check_range_stream(request: &pb::RangeRequest) -> Result<(), Status> {
     txn::check_range_stream(request).map_err(status)
+}
+
+/// Whether the range may be read.
+pub(super) fn may_range(
+    view: &View,
+    who: &Identity,
+    request: &pb::RangeRequest,
+) -> Result<(), Status> {
+    gate::check_range(&view.facts.auth.book, who, request).map_err(status)
+}
+
+/// Whether all that a transaction reads may be read.
+pub(super) fn may_read_txn(
+    view: &View,
+    who: &Identity,
+    request: &pb::TxnRequest,
+) -> Result<(), Status> {
+    gate::check_read_txn(&view.facts.auth.book, who, request).map_err(status)
 }
 
 /// Begins to answer a range in chunks.

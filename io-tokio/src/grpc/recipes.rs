@@ -25,8 +25,8 @@ use tokio::sync::oneshot;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Extensions, Status};
 
-use super::Front;
 use super::status::{failure_status, status};
+use super::{Front, Shown};
 use crate::driver::WatchStream;
 
 /// Who calls a recipe, and makes its steps.
@@ -113,9 +113,9 @@ impl Caller {
                 let found = self.front.range(self.call(range)).await;
                 found.map(|found| Answer::Read(found.into_inner()))
             }
-            Step::Watch(create) => match self.open(create) {
+            Step::Watch(create) => match self.open(create).await {
                 Ok(()) => Ok(self.listen().await),
-                Err(refusal) => Err(status(refusal)),
+                Err(status) => Err(status),
             },
             Step::Listen => Ok(self.listen().await),
             Step::Rest(duration) => {
@@ -139,7 +139,7 @@ impl Caller {
             Request::LeaseGrant(grant) => {
                 Response::LeaseGrant(self.front.lease_grant(self.call(grant)).await?.into_inner())
             }
-            other => self.front.request(other).await?,
+            other => self.front.request(&self.shown(), other).await?,
         })
     }
 
@@ -148,10 +148,16 @@ impl Caller {
         tonic::Request::from_parts(self.metadata.clone(), self.extensions.clone(), message)
     }
 
-    fn open(&mut self, create: pb::WatchCreateRequest) -> Result<(), Refusal> {
-        let stream = self.front.core.open_stream(self.front.limits.message_bytes_max)?;
+    fn shown(&self) -> Shown {
+        Shown::by(&self.metadata, &self.extensions)
+    }
+
+    async fn open(&mut self, create: pb::WatchCreateRequest) -> Result<(), Status> {
+        let who = self.front.identify(&self.shown()).await;
+        let opened = self.front.core.open_stream(self.front.limits.message_bytes_max);
+        let stream = opened.map_err(status)?;
         let request_union = Some(RequestUnion::CreateRequest(create));
-        stream.send(pb::WatchRequest { request_union })?;
+        stream.send(who, pb::WatchRequest { request_union }).map_err(status)?;
         self.watch = Some(stream);
         Ok(())
     }

@@ -106,6 +106,11 @@ impl Inner {
 }
 
 impl Services {
+    /// Whether anybody is asked who they are.
+    pub(crate) fn is_auth_enabled(&self) -> bool {
+        self.0.front.core.look(|view| view.facts.auth.book.is_enabled())
+    }
+
     fn answer<B>(&self, request: Request<B>) -> Counted
     where
         B: http_body::Body + Send + 'static,

@@ -93,6 +93,10 @@ table! {
     NoInflightDowngrade: FailedPrecondition "no inflight downgrade job";
     "" {
         RangeStreamSorted: Unimplemented "RangeStream does not support custom sort orders";
+        NoPasswordUser: Unknown
+            "auth: authentication failed, password was given for no password user";
+        PasswordTooLong: Unknown "bcrypt: password length exceeds 72 bytes";
+        VerifyOnlyKey: Unknown "auth: token signing attempted with verify-only key";
         RangeStreamFiltered: Unimplemented "RangeStream does not support revision filters";
     }
 }
@@ -138,11 +142,6 @@ pub fn message_status(status: Status) -> Status {
     let (Some(found), Some(limit)) = (numbers.next(), numbers.next()) else { return status };
     let text = format!("grpc: received message larger than max ({found} vs. {limit})");
     Status::resource_exhausted(text)
-}
-
-/// What a call that is not served answers.
-pub fn unserved<T>(call: &str) -> Result<T, Status> {
-    Err(Status::unimplemented(format!("{call} is not served by this server")))
 }
 
 #[cfg(test)]

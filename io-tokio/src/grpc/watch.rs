@@ -11,7 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::status::{message_status, status};
-use super::{Answers, Front};
+use super::{Answers, Front, Shown};
 use crate::driver::WatchStream;
 use crate::metrics::Calls;
 
@@ -32,9 +32,9 @@ impl Watch for Front {
         let stream = self.core.open_stream(self.limits.message_bytes_max).map_err(status)?;
         let (frames, sent) = mpsc::channel(FRAMES_AHEAD_MAX);
         let front = self.clone();
-        let messages = request.into_inner();
+        let (shown, messages) = (Shown::of(&request), request.into_inner());
         tokio::spawn(async move {
-            if let Some(end) = pump(&front, messages, stream, &frames).await {
+            if let Some(end) = pump(&front, (shown, messages), stream, &frames).await {
                 // The client may have gone meanwhile.
                 let _ = frames.send(Err(end)).await;
             }
@@ -46,7 +46,7 @@ impl Watch for Front {
 /// Runs until the client or the core is gone; tells what the client should hear.
 async fn pump(
     front: &Front,
-    mut messages: Streaming<pb::WatchRequest>,
+    (shown, mut messages): (Shown, Streaming<pb::WatchRequest>),
     mut stream: WatchStream,
     frames: &Frames,
 ) -> Option<Status> {
@@ -58,7 +58,8 @@ async fn pump(
             message = messages.message(), if is_receiving => match message {
                 Ok(Some(message)) => {
                     method.inspect(|method| front.metrics.calls.received(*method));
-                    if let Err(refusal) = stream.send(message) {
+                    let who = front.identify(&shown).await;
+                    if let Err(refusal) = stream.send(who, message) {
                         return Some(status(refusal));
                     }
                 }

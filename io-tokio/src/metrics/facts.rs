@@ -25,6 +25,7 @@ pub(super) struct FactGauges {
     watchers: Gauge,
     streams: Gauge,
     behind: Gauge,
+    auth_revision: Gauge,
     server_id: Family<Labels, Gauge>,
     cluster_version: Family<Labels, Gauge>,
     alarms: Family<Labels, Gauge>,
@@ -72,6 +73,7 @@ impl FactGauges {
                 "etcd_debugging_mvcc_slow_watcher_total",
                 "Watchers that are told from history",
             ),
+            auth_revision: on.gauge("etcd_debugging_auth_revision", "Changes of users and roles"),
             server_id: on.family("etcd_server_id", "This member"),
             cluster_version: on.family("etcd_cluster_version", "The cluster's version"),
             alarms: on.family("etcd_debugging_server_alarms", "Raised alarms"),
@@ -98,6 +100,7 @@ impl FactGauges {
         self.watchers.set(whole(facts.watchers as u64));
         self.streams.set(whole(facts.streams as u64));
         self.behind.set(whole(facts.watchers_behind as u64));
+        self.auth_revision.set(whole(facts.auth.book.revision()));
         self.server_id.clear();
         self.server_id.get_or_create(&vec![("server_id", facts.member.to_string())]).set(1);
         self.cluster_version.clear();

@@ -10,8 +10,6 @@ use super::{Count, Shelf};
 enum Why {
     /// etcd's second API, which it has kept for its counters only.
     SecondApi,
-    /// There are no users yet.
-    NoAuth,
     /// Its proxy is another program.
     Proxy,
     /// Rows go to a store of another kind, which has no such phase.
@@ -32,7 +30,6 @@ impl Why {
     const fn text(self) -> &'static str {
         match self {
             Self::SecondApi => "Always 0: there is no v2 API",
-            Self::NoAuth => "Always 0: there are no users",
             Self::Proxy => "Always 0: this is no proxy",
             Self::OtherStore => "Always 0: the store has no such phase",
             Self::NoBacklog => "Always 0: watchers that are behind are told from history",
@@ -51,7 +48,6 @@ const COUNTERS: &[(&str, Why)] = &[
 ];
 
 const GAUGES: &[(&str, Why)] = &[
-    ("etcd_debugging_auth_revision", Why::NoAuth),
     ("etcd_debugging_store_watchers", Why::SecondApi),
     ("etcd_debugging_mvcc_pending_events_total", Why::NoBacklog),
     ("etcd_server_snapshot_apply_in_progress_total", Why::AtOnce),

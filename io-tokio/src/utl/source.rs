@@ -39,12 +39,6 @@ pub(super) fn check_known(file: &BoltFile) -> Result<(), Failure> {
         let name = String::from_utf8_lossy(name);
         return Err(Failure::new(format!("it has a bucket {name:?}, which is not known here")));
     }
-    if file.get(Table::Auth, b"authEnabled")?.is_some_and(|row| row.as_ref() == [1]) {
-        return Err(Failure::new(
-            "authentication is enabled in it, and this version does not enforce it: everybody \
-             could read everything; disable it (`etcdctl auth disable`) and try again",
-        ));
-    }
     check_version(file.get(Table::Meta, meta::STORAGE_VERSION.as_bytes())?)?;
     let downgrade = file.get(Table::Cluster, b"downgrade")?;
     match downgrade.map(|json| serde_json::from_slice::<Downgrade>(&json)) {

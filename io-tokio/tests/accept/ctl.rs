@@ -31,7 +31,7 @@ impl Ctl {
             skip("no etcdctl 3.7: build ./etcdctl in io-tokio/tests/judge");
             return None;
         }
-        Some(Self { program, endpoints: cluster.endpoints() })
+        Some(Self { program, endpoints: cluster.endpoints(), env: Vec::new() })
     }
 
     /// The same client for other endpoints.
@@ -65,6 +65,16 @@ impl Ctl {
     /// What it prints when it succeeds, given these lines to read.
     pub(crate) fn run_with_input(&self, args: &[&str], input: &str) -> String {
         printed(args, &self.output_with_input(args, input))
+    }
+
+    /// The same, or the last line of its complaint.
+    pub(crate) fn try_with_input(&self, args: &[&str], input: &str) -> Result<String, String> {
+        let output = self.output_with_input(args, input);
+        if output.status.success() {
+            return Ok(printed(args, &output));
+        }
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        Err(text.lines().last().unwrap_or_default().to_string())
     }
 
     fn output_with_input(&self, args: &[&str], input: &str) -> Output {

@@ -22,10 +22,11 @@ use quorate_io_tokio::disk::{DataDir, Identity, recovery};
 use quorate_io_tokio::driver::{Core, Parts, Running, Transport, Unobserved, start};
 use quorate_io_tokio::gateway::Gateway;
 pub use quorate_io_tokio::grpc::reads::view_of;
-use quorate_io_tokio::grpc::{Front, Limits, Services};
+use quorate_io_tokio::grpc::{Front, Limits, Passwords, Services};
 use quorate_io_tokio::http::{Pages, Surface};
 use quorate_io_tokio::metrics::Metrics;
 use quorate_io_tokio::tls::{Keyring, Security};
+use quorate_io_tokio::tokens::Tokens;
 use quorate_io_tokio::transport::bind::{Bound, bind};
 use quorate_io_tokio::transport::listen::{Connections, Grpc, Http2, Port};
 use quorate_io_tokio::transport::{Dialer, IoThreads};
@@ -116,7 +117,7 @@ impl Machine for ScriptedState {
     fn handle(&mut self, now: Time, input: StateInput) {
         self.now = now;
         let call = match input {
-            StateInput::Request { token, request } => {
+            StateInput::Request { token, request, .. } => {
                 let (answer, answered) = oneshot::channel();
                 self.requests.push((token, answered));
                 Call::Request(request, answer)
@@ -131,7 +132,7 @@ impl Machine for ScriptedState {
                 self.streams.insert(stream, received);
                 Call::Open(stream, frame_bytes_max, frames)
             }
-            StateInput::StreamMessage { stream, message } => Call::Watch(stream, message),
+            StateInput::StreamMessage { stream, message, .. } => Call::Watch(stream, message),
             StateInput::StreamClosed { stream } => {
                 self.streams.remove(&stream);
                 Call::Close(stream)
@@ -253,7 +254,8 @@ impl Fake {
             quota_backend_bytes: 1 << 31,
             txn_ops_max: 128,
         };
-        Front { core: self.core.clone(), metrics: self.metrics.clone(), limits }
+        let (passwords, tokens) = (Passwords::new(4), Tokens::Simple);
+        Front { core: self.core.clone(), metrics: self.metrics.clone(), passwords, tokens, limits }
     }
 
     pub fn pages(&self, surface: Surface) -> Pages {

@@ -115,21 +115,25 @@ impl Reply {
 
 macro_rules! from_core {
     ($($name:ident)*) => {
-        impl From<Request> for Call {
-            fn from(request: Request) -> Self {
-                match request {
+        impl Call {
+            /// What a request asks; nothing if histories do not tell it.
+            pub fn of(request: Request) -> Option<Self> {
+                Some(match request {
                     $(Request::$name(message) => Self::$name(message),)*
                     Request::MemberAdd(addition) => Self::MemberAdd(addition.request),
-                }
+                    Request::Auth(_) => return None,
+                })
             }
         }
 
-        impl From<Response> for Reply {
-            fn from(response: Response) -> Self {
-                match response {
+        impl Reply {
+            /// What a response answers; nothing if histories do not tell it.
+            pub fn of(response: Response) -> Option<Self> {
+                Some(match response {
                     $(Response::$name(message) => Self::$name(message),)*
                     Response::MemberAdd(message) => Self::MemberAdd(message),
-                }
+                    Response::Auth(_) => return None,
+                })
             }
         }
     };

@@ -16,7 +16,8 @@
 //! - times are nanoseconds on one clock; an operation without `returned` never came back;
 //! - an outcome other than an answer or a final refusal is `Unknown`: it may yet take effect.
 //!
-//! Deliberately absent: anything only one implementation knows.
+//! Deliberately absent: anything only one implementation knows, and who may call: what auth refused
+//! is in no log here.
 
 use quorate_core::error::Refusal;
 use quorate_proto::etcdserverpb as pb;

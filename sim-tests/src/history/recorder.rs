@@ -9,6 +9,8 @@ use quorate_core::time::Time;
 use quorate_io_sim::world::observe::{self, CallId, Observer, Seen, Violation};
 use quorate_proto::etcdserverpb as pb;
 
+use crate::model::Judged;
+
 use super::{Call, History, Logged, Operation, Outcome, Reply, Traffic, Truth, Watched};
 
 /// An observer that makes a [`History`] out of what it sees.
@@ -19,6 +21,7 @@ pub struct Recorder {
     log: Vec<Logged>,
     /// The newest committed entry that was looked at.
     committed: u64,
+    judged: Judged,
     watched: Vec<Watched>,
 }
 
@@ -27,10 +30,12 @@ impl Observer for Recorder {
         match seen {
             Seen::Called { client, call, member, operation } => {
                 let call_made = match operation {
-                    observe::Operation::Range(range) => Call::Range(range.clone()),
-                    observe::Operation::Request(request) => Call::from(request.clone()),
+                    observe::Operation::Range(range) => Some(Call::Range(range.clone())),
+                    observe::Operation::Request(request) => Call::of(request.clone()),
                 };
-                self.operations.insert(*call, begin(at, *call, client.0, *member, call_made));
+                if let Some(made) = call_made {
+                    self.operations.insert(*call, begin(at, *call, client.0, *member, made));
+                }
             }
             Seen::Returned { call, outcome, .. } => {
                 if let Some(operation) = self.operations.get_mut(call) {
@@ -77,6 +82,9 @@ impl Recorder {
             return;
         }
         let Ok(request) = pb::InternalRaftRequest::decode(entry.data.clone()) else { return };
+        if self.judged.take(&request).is_err() {
+            return;
+        }
         let id = request.header.as_ref().map_or(request.id, |header| header.id);
         let operation = self.proposed.get(&id).map(|call| call.0);
         if let Some(call) = Call::from_entry(request) {
@@ -104,7 +112,9 @@ const fn begin(at: Time, id: CallId, client: u32, member: MemberId, call: Call) 
 fn from_observed(outcome: &observe::Outcome) -> Outcome {
     match outcome {
         observe::Outcome::Range(range) => Outcome::Ok(Reply::Range(range.clone())),
-        observe::Outcome::Response(response) => Outcome::Ok(Reply::from(response.clone())),
+        observe::Outcome::Response(response) => {
+            Reply::of(response.clone()).map_or(Outcome::Unknown, Outcome::Ok)
+        }
         observe::Outcome::Refused(refusal) => Outcome::from_refusal(*refusal),
         observe::Outcome::Unknown => Outcome::Unknown,
     }

@@ -8,12 +8,14 @@
 //! ever thrown away, a compaction only forbids looking. [`Model::evaluate`] changes nothing, so a
 //! checker may ask "what would this call answer here" as often as it likes.
 //!
+//! Who may call is a model of its own, [`auth`]; [`Judged`] puts entries to both.
+//!
 //! Invariants:
 //! - a fresh model is at revision 1; an effect with events makes exactly one revision;
 //! - evaluating the same call in the same state gives the same verdict.
 //!
 //! Deliberately absent: speed (but nothing is quadratic in the history), physical compaction,
-//! time (leases end only by revocation), auth, alarms, and any code of the core: only etcd's
+//! time (leases end only by revocation), alarms, and any code of the core: only etcd's
 //! messages and the names of refusals are shared with what is tested.
 //!
 //! Answers to: etcd v3.7.1 `server/etcdserver/txn/`, `server/storage/mvcc/`, `v3rpc/key.go`
@@ -27,11 +29,14 @@ use quorate_proto::mvccpb::{Event, KeyValue, event::EventType};
 
 use crate::history::{Call, Reply};
 
+pub mod auth;
 mod check;
+mod judged;
 mod range;
 mod txn;
 
 pub use check::check;
+pub use judged::Judged;
 pub use range::{covers, sort_key};
 
 /// What a model is told about the cluster it stands for.

@@ -1,8 +1,8 @@
 //! What must stay true: each oracle watches the world, or reads a history, and objects.
 //!
 //! ```text
-//!   world --Seen--> Oracles --+-- raft, durability, agreement, membership, lease, bounds,
-//!                             |   liveness: at once
+//!   world --Seen--> Oracles --+-- raft, durability, agreement, membership, lease, auth,
+//!                             |   bounds, liveness: at once
 //!                             +-- Recorder --at the end--> linear, watch
 //! ```
 //!
@@ -13,8 +13,6 @@
 //! Invariants:
 //! - an oracle never reads the core's memory: it judges what left the members;
 //! - each has a test that shows it accepting a right run and rejecting a wrong one.
-//!
-//! Deliberately absent: auth (7).
 
 use quorate_core::time::Time;
 use quorate_io_sim::world::observe::{Observer, Seen, Stop, Verdict, Violation};
@@ -23,6 +21,7 @@ use crate::history::{History, Recorder};
 use crate::model::Settings;
 
 pub mod agreement;
+pub mod auth;
 pub mod bounds;
 pub mod durability;
 pub mod lease;
@@ -56,6 +55,7 @@ pub struct Oracles {
     liveness: liveness::Liveness,
     lease: lease::Lease,
     membership: membership::Membership,
+    rights: auth::Rights,
     recorder: Recorder,
     settings: Settings,
 }
@@ -84,6 +84,7 @@ impl Observer for Oracles {
         self.liveness.observe(at, seen)?;
         self.lease.observe(at, seen)?;
         self.membership.observe(at, seen)?;
+        self.rights.observe(at, seen)?;
         if matches!(seen, Seen::Finished { .. }) {
             let history = std::mem::take(&mut self.recorder).into_history();
             return check_history(&history, self.settings);

@@ -342,6 +342,55 @@ pub const BUGS: &[Bug] = &[
         place: "core/src/state/changes.rs handle_wish(): the wish's term is not looked at",
         oracle: "membership",
     },
+    Bug {
+        name: "rights-empty-after-load",
+        from: "etcd 14571: a member's permission cache is empty after a snapshot",
+        breaks: "a member that was restarted, or got an image, refuses what is permitted",
+        place: "core/src/auth/book.rs load(): does not merge what users' roles permit",
+        oracle: "auth",
+    },
+    Bug {
+        name: "auth-index-unsaved",
+        from: "etcd 11651: auth writes do not save the applied index",
+        breaks: "a member that is restarted applies changes of users again; members differ",
+        place: "core/src/schema/progress.rs encode(): nothing for a batch with rows of auth",
+        oracle: "agreement",
+    },
+    Bug {
+        name: "old-rights-count",
+        from: "ours: the auth revision of an entry is not looked at",
+        breaks: "a write is carried out for whoever was somebody else when it was asked for",
+        place: "core/src/auth/book.rs check_keys(): an older revision will do",
+        oracle: "auth",
+    },
+    Bug {
+        name: "else-branch-unjudged",
+        from: "ours: of a transaction only the branch that is hoped for is judged",
+        breaks: "who makes a condition fail reads and writes everything",
+        place: "core/src/auth/gate.rs check_txn(): passes over the failure branch",
+        oracle: "auth",
+    },
+    Bug {
+        name: "previous-value-unjudged",
+        from: "ours: a put shows a previous value that may not be read",
+        breaks: "who may only write reads",
+        place: "core/src/auth/gate.rs check_put(): does not ask for the right to read",
+        oracle: "auth",
+    },
+    Bug {
+        name: "lease-of-others",
+        from: "ours: a key may be put on a lease with keys of others",
+        breaks: "a key hangs on a lease its writer may not end",
+        place: "core/src/auth/gate.rs check_put(): does not look at the lease's keys",
+        oracle: "auth",
+    },
+    Bug {
+        name: "token-outlives-password",
+        from: "ours: a new password leaves old tokens good",
+        breaks: "who was locked out stays in",
+        place: "core/src/auth/change.rs end_tokens(): not for a changed password",
+        oracle: "auth",
+    },
 ];
 
 #[cfg(test)]
@@ -368,6 +417,7 @@ mod tests {
                 "bounds",
                 "liveness",
                 "membership",
+                "auth",
                 "halt",
                 "panic",
             ];

@@ -45,7 +45,8 @@ const FORBIDDEN: [&str; 8] = [
 ];
 
 /// What `core` may depend on.
-const CORE_DEPENDENCIES: [&str; 9] = [
+const CORE_DEPENDENCIES: [&str; 10] = [
+    "base64",
     "bytes",
     "crc",
     "prost",

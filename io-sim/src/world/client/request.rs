@@ -229,7 +229,8 @@ fn op(request: request_op::Request) -> pb::RequestOp {
     pb::RequestOp { request: Some(request) }
 }
 
-fn end(first: u64, span: u64) -> Bytes {
+/// The end of a range of so many keys.
+pub(in crate::world) fn end(first: u64, span: u64) -> Bytes {
     match span {
         0 | 1 => Bytes::new(),
         999 => key(0),

@@ -11,6 +11,7 @@ use super::{
     Class, Event, Luck, MILLISECOND, Observer, Operation, Outcome, Purposed, Shape, World,
 };
 use crate::world::node::Build;
+use crate::world::steward::user_name;
 
 /// How often a refused call is tried again.
 const TRIES_MAX: u32 = 3;
@@ -27,10 +28,19 @@ pub(in crate::world) struct Worker {
     /// What it has seen of each key: the lease and the modification revision.
     keys: Vec<(i64, i64)>,
     lease: i64,
+    /// In whose name it asks for keys: a user, or 0 for root.
+    pub(in crate::world) user: u64,
+    /// By a token, and not by name.
+    pub(in crate::world) shows_token: bool,
+    pub(in crate::world) token: Option<String>,
+    is_logging_in: bool,
 }
 
 impl Worker {
     pub(super) fn new(number: usize, shape: &Shape) -> Self {
+        // Of three, one is root, one shows a name, and one a token.
+        let part = number % 3;
+        let user = if part == 0 { 0 } else { 1 + (number / 3) as u64 % shape.users.max(1) };
         let is_open_loop = number + 1 == shape.workers as usize;
         Self {
             queue: VecDeque::new(),
@@ -41,6 +51,10 @@ impl Worker {
             revision: 0,
             keys: vec![(0, 0); shape.keys as usize],
             lease: 0,
+            user,
+            shows_token: shape.users > 0 && part == 2,
+            token: None,
+            is_logging_in: false,
         }
     }
 
@@ -102,6 +116,7 @@ fn header(response: &Response) -> Option<&pb::ResponseHeader> {
         Response::Alarm(r) => r.header.as_ref(),
         Response::MoveLeader(r) => r.header.as_ref(),
         Response::Downgrade(r) => r.header.as_ref(),
+        Response::Auth(r) => r.header.as_ref(),
         Response::MemberAdd(r) => r.header.as_ref(),
         Response::MemberRemove(r) => r.header.as_ref(),
         Response::MemberUpdate(r) => r.header.as_ref(),
@@ -129,8 +144,11 @@ impl<B: Build, O: Observer> World<B, O> {
     pub(in crate::world) fn go_on(&mut self, client: usize) {
         loop {
             let worker = &mut self.clients.workers[client];
-            if worker.in_flight >= worker.in_flight_max {
+            if worker.in_flight >= worker.in_flight_max || worker.is_logging_in {
                 return;
+            }
+            if worker.shows_token && worker.token.is_none() && worker.owes.is_empty() {
+                return self.log_in(client);
             }
             let owed = worker.owes.front().map(|&key| Purposed::Bell(key));
             let Some(next) = owed.or_else(|| worker.queue.pop_front()) else { return };
@@ -160,7 +178,7 @@ impl<B: Build, O: Observer> World<B, O> {
                 known.resolve(self.plan.errands[number].deed)
             }
             Purposed::Bell(key) => Some(bell(key, call)),
-            Purposed::Lease | Purposed::Chore => None,
+            Purposed::Lease | Purposed::Chore | Purposed::Order | Purposed::LogIn => None,
         };
         let Some(operation) = operation else { return };
         let worker = &mut self.clients.workers[client];
@@ -172,6 +190,40 @@ impl<B: Build, O: Observer> World<B, O> {
         }
         let node = worker.node;
         self.call(client, node, purpose, operation);
+    }
+
+    /// A shell would have compared the password.
+    fn log_in(&mut self, client: usize) {
+        let call = self.next_call();
+        let worker = &mut self.clients.workers[client];
+        worker.is_logging_in = true;
+        let (name, simple_token) = (user_name(worker.user), format!("t{call}"));
+        let ask = pb::InternalAuthenticateRequest { name, simple_token, ..<_>::default() };
+        let request = pb::InternalRaftRequest { authenticate: Some(ask.into()), ..<_>::default() };
+        let node = worker.node;
+        self.call(
+            client,
+            node,
+            Purposed::LogIn,
+            Operation::Request(Request::Auth(Box::new(request))),
+        );
+    }
+
+    pub(super) fn log_in_concluded(&mut self, client: usize, outcome: &Outcome) {
+        let next = self.next_node(self.clients.workers[client].node);
+        let worker = &mut self.clients.workers[client];
+        worker.is_logging_in = false;
+        // Who gets none shows one that is wrong.
+        worker.token = match outcome {
+            Outcome::Response(Response::Auth(answer)) => Some(answer.token.clone()),
+            Outcome::Refused(_) => Some(String::from("none.1")),
+            _ => None,
+        };
+        if worker.token.is_none() {
+            worker.node = next;
+        }
+        let rest = self.clients.luck[client].between(1, 300) * MILLISECOND;
+        self.queue.push(self.now() + rest, Class::Client, Event::Wake(client));
     }
 
     pub(super) fn worker_concluded(
@@ -186,6 +238,9 @@ impl<B: Build, O: Observer> World<B, O> {
         let worker = &mut self.clients.workers[client];
         worker.in_flight -= 1;
         worker.learn(outcome);
+        if matches!(outcome, Outcome::Refused(Refusal::InvalidAuthToken)) {
+            worker.token = None;
+        }
         let is_served = matches!(outcome, Outcome::Range(_) | Outcome::Response(_));
         if !is_served && worker.node == node {
             worker.node = next;

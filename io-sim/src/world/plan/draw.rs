@@ -3,7 +3,7 @@
 //! Each seed first draws which families of faults are on at all, and how strong; most bugs need
 //! a few kinds of fault often, not all kinds a little.
 
-use super::{Chore, Deed, Duty, Errand, Fault, Plan, Shape, Strike, Weather};
+use super::{Chore, Decree, Deed, Duty, Errand, Fault, Order, Plan, Shape, Strike, Weather};
 use crate::world::luck::{Luck, Purpose, per_mille};
 
 const MILLISECOND: u64 = 1_000_000;
@@ -19,8 +19,19 @@ impl Plan {
         let quorum = draw_quorum(shape.nodes, &mut swarm);
         let strikes = families.strikes(seed, &shape);
         let errands = draw_errands(seed, &shape);
-        let plan = Self { seed, shape, weather, quorum, strikes, errands, duties: Vec::new() };
-        plan.with_duties()
+        let plan = Self { seed, shape, weather, quorum, strikes, errands, ..Self::default() };
+        plan.with_duties().with_decrees()
+    }
+
+    /// In a quarter of all seeds there are users, and a steward who changes what they may.
+    fn with_decrees(self) -> Self {
+        let mut luck = Luck::new(self.seed, Purpose::Swarm, 3);
+        if luck.below(4) > 0 {
+            return self;
+        }
+        let shape = Shape { users: luck.between(1, 3), ..self.shape };
+        let decrees = draw_decrees(self.seed, &shape, &mut luck);
+        Self { shape, decrees, ..self }
     }
 
     /// In half of all seeds there are spare machines, and an operator who changes the group.
@@ -135,6 +146,63 @@ fn draw_chore(word: &str, luck: &mut Luck) -> Chore {
         "replace" => Chore::Replace { place },
         "update" => Chore::Update { place },
         _ => Chore::MoveLeader { place },
+    }
+}
+
+/// Roles there may be, beside root's.
+const ROLES: u64 = 3;
+
+/// First everybody and everything that is needed to begin with, then each order at a pace of its
+/// own.
+fn draw_decrees(seed: u64, shape: &Shape, swarm: &mut Luck) -> Vec<Decree> {
+    let mut luck = Luck::new(seed, Purpose::Operator, u64::from(u32::MAX));
+    let mut orders = vec![Order::AddUser { user: 0 }, Order::Grant { user: 0, role: 0 }];
+    orders.extend((1..=shape.users).map(|user| Order::AddUser { user }));
+    for role in 1..=ROLES {
+        orders.push(Order::AddRole { role });
+        orders.extend((0..3).map(|_| draw_order("permit", shape, &mut luck)));
+    }
+    orders.extend((1..=shape.users).map(|user| Order::Grant { user, role: 1 + user % ROLES }));
+    orders.push(Order::Enable {});
+    let mut all: Vec<_> = orders.into_iter().map(|order| Decree { at: 0, order }).collect();
+    for (place, &word) in Order::WORDS.iter().enumerate() {
+        let mean = maybe(swarm, &[2, 5, 15]) * SECOND;
+        let mut luck = Luck::new(seed, Purpose::Operator, (1 << 32) + place as u64);
+        let mut at = luck.below(2 * mean);
+        while mean > 0 && at < shape.seconds * SECOND {
+            all.push(Decree { at, order: draw_order(word, shape, &mut luck) });
+            // What ends for all, or for one, begins again soon.
+            let again = match all.last().map(|decree| decree.order) {
+                Some(Order::Disable {}) => Some(Order::Enable {}),
+                Some(Order::DeleteUser { user }) => Some(Order::AddUser { user }),
+                Some(Order::DeleteRole { role }) => Some(Order::AddRole { role }),
+                _ => None,
+            };
+            let rest = luck.below(2 * SECOND);
+            all.extend(again.map(|order| Decree { at: at + rest, order }));
+            at += 1 + luck.below(2 * mean);
+        }
+    }
+    all.sort_by_key(|decree| decree.at);
+    all
+}
+
+fn draw_order(word: &str, shape: &Shape, luck: &mut Luck) -> Order {
+    let (user, role) = (1 + luck.below(shape.users), 1 + luck.below(ROLES));
+    // Few, so that what is forbidden was often permitted before.
+    let (key, span) = (5 * luck.below(shape.keys.div_ceil(5)), *luck.pick(&[5, 10, 20, 1_000]));
+    match word {
+        "enable" => Order::Enable {},
+        "disable" => Order::Disable {},
+        "add-user" => Order::AddUser { user },
+        "delete-user" => Order::DeleteUser { user },
+        "change-password" => Order::ChangePassword { user },
+        "add-role" => Order::AddRole { role },
+        "delete-role" => Order::DeleteRole { role },
+        "grant-role" => Order::Grant { user, role },
+        "withdraw-role" => Order::Withdraw { user, role },
+        "permit" => Order::Permit { role, key, span, kind: luck.below(3) },
+        _ => Order::Forbid { role, key, span },
     }
 }
 

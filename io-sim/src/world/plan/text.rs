@@ -1,6 +1,6 @@
 //! A plan as text, one item a line.
 
-use super::{Chore, Deed, Duty, Errand, Fault, Plan, Strike};
+use super::{Chore, Decree, Deed, Duty, Errand, Fault, Order, Plan, Strike};
 use std::fmt::Write;
 
 /// Why a text is no plan.
@@ -49,6 +49,11 @@ impl Plan {
             duty.chore.write(&mut text);
             text.push('\n');
         }
+        for decree in &self.decrees {
+            write!(text, "order {} ", decree.at).expect(TAKEN);
+            decree.order.write(&mut text);
+            text.push('\n');
+        }
         text
     }
 
@@ -72,6 +77,7 @@ impl Plan {
         plan.strikes.sort_by_key(|strike| strike.at);
         plan.errands.sort_by_key(|errand| errand.at);
         plan.duties.sort_by_key(|duty| duty.at);
+        plan.decrees.sort_by_key(|decree| decree.at);
         plan.check().map_err(|what| PlanError { line: 0, what })?;
         Ok(plan)
     }
@@ -98,6 +104,11 @@ impl Plan {
                 let chore = Chore::read(chore, &numbers(rest)?).ok_or_else(unknown)?;
                 self.duties.push(Duty { at: number(at)?, chore });
             }
+            ["order", at, order, rest @ ..] => {
+                let unknown = || format!("unknown order: {order} {}", rest.join(" "));
+                let order = Order::read(order, &numbers(rest)?).ok_or_else(unknown)?;
+                self.decrees.push(Decree { at: number(at)?, order });
+            }
             _ => return Err(format!("cannot read: {line}")),
         }
         Ok(())
@@ -110,6 +121,7 @@ impl Plan {
         let within = |value: u64, least: u64, most: u64| (least..=most).contains(&value);
         let is_sound = within(shape.nodes, 1, 9)
             && within(shape.spares, 0, 9)
+            && within(shape.users, 0, 1_000)
             && within(shape.seconds, 0, 1_000_000)
             && within(shape.workers, 1, 10_000)
             && within(shape.keys, 1, 100_000)

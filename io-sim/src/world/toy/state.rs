@@ -230,7 +230,7 @@ impl Machine for ToyState {
 
     fn handle(&mut self, _: Time, input: StateInput) {
         match input {
-            StateInput::Request { token, request } => self.propose(token, request),
+            StateInput::Request { token, request, .. } => self.propose(token, request),
             StateInput::Read { token } => {
                 let result = Err(Refusal::NotCapable);
                 self.outputs.push_back(StateOutput::ReadReady { token, result });
@@ -239,7 +239,7 @@ impl Machine for ToyState {
             StateInput::StreamOpened { stream, .. } => {
                 self.streams.insert(stream, None);
             }
-            StateInput::StreamMessage { stream, message } => self.watch(stream, message),
+            StateInput::StreamMessage { stream, message, .. } => self.watch(stream, message),
             StateInput::StreamClosed { stream } => {
                 self.streams.remove(&stream);
             }

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use super::*;
 
 /// Every error etcd can return: name, code, text. Two codes are not the ones of etcd's table but
-/// the ones on its wire; two texts, in brackets, lack its prefix.
+/// the ones on its wire; those in brackets lack its prefix.
 const EXPECTED: &str = "\
 EmptyKey|3|key is not provided
 KeyNotFound|3|key not found
@@ -42,6 +42,9 @@ RoleAlreadyExist|9|role name already exists
 RoleNotFound|9|role name not found
 RoleEmpty|3|role name is empty
 AuthFailed|3|authentication failed, invalid user ID or password
+NoPasswordUser|2|(auth: authentication failed, password was given for no password user)
+PasswordTooLong|2|(bcrypt: password length exceeds 72 bytes)
+VerifyOnlyKey|2|(auth: token signing attempted with verify-only key)
 PermissionNotGiven|3|permission not given
 PermissionDenied|7|permission denied
 RoleNotGranted|9|role is not granted to the user
