@@ -136,7 +136,8 @@ impl Trial {
             let filled = key.len() + key_bytes;
             key.extend(rand::rng().random::<u64>().to_be_bytes());
             key.resize(filled, 0);
-            let request = PutRequest { key: key.into(), value: value.clone(), ..Default::default() };
+            let request =
+                PutRequest { key: key.into(), value: value.clone(), ..Default::default() };
             let began = Instant::now();
             let asked = async |line: Line| line.kv().put(request.clone()).await;
             let answer = self.clients[place].call(None, Repeat::Never, asked).await;
@@ -176,7 +177,8 @@ impl Trial {
             let shown = quote(endpoint.as_bytes());
             tool::print(format!("Defragmenting {shown}\n").as_bytes())?;
             let client = self.clients[0].at(endpoint)?;
-            let asked = async |line: Line| line.maintenance().defragment(DefragmentRequest {}).await;
+            let asked =
+                async |line: Line| line.maintenance().defragment(DefragmentRequest {}).await;
             client.call(Some(CLEANUP_MAX), Repeat::Never, asked).await?;
             tool::print(format!("Defragmented {shown}\n").as_bytes())?;
         }
@@ -253,7 +255,8 @@ async fn perf(load: &str, prefix: &str, after: &After, session: &Session) -> Res
     match trial.delete_all().await {
         Ok(revision) => trial.finish(revision, after).await?,
         Err(failure) => {
-            let text = format!("FAIL: Cleanup failed during key deletion: ERROR({})\n", failure.text);
+            let text =
+                format!("FAIL: Cleanup failed during key deletion: ERROR({})\n", failure.text);
             tool::print(text.as_bytes())?;
         }
     }
@@ -316,8 +319,7 @@ mod tests {
 
     #[test]
     fn a_trial_is_judged_by_rate_slowest_and_deviation() {
-        let results =
-            Results { seconds: vec![0.01; 600], errors: BTreeMap::new(), took: 4.0 };
+        let results = Results { seconds: vec![0.01; 600], errors: BTreeMap::new(), took: 4.0 };
         let (text, is_well) = results.judge(150);
         assert!(is_well);
         assert_eq!(

@@ -19,16 +19,7 @@ pub(super) const GROUPS: &[Group] = &[
     ("Key-value commands", &["compaction", "del", "get", "lease", "put", "txn", "watch"]),
     (
         "Cluster maintenance commands",
-        &[
-            "alarm",
-            "defrag",
-            "downgrade",
-            "endpoint",
-            "member",
-            "move-leader",
-            "snapshot",
-            "top",
-        ],
+        &["alarm", "defrag", "downgrade", "endpoint", "member", "move-leader", "snapshot", "top"],
     ),
     ("Concurrency commands", &["elect", "lock"]),
     ("Authentication commands", &["auth", "role", "user"]),

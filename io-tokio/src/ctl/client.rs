@@ -2,12 +2,14 @@
 //!
 //! ```text
 //!   call ──> the endpoint that answered last ──> refused ──> told in the server's words
-//!     ^                    │ cannot be reached
-//!     └── the next one <───┘        none can be: again, if asking twice does no harm
+//!     ^            │ cannot be reached   │ broke off, or has no leader
+//!     ├────────────┘ the next one        │
+//!     └──────────────────────────────────┘ again, if asking twice does no harm
 //! ```
 //!
 //! Invariants
-//! - A request that may have been executed is not sent again.
+//! - A request that may have been executed is not sent again. One that could not be sent waits for
+//!   a server, as long as the command may.
 //! - A password is sent once: what comes back, a token, goes with every call from then on, until
 //!   the server does not know it any more.
 //!
@@ -38,13 +40,16 @@ use tonic::{Code, Request, Response, Status};
 
 use super::address::Address;
 use super::cli::Globals;
-use crate::tool::Failure;
+use crate::tool::{self, Failure};
 use crate::version;
 
 /// How often a request that does no harm is sent.
 const ATTEMPTS_MAX: u32 = 100;
 /// How long to rest between two attempts.
 const ATTEMPT_INTERVAL: Duration = Duration::from_millis(25);
+/// How long to rest when no endpoint can be reached: at first, and at most.
+const DIAL_INTERVAL: Duration = Duration::from_millis(50);
+const DIAL_INTERVAL_MAX: Duration = Duration::from_secs(1);
 /// The largest request if nobody says.
 const REQUEST_BYTES_MAX: usize = 2 << 20;
 /// The largest answer if nobody says.
@@ -179,11 +184,7 @@ pub(super) struct Identity {
 
 impl Identity {
     /// Who one is by a name that may have a password behind it; asks for one that nobody gave.
-    pub(super) fn asked(
-        user: &str,
-        password: &str,
-        prompt: &str,
-    ) -> Result<Option<Self>, Failure> {
+    pub(super) fn asked(user: &str, password: &str, prompt: &str) -> Result<Option<Self>, Failure> {
         if user.is_empty() {
             return Ok(None);
         }
@@ -207,6 +208,8 @@ pub(super) struct Client {
     endpoints: Vec<(String, Address)>,
     /// Which endpoint is asked, and the connection to it.
     current: Mutex<(usize, Option<Channel>)>,
+    /// Why no endpoint can be reached.
+    unreachable: ArcSwapOption<String>,
     identity: Option<Identity>,
     stamp: Stamp,
 }
@@ -226,7 +229,8 @@ impl Client {
         let stamp = Stamp { token: Arc::default(), wants_leader: false };
         let current = Mutex::new((0, None));
         let globals = globals.clone();
-        let client = Self { globals, endpoints, current, identity, stamp };
+        let unreachable = ArcSwapOption::empty();
+        let client = Self { globals, endpoints, current, unreachable, identity, stamp };
         if !client.globals.auth_jwt_token.is_empty() {
             client.keep_token(&client.globals.auth_jwt_token)?;
         }
@@ -241,6 +245,7 @@ impl Client {
             globals: self.globals.clone(),
             endpoints: vec![(endpoint.to_owned(), Address::parse(endpoint)?)],
             current: Mutex::default(),
+            unreachable: ArcSwapOption::empty(),
             identity: self.identity.clone(),
             stamp: self.stamp.clone(),
         })
@@ -258,14 +263,13 @@ impl Client {
         repeat: Repeat,
         ask: impl AsyncFn(Line) -> Result<Response<R>, Status>,
     ) -> Result<R, Trouble> {
-        let mut last = None;
-        let calls = self.attempt(repeat, ask, &mut last);
+        let calls = self.attempt(repeat, ask);
         let answer = match within {
             Some(within) => tokio::time::timeout(within, calls).await.unwrap_or(Err(Trouble::Late)),
             None => calls.await,
         };
-        if let (Err(_), Some(status)) = (&answer, last) {
-            remark(&status);
+        if let (Err(Trouble::Late), Some(why)) = (&answer, &*self.unreachable.load()) {
+            tool::log("warn", "no server could be reached", &[("error", why)]);
         }
         answer
     }
@@ -274,7 +278,6 @@ impl Client {
         &self,
         repeat: Repeat,
         ask: impl AsyncFn(Line) -> Result<Response<R>, Status>,
-        last: &mut Option<Status>,
     ) -> Result<R, Trouble> {
         let mut attempt = 1;
         loop {
@@ -284,7 +287,6 @@ impl Client {
             };
             let is_stale = self.identity.is_some() && is_stale(&status);
             let is_lost = repeat == Repeat::IfLost && status.code() == Code::Unavailable;
-            *last = Some(status.clone());
             if attempt == ATTEMPTS_MAX || !(is_stale || is_lost) {
                 return Err(status.into());
             }
@@ -300,7 +302,7 @@ impl Client {
         &self,
         ask: &impl AsyncFn(Line) -> Result<Response<R>, Status>,
     ) -> Result<Response<R>, Status> {
-        let answer = ask(self.line().await?).await;
+        let answer = ask(self.line().await).await;
         match answer {
             // A connection that broke says so in its own words.
             Err(status) if std::error::Error::source(&status).is_some() => {
@@ -311,36 +313,41 @@ impl Client {
         }
     }
 
-    /// A connection to some endpoint.
-    pub(super) async fn line(&self) -> Result<Line, Status> {
+    /// A connection to some endpoint, as soon as there is one.
+    pub(super) async fn line(&self) -> Line {
+        self.dressed(self.channel().await, self.stamp.clone())
+    }
+
+    async fn channel(&self) -> Channel {
         let mut current = self.current.lock().await;
-        if let (_, Some(channel)) = &*current {
-            return Ok(self.dressed(channel.clone()));
-        }
-        let mut refused = Status::unavailable("there is no address available");
-        for _ in 0..self.endpoints.len() {
-            let (_, address) = &self.endpoints[current.0];
-            match address.dial(&self.globals).await {
-                Ok(channel) => {
-                    current.1 = Some(channel.clone());
-                    return Ok(self.dressed(channel));
+        let mut rest = DIAL_INTERVAL;
+        loop {
+            for _ in 0..self.endpoints.len() {
+                if let (_, Some(channel)) = &*current {
+                    return channel.clone();
                 }
-                Err(why) => refused = Status::unavailable(why),
+                match self.endpoints[current.0].1.dial(&self.globals).await {
+                    Ok(channel) => {
+                        self.unreachable.store(None);
+                        current.1 = Some(channel);
+                    }
+                    Err(why) => {
+                        self.unreachable.store(Some(Arc::new(why)));
+                        current.0 = (current.0 + 1) % self.endpoints.len();
+                    }
+                }
             }
-            current.0 = (current.0 + 1) % self.endpoints.len();
+            if current.1.is_none() {
+                tokio::time::sleep(rest).await;
+                rest = (rest * 2).min(DIAL_INTERVAL_MAX);
+            }
         }
-        Err(refused)
     }
 
     /// A connection whose streams end when the member behind it loses its leader.
-    pub(super) async fn line_with_leader(&self) -> Result<Line, Status> {
-        let mut line = self.line().await?;
-        let (_, channel) = &*self.current.lock().await;
+    pub(super) async fn line_with_leader(&self) -> Line {
         let stamp = Stamp { wants_leader: true, ..self.stamp.clone() };
-        if let Some(channel) = channel {
-            line.service = InterceptedService::new(channel.clone(), stamp);
-        }
-        Ok(line)
+        self.dressed(self.channel().await, stamp)
     }
 
     /// Goes on with the next endpoint.
@@ -349,10 +356,12 @@ impl Client {
         *current = ((current.0 + 1) % self.endpoints.len(), None);
     }
 
-    fn dressed(&self, channel: Channel) -> Line {
-        let or = |given: i64, default| usize::try_from(given).ok().filter(|n| *n > 0).unwrap_or(default);
+    fn dressed(&self, channel: Channel, stamp: Stamp) -> Line {
+        let or = |given: i64, default| {
+            usize::try_from(given).ok().filter(|given| *given > 0).unwrap_or(default)
+        };
         Line {
-            service: InterceptedService::new(channel, self.stamp.clone()),
+            service: InterceptedService::new(channel, stamp),
             request_bytes_max: or(self.globals.max_request_bytes, REQUEST_BYTES_MAX),
             answer_bytes_max: or(self.globals.max_recv_bytes, ANSWER_BYTES_MAX),
         }
@@ -363,12 +372,12 @@ impl Client {
         let Some(Identity { name, password }) = &self.identity else { return Ok(()) };
         let request = AuthenticateRequest { name: name.clone(), password: password.clone() };
         let within = self.globals.dial_timeout;
-        let asked = async { self.line().await?.auth().authenticate(request).await };
+        let asked = async { self.line().await.auth().authenticate(request).await };
         let answer = tokio::time::timeout(within, asked).await.map_err(|_| Trouble::Late)?;
         match answer {
-            Ok(answer) => self.keep_token(&answer.into_inner().token).map_err(|failure| {
-                Trouble::Refused(Status::internal(failure.text))
-            }),
+            Ok(answer) => self
+                .keep_token(&answer.into_inner().token)
+                .map_err(|failure| Trouble::Refused(Status::internal(failure.text))),
             Err(status) if status.message() == "etcdserver: authentication is not enabled" => {
                 self.stamp.token.store(None);
                 Ok(())
@@ -393,12 +402,4 @@ fn is_stale(status: &Status) -> bool {
             | "etcdserver: revision of auth store is old"
             | "etcdserver: user name is empty"
     )
-}
-
-/// Says why an attempt failed: what is told at the end is often only that it took too long.
-fn remark(status: &Status) {
-    if status.code() == Code::Unavailable {
-        let error = serde_json::Value::from(told(status));
-        eprintln!("{{\"level\":\"warn\",\"msg\":\"a call failed\",\"error\":{error}}}");
-    }
 }

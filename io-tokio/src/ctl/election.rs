@@ -52,7 +52,7 @@ async fn observe(name: &OsString, client: &Client, session: &Session) -> Result<
     let mut ended = signals::ended()?;
     let printer = session.printer()?;
     let observed = async {
-        let line = client.line().await.map_err(Trouble::from)?;
+        let line = client.line().await;
         let request = LeaderRequest { name: bytes(name) };
         let answer = line.election().observe(request).await.map_err(Trouble::from)?;
         let mut leaders = answer.into_inner();

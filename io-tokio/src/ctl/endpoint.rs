@@ -6,8 +6,8 @@ use std::time::Instant;
 use clap::{Args, Subcommand};
 use quorate_proto::etcdserverpb::alarm_request::AlarmAction;
 use quorate_proto::etcdserverpb::{
-    AlarmMember, AlarmRequest, AlarmResponse, AlarmType, DefragmentRequest, HashKvRequest, MemberListRequest,
-    RangeRequest, StatusRequest,
+    AlarmMember, AlarmRequest, AlarmResponse, AlarmType, DefragmentRequest, HashKvRequest,
+    MemberListRequest, RangeRequest, StatusRequest,
 };
 
 use super::client::{Client, Line, Repeat, Trouble};
@@ -56,30 +56,30 @@ pub(super) async fn run(words: Words, scope: &Scope, session: &Session) -> Resul
     }
 }
 
-/// A client for each endpoint.
-async fn each(scope: &Scope, session: &Session) -> Result<Vec<(String, Client)>, Failure> {
+/// The endpoints that are meant.
+async fn endpoints(scope: &Scope, session: &Session) -> Result<Vec<String>, Failure> {
+    session.check()?;
+    if !scope.cluster {
+        return Ok(session.globals.endpoints.clone());
+    }
     let client = session.client().await?;
-    let endpoints: Vec<String> = if scope.cluster {
-            let request = MemberListRequest { linearizable: true };
-        let asked = async |line: Line| line.cluster().member_list(request).await;
-        let answer = client.call(session.within(), Repeat::IfLost, asked).await.map_err(|trouble| {
-            let what = "failed to fetch endpoints from etcd cluster member list";
-            Failure::new(format!("{what}: {trouble}"))
-        })?;
-        answer.members.into_iter().flat_map(|member| member.client_ur_ls).collect()
-    } else {
-        client.endpoints().map(str::to_owned).collect()
-    };
-    let one = |endpoint: String| {
-        let client = client.at(&endpoint)?;
-        Ok((endpoint, client))
-    };
-    endpoints.into_iter().map(one).collect()
+    let request = MemberListRequest { linearizable: true };
+    let asked = async |line: Line| line.cluster().member_list(request).await;
+    let answer = client.call(session.within(), Repeat::IfLost, asked).await.map_err(|trouble| {
+        let what = "failed to fetch endpoints from etcd cluster member list";
+        Failure::new(format!("{what}: {trouble}"))
+    })?;
+    Ok(answer.members.into_iter().flat_map(|member| member.client_ur_ls).collect())
+}
+
+/// A client of one endpoint.
+async fn client_of(endpoint: &str, session: &Session) -> Result<Client, Failure> {
+    session.client_at(&[endpoint.to_owned()]).await
 }
 
 async fn health(scope: &Scope, session: &Session) -> Result<(), Failure> {
-    let clients = each(scope, session).await?;
-    let asked = clients.iter().map(|(endpoint, client)| look(endpoint, client, session));
+    let endpoints = endpoints(scope, session).await?;
+    let asked = endpoints.iter().map(|endpoint| look(endpoint, session));
     let healths = Healths(futures_util::future::join_all(asked).await);
     session.printer()?.print(&healths)?;
     if healths.0.iter().any(|health| !health.error.is_empty()) {
@@ -88,7 +88,12 @@ async fn health(scope: &Scope, session: &Session) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn look(endpoint: &str, client: &Client, session: &Session) -> Health {
+async fn look(endpoint: &str, session: &Session) -> Health {
+    let endpoint = endpoint.to_owned();
+    let client = match client_of(&endpoint, session).await {
+        Ok(client) => client,
+        Err(failure) => return Health { endpoint, took: String::new(), error: failure.text },
+    };
     let started = Instant::now();
     let request = RangeRequest { key: "health".into(), ..RangeRequest::default() };
     let asked = async |line: Line| line.kv().range(request.clone()).await;
@@ -97,7 +102,7 @@ async fn look(endpoint: &str, client: &Client, session: &Session) -> Health {
     let error = match answer {
         // That too was answered by a majority.
         Err(trouble) if !trouble.is("etcdserver: permission denied") => trouble.to_string(),
-        _ => match alarm_call(AlarmAction::Get, 0, AlarmType::None, client, session).await {
+        _ => match alarm_call(AlarmAction::Get, 0, AlarmType::None, &client, session).await {
             Err(_) => "Unable to fetch the alarm list".to_owned(),
             Ok(answer) if answer.alarms.is_empty() => String::new(),
             Ok(answer) => {
@@ -107,7 +112,7 @@ async fn look(endpoint: &str, client: &Client, session: &Session) -> Health {
             }
         },
     };
-    Health { endpoint: endpoint.to_owned(), took, error }
+    Health { endpoint, took, error }
 }
 
 fn alarm_name(alarm: i32) -> &'static str {
@@ -120,7 +125,8 @@ fn alarm_name(alarm: i32) -> &'static str {
 
 async fn status(scope: &Scope, session: &Session) -> Result<(), Failure> {
     let (mut found, mut is_whole) = (Vec::new(), true);
-    for (endpoint, client) in each(scope, session).await? {
+    for endpoint in endpoints(scope, session).await? {
+        let client = client_of(&endpoint, session).await?;
         let asked = async |line: Line| line.maintenance().status(StatusRequest {}).await;
         match client.call(session.within(), Repeat::IfLost, asked).await {
             Ok(reply) => found.push(Status { endpoint, reply }),
@@ -137,7 +143,8 @@ async fn status(scope: &Scope, session: &Session) -> Result<(), Failure> {
 async fn hash_kv(revision: i64, scope: &Scope, session: &Session) -> Result<(), Failure> {
     let (mut found, mut last) = (Vec::new(), None);
     let request = HashKvRequest { revision };
-    for (endpoint, client) in each(scope, session).await? {
+    for endpoint in endpoints(scope, session).await? {
+        let client = client_of(&endpoint, session).await?;
         let asked = async |line: Line| line.maintenance().hash_kv(request).await;
         match client.call(session.within(), Repeat::IfLost, asked).await {
             Ok(reply) => found.push(Hash { endpoint, reply }),
@@ -163,7 +170,8 @@ pub(super) struct Defrag {
 /// Does it, one after the other.
 pub(super) async fn defragment(words: Defrag, session: &Session) -> Result<(), Failure> {
     let mut is_whole = true;
-    for (endpoint, client) in each(&words.scope, session).await? {
+    for endpoint in endpoints(&words.scope, session).await? {
+        let client = client_of(&endpoint, session).await?;
         let started = Instant::now();
         let asked = async |line: Line| line.maintenance().defragment(DefragmentRequest {}).await;
         let answer = client.call(session.within(), Repeat::Never, asked).await;

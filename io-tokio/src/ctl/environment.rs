@@ -8,18 +8,23 @@ use std::ffi::{OsStr, OsString};
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
-use crate::tool::Failure;
+use crate::tool::{self, Failure};
 
 const PREFIX: &str = "ETCDCTL_";
 /// Variables with this beginning are the watch command's.
 const WATCH: &str = "ETCDCTL_WATCH_";
+const SHADOWED: &str = "conflicting environment variable is shadowed by corresponding command-line \
+                        flag (either unset environment variable or disable flag))";
 
 /// Words to put in for flags that the environment gives, and remarks about it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Given {
     pub(super) words: Vec<OsString>,
-    pub(super) remarks: Vec<String>,
+    pub(super) remarks: Vec<Remark>,
 }
+
+/// What is odd about a variable.
+pub(super) type Remark = (&'static str, String);
 
 /// Reads the environment, given what the command line said.
 pub(super) fn read(
@@ -42,10 +47,8 @@ pub(super) fn read(
         };
         let id = arg.get_id().as_str();
         if matches.value_source(id) == Some(ValueSource::CommandLine) {
-            return Err(Failure::new(format!(
-                "conflicting environment variable is shadowed by corresponding command-line flag \
-                 (either unset {name} or leave --{flag} away)"
-            )));
+            tool::log("fatal", SHADOWED, &[("environment-variable", name)]);
+            return Err(Failure::told());
         }
         if value.is_empty() {
             continue;
@@ -66,7 +69,6 @@ pub(super) fn variable(flag: &str) -> String {
     PREFIX.to_owned() + &flag.to_uppercase().replace('-', "_")
 }
 
-fn remark(what: &str, name: &str, value: &OsStr) -> String {
-    let variable = serde_json::Value::from(format!("{name}={}", value.to_string_lossy()));
-    format!("{{\"level\":\"warn\",\"msg\":\"{what}\",\"environment-variable\":{variable}}}")
+fn remark(what: &'static str, name: &str, value: &OsStr) -> Remark {
+    (what, format!("{name}={}", value.to_string_lossy()))
 }

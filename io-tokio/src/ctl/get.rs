@@ -80,7 +80,11 @@ pub(super) async fn get(words: Words, session: &Session) -> Result<(), Failure> 
         };
         client.call(session.within(), Repeat::IfLost, asked).await?
     } else {
-        client.call(session.within(), Repeat::IfLost, async |line| line.kv().range(request.clone()).await).await?
+        client
+            .call(session.within(), Repeat::IfLost, async |line| {
+                line.kv().range(request.clone()).await
+            })
+            .await?
     };
     let mut printer = session.printer()?;
     if words.count_only && printer.format != Format::Fields {
@@ -120,7 +124,7 @@ impl Words {
             return Err(both("keys-only", "count-only"));
         }
         let serializable = is_serializable(&self.consistency)?;
-        let range_end = self.words.get(1).map(|word| bytes(word));
+        let range_end = self.words.get(1).map(bytes);
         let (key, range_end) = range(bytes(key), range_end, self.prefix, self.from_key)?;
         let (sort_target, sort_order) = self.sorting()?;
         let at_least_zero = |number: i64| number.max(0);
@@ -180,9 +184,7 @@ pub(super) fn bytes(word: &OsString) -> Bytes {
 }
 
 fn both(one: &str, other: &str) -> Failure {
-    Failure::words(format!(
-        "`--{one}` and `--{other}` cannot be set at the same time, choose one"
-    ))
+    Failure::words(format!("`--{one}` and `--{other}` cannot be set at the same time, choose one"))
 }
 
 /// Whether a read may come from a member that lags.

@@ -94,7 +94,10 @@ pub(super) fn parse_compare(line: &str) -> Result<Compare, Failure> {
 /// Key, operator and value of `"key") > "5"`, as far as they are there.
 fn parse_parts(text: &str) -> (Option<Vec<u8>>, Option<&str>, Option<Vec<u8>>) {
     let Some((key, rest)) = unquote(text.trim_start()) else { return (None, None, None) };
-    let Some(rest) = rest.strip_prefix(')') else { return (Some(key), None, None) };
+    let Some(rest) = rest.strip_prefix(')').filter(|rest| rest.starts_with(char::is_whitespace))
+    else {
+        return (Some(key), None, None);
+    };
     let rest = rest.trim_start();
     let (op, rest) = rest.split_at(rest.find(char::is_whitespace).unwrap_or(rest.len()));
     let op = Some(op).filter(|op| !op.is_empty());
@@ -132,10 +135,7 @@ mod tests {
         assert_eq!(compare.target_union, Some(TargetUnion::Lease(255)));
         for (line, told) in [
             ("mod", "malformed comparison: mod"),
-            (
-                r#"mod("k")>"3""#,
-                r#"malformed comparison: mod("k")>"3"; got mod("k") >"3" """#,
-            ),
+            (r#"mod("k")>"3""#, r#"malformed comparison: mod("k")>"3"; got mod("k")  """#),
             (r#"mod("k") > "x""#, r#"invalid txn compare request: mod("k") > "x""#),
             (
                 r#"size("k") > "1""#,

@@ -9,7 +9,7 @@ use clap_complete::{Generator, Shell};
 
 use super::cli::GROUPS;
 use crate::tool::Failure;
-use crate::tool::help::Manual;
+use crate::tool::help::{Manual, Reply};
 use crate::tool::quote::quote;
 
 /// The tool's manual.
@@ -22,14 +22,14 @@ pub(super) fn of(root: &Command) -> Manual<'_> {
 }
 
 /// The help of a command that is named.
-pub(super) fn about(manual: &Manual<'_>, words: &[OsString]) -> Result<String, Failure> {
+pub(super) fn about(manual: &Manual<'_>, words: &[OsString]) -> Reply {
     let path = manual.locate(words);
-    if path.len() <= words.len() && !words.is_empty() && path.len() == 1 {
-        let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
-        let words = words.join("` `");
-        return Ok(format!("Unknown help topic [`{words}`]\n{}", manual.usage(&path)));
+    if path.len() > 1 || words.is_empty() {
+        return Reply { out: manual.help(&path), ..Reply::default() };
     }
-    Ok(manual.help(&path))
+    let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+    let err = format!("Unknown help topic [`{}`]\n{}", words.join("` `"), manual.usage(&path));
+    Reply { err, ..Reply::default() }
 }
 
 /// A script for a shell; or pages, written to a folder.

@@ -14,8 +14,8 @@ use super::client::{Line, Repeat};
 use super::get::is_serializable;
 use super::number::parse_member;
 use super::print::{Members, Said};
-use crate::tool::quote::quote;
 use crate::tool::Failure;
+use crate::tool::quote::quote;
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -147,9 +147,8 @@ fn check_url(url: &str) -> Result<(), Failure> {
 /// The member a command is for.
 fn member_of(words: &[OsString]) -> Result<u64, Failure> {
     let [id] = words else { return Err(Failure::words("member ID is not provided")) };
-    parse_member(id).map_err(|why| {
-        Failure::words(format!("bad member ID arg ({why}), expecting ID in Hex"))
-    })
+    parse_member(id)
+        .map_err(|why| Failure::words(format!("bad member ID arg ({why}), expecting ID in Hex")))
 }
 
 fn done(id: u64, what: &str, header: Option<&ResponseHeader>) -> Option<String> {

@@ -69,7 +69,8 @@ impl Page {
     /// Those whose labels have this part.
     pub(super) fn sum_where(&self, name: &str, label: &str) -> f64 {
         let of_name = |sample: &&Sample| sample.name == name && sample.labels.contains(label);
-        self.0.iter().filter(of_name).map(|sample| sample.value).sum()
+        // A sum of nothing would be less than zero.
+        self.0.iter().filter(of_name).fold(0.0, |sum, sample| sum + sample.value)
     }
 }
 

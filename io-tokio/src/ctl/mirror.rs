@@ -72,8 +72,11 @@ pub(super) async fn mirror(words: Words, session: &Session) -> Result<(), Failur
     };
     let destination = destination.to_string_lossy().into_owned();
     let tls = [&words.dest_cert, &words.dest_key, &words.dest_cacert];
-    super::session::refuse_tls(tls.iter().any(|file| !file.is_empty()) || !words.dest_insecure_transport)?;
-    let identity = Identity::asked(&words.dest_user, &words.dest_password, "Destination Password: ")?;
+    super::session::refuse_tls(
+        tls.iter().any(|file| !file.is_empty()) || !words.dest_insecure_transport,
+    )?;
+    let identity =
+        Identity::asked(&words.dest_user, &words.dest_password, "Destination Password: ")?;
     let to = Client::open(&session.globals, &[destination], identity).await?;
     let from = session.client().await?;
     if words.no_dest_prefix && !words.dest_prefix.is_empty() {
@@ -113,11 +116,9 @@ impl Mirror {
         let create = WatchCreateRequest { key, range_end, start_revision, ..Default::default() };
         let request = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
         // The watch ends when no more requests can come.
-        let requests = tokio_stream::StreamExt::chain(
-            tokio_stream::once(request),
-            tokio_stream::pending(),
-        );
-        let line = self.from.line().await.map_err(Trouble::from)?;
+        let requests =
+            tokio_stream::StreamExt::chain(tokio_stream::once(request), tokio_stream::pending());
+        let line = self.from.line().await;
         let answer = line.watch().watch(requests).await.map_err(Trouble::from)?;
         let mut answers = answer.into_inner();
         while let Some(answer) = answers.message().await.map_err(Trouble::from)? {

@@ -90,12 +90,13 @@ pub fn called(program: &str, words: &[OsString]) -> Option<Vec<OsString>> {
 pub fn main(words: &[OsString]) -> ExitCode {
     let is_etcds = words.first().is_some_and(|word| word == ETCDCTL);
     let root = Words::command().name(if is_etcds { ETCDCTL } else { QUORATE_CTL });
+    // By etcd's name it has etcd's commands; ours is there all the same.
+    let root = root.mut_subcommand("top", |top| top.hide(is_etcds));
     let root = tool::flags::as_go(root);
     let parsed = root.clone().try_get_matches_from(words);
     let said = match parsed {
         Ok(matches) => match run(&root, &matches, words) {
-            Ok(None) => return ExitCode::SUCCESS,
-            Ok(Some(help)) => Reply { out: help, err: String::new(), code: 0 },
+            Ok(said) => said,
             Err(failure) => return failure.end(),
         },
         Err(error) => manual::of(&root).complain(&words[1..], &error),
@@ -107,27 +108,25 @@ pub fn main(words: &[OsString]) -> ExitCode {
     }
 }
 
-/// Does what was asked; or the help to print.
-fn run(
-    root: &clap::Command,
-    matches: &ArgMatches,
-    words: &[OsString],
-) -> Result<Option<String>, Failure> {
+/// Does what was asked; what is left to be said.
+fn run(root: &clap::Command, matches: &ArgMatches, words: &[OsString]) -> Result<Reply, Failure> {
     let manual = manual::of(root);
-    let here = || Ok(Some(manual.help(&manual.locate(&words[1..]))));
-    let asked = Words::from_arg_matches(matches).map_err(|error| Failure::new(error.to_string()))?;
+    let said = |out| Ok(Reply { out, ..Reply::default() });
+    let here = || said(manual.help(&manual.locate(&words[1..])));
+    let asked =
+        Words::from_arg_matches(matches).map_err(|error| Failure::new(error.to_string()))?;
     let Some(command) = asked.command.filter(|_| !asked.help) else { return here() };
     match command {
-        Command::Help(help) => return Ok(Some(manual::about(&manual, &help.words)?)),
+        Command::Help(help) => return Ok(manual::about(&manual, &help.words)),
         Command::Options(_) => {
             let what = "The following options can be passed to any command:";
-            return Ok(Some(format!("{what}\n\n{}", manual.options())));
+            return said(format!("{what}\n\n{}", manual.options()));
         }
         Command::Version(_) => {
             let (etcd, api) = (version::ETCD, version::minor(version::ETCD));
-            return Ok(Some(format!("etcdctl version: {etcd}\nAPI version: {api}\n")));
+            return said(format!("etcdctl version: {etcd}\nAPI version: {api}\n"));
         }
-        Command::Completion(asked) => return manual::complete(root, &asked.words).map(Some),
+        Command::Completion(asked) => return said(manual::complete(root, &asked.words)?),
         _ => {}
     }
     let is_group = matches.subcommand().is_some_and(|(name, below)| {
@@ -140,7 +139,7 @@ fn run(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(format!("cannot start: {error}")))?;
     let session = Session::new(root, matches)?;
-    runtime.block_on(work(command, &session)).map(|()| None)
+    runtime.block_on(work(command, &session)).map(|()| Reply::default())
 }
 
 /// Does what a command asks servers for.

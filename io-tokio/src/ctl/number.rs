@@ -17,9 +17,8 @@ pub(super) fn parse_lease(word: &str) -> Result<i64, String> {
 
 /// The lease a command is for.
 pub(super) fn lease_of(word: &OsStr) -> Result<i64, Failure> {
-    parse_lease(&word.to_string_lossy()).map_err(|error| {
-        Failure::words(format!("bad lease ID arg ({error}), expecting ID in Hex"))
-    })
+    parse_lease(&word.to_string_lossy())
+        .map_err(|error| Failure::words(format!("bad lease ID arg ({error}), expecting ID in Hex")))
 }
 
 /// The id of a member, in hexadecimal.

@@ -72,9 +72,9 @@ impl Words {
         let value = match self.words.get(1) {
             _ if self.ignore_value => Bytes::new(),
             Some(word) => bytes(word),
-            None => read()
-                .filter(|value| !value.is_empty())
-                .ok_or_else(|| Failure::words(NEEDS))?,
+            None => {
+                read().filter(|value| !value.is_empty()).ok_or_else(|| Failure::words(NEEDS))?
+            }
         };
         let lease = parse_lease(&self.lease).map_err(|error| {
             Failure::words(format!("bad lease ID ({error}), expecting ID in Hex"))

@@ -43,7 +43,8 @@ pub(super) async fn save(path: &Path, session: &Session) -> Result<(), Failure> 
         fs::rename(&part, path).map_err(|error| {
             format!("could not rename {} to {} ({error})", part.display(), path.display())
         })?;
-        eprintln!("fetched {} from {endpoint}", show_bytes(bytes));
+        let size = show_bytes(bytes);
+        tool::log("info", "fetched snapshot", &[("endpoint", endpoint), ("size", &size)]);
         Ok(version)
     });
     if saved.is_err() {
@@ -60,9 +61,10 @@ pub(super) async fn save(path: &Path, session: &Session) -> Result<(), Failure> 
 
 /// Fetches to a file; how many bytes, and the version of what they hold.
 async fn fetch(client: &Client, part: &Path) -> Result<(u64, String), String> {
-    let mut file = open(part)
-        .map_err(|error| format!("could not open {} ({})", part.display(), plain(&error)))?;
-    let line = client.line().await.map_err(|status| told(&status))?;
+    let mut file = open(part).map_err(|error| {
+        format!("could not open {0} (open {0}: {1})", part.display(), plain(&error))
+    })?;
+    let line = client.line().await;
     let answer = line.maintenance().snapshot(SnapshotRequest {}).await;
     let mut messages = answer.map_err(|status| told(&status))?.into_inner();
     let (mut bytes, mut version) = (0, String::new());

@@ -1,5 +1,6 @@
 //! What one call of the tool was told: flags, environment, and what follows from them.
 
+use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::time::Duration;
 
@@ -11,8 +12,8 @@ use super::cli::Globals;
 use super::client::{Client, Identity, Line, Repeat};
 use super::environment;
 use super::print::{Ink, Printer};
-use crate::tool::Failure;
 use crate::tool::format::Format;
+use crate::tool::{self, Failure};
 
 /// Flags that every command has, and whether some of them were given.
 pub(super) struct Session {
@@ -23,13 +24,17 @@ pub(super) struct Session {
     nameless: Option<&'static str>,
     /// Settings, for whoever debugs.
     settings: Vec<String>,
+    /// Who one is, as soon as that was asked.
+    identity: OnceCell<Option<Identity>>,
 }
 
 impl Session {
     /// Reads what the environment has to say as well; remarks on it go to standard error.
     pub(super) fn new(root: &clap::Command, matches: &ArgMatches) -> Result<Self, Failure> {
         let given = environment::read(root, matches, std::env::vars_os())?;
-        given.remarks.iter().for_each(|remark| eprintln!("{remark}"));
+        for (what, variable) in &given.remarks {
+            tool::log("warn", what, &[("environment-variable", variable)]);
+        }
         let wrong = |error: clap::Error| Failure::new(error.to_string());
         let mut globals = Globals::from_arg_matches(matches).map_err(wrong)?;
         if !given.words.is_empty() {
@@ -44,17 +49,24 @@ impl Session {
         let settings = if globals.debug { shown(root, matches) } else { Vec::new() };
         let is_timeout_given = is_given("command_timeout")
             || std::env::var_os(environment::variable("command-timeout")).is_some();
-        Ok(Self { globals, is_timeout_given, nameless, settings })
+        let identity = OnceCell::new();
+        Ok(Self { globals, is_timeout_given, nameless, settings, identity })
     }
 
     /// A client of the servers that were named.
     pub(super) async fn client(&self) -> Result<Client, Failure> {
+        self.check()?;
+        self.client_at(&self.globals.endpoints).await
+    }
+
+    /// Refuses what cannot be had, before anything is asked.
+    pub(super) fn check(&self) -> Result<(), Failure> {
         self.settings.iter().for_each(|setting| eprintln!("{setting}"));
         if let Some(flag) = self.nameless {
             return Err(Failure::words(format!("empty string is passed to --{flag} option")));
         }
         self.printer()?;
-        let Globals { cert, key, cacert, user, password, .. } = &self.globals;
+        let Globals { cert, key, cacert, .. } = &self.globals;
         let has_files = [cert, key, cacert].iter().any(|file| !file.is_empty());
         let is_secure = !self.globals.insecure_transport || self.globals.insecure_skip_tls_verify;
         refuse_tls(has_files || is_secure)?;
@@ -63,11 +75,22 @@ impl Session {
                 "--discovery-srv is not supported by this build; name the servers by --endpoints",
             ));
         }
-        let identity = match self.globals.auth_jwt_token.as_str() {
-            "" => Identity::asked(user, password, "Password: ")?,
-            _ => None,
-        };
-        Client::open(&self.globals, &self.globals.endpoints, identity).await
+        Ok(())
+    }
+
+    /// A client of other servers.
+    pub(super) async fn client_at(&self, endpoints: &[String]) -> Result<Client, Failure> {
+        if self.identity.get().is_none() {
+            let Globals { user, password, auth_jwt_token, .. } = &self.globals;
+            let identity = match auth_jwt_token.as_str() {
+                "" => Identity::asked(user, password, "Password: ")?,
+                _ => None,
+            };
+            // It was empty a moment ago, and nobody else is here.
+            let _ = self.identity.set(identity);
+        }
+        let identity = self.identity.get().cloned().flatten();
+        Client::open(&self.globals, endpoints, identity).await
     }
 
     /// Calls a server.

@@ -39,9 +39,7 @@ pub(super) struct Words {
     interactive: bool,
     #[command(flatten)]
     scope: Scope,
-    #[arg(
-        value_name = "[options] [key or prefix] [range_end] [--] [exec-command arg1 arg2 ...]"
-    )]
+    #[arg(value_name = "[options] [key or prefix] [range_end] [--] [exec-command arg1 arg2 ...]")]
     words: Vec<OsString>,
     #[arg(last = true, value_name = "")]
     command: Vec<OsString>,
@@ -178,7 +176,7 @@ impl Watching {
         let sent = requests.send(WatchRequest { request_union }).await;
         sent.map_err(|_| Status::unavailable("the watch ended before it began"))?;
         asking.0.replace(requests);
-        let line = self.client.line_with_leader().await?;
+        let line = self.client.line_with_leader().await;
         Ok(line.watch().watch(ReceiverStream::new(outgoing)).await?.into_inner())
     }
 

@@ -63,7 +63,19 @@ pub(crate) fn kind(arg: &Arg) -> &'static str {
 
 /// A duration such as `1m30s`.
 pub(crate) fn duration(word: &str) -> Result<Duration, String> {
-    parse_duration(word).ok_or_else(|| format!("time: invalid duration {}", quote(word.as_bytes())))
+    parse_duration(word).ok_or_else(|| {
+        let is_number = |c: char| c.is_ascii_digit() || c == '.';
+        let after = word.trim_start_matches(is_number);
+        let unit = &after[..after.find(is_number).unwrap_or(after.len())];
+        let quoted = quote(word.as_bytes());
+        match (word.starts_with(is_number), unit) {
+            (false, _) => format!("time: invalid duration {quoted}"),
+            (true, "") => format!("time: missing unit in duration {quoted}"),
+            (true, unit) => {
+                format!("time: unknown unit {} in duration {quoted}", quote(unit.as_bytes()))
+            }
+        }
+    })
 }
 
 fn boolean(word: &str) -> Result<bool, String> {

@@ -40,7 +40,7 @@ pub(crate) struct Manual<'a> {
 }
 
 /// What is said to somebody whose words do not lead to a command's work.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reply {
     /// To standard output.
     pub(crate) out: String,
@@ -128,7 +128,11 @@ impl Manual<'_> {
         };
         if below.is_empty() || path.len() > 1 {
             let lines: String = below.iter().map(line).collect();
-            return if lines.is_empty() { lines } else { format!("\n\nAvailable Commands:{lines}") };
+            return if lines.is_empty() {
+                lines
+            } else {
+                format!("\n\nAvailable Commands:{lines}")
+            };
         }
         let group = |(title, names): &Group| {
             let members = below.iter().filter(|command| names.contains(&command.get_name()));
@@ -147,7 +151,7 @@ impl Manual<'_> {
         let path = self.locate(words);
         let is_unknown_command = error.kind() == ErrorKind::InvalidSubcommand;
         if is_unknown_command && path.len() > 1 {
-            return Reply { out: self.help(&path), err: String::new(), code: 0 };
+            return Reply { out: self.help(&path), ..Reply::default() };
         }
         let name = shown(&path);
         let err = if is_unknown_command {

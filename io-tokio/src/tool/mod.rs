@@ -76,6 +76,14 @@ impl Failure {
     }
 }
 
+/// Remarks on something, to standard error, as etcd's tools do.
+pub(crate) fn log(level: &str, message: &str, fields: &[(&str, &str)]) {
+    let text = |text: &str| serde_json::Value::from(text).to_string();
+    let fields = fields.iter().map(|(name, value)| format!(",{}:{}", text(name), text(value)));
+    let (level, message, fields) = (text(level), text(message), fields.collect::<String>());
+    eprintln!("{{\"level\":{level},\"msg\":{message}{fields}}}");
+}
+
 /// Writes to standard output, at once.
 pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();

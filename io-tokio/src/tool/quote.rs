@@ -80,7 +80,9 @@ fn unescape(chars: &mut std::str::Chars<'_>, bytes: &mut Vec<u8>) -> Option<()> 
         '\\' => b'\\',
         '"' => b'"',
         'x' => u8::try_from(code(chars, "", 2, 16)?).ok()?,
-        digit @ '0'..='7' => u8::try_from(code(chars, digit.encode_utf8(&mut [0; 4]), 2, 8)?).ok()?,
+        digit @ '0'..='7' => {
+            u8::try_from(code(chars, digit.encode_utf8(&mut [0; 4]), 2, 8)?).ok()?
+        }
         'u' => return push_char(code(chars, "", 4, 16)?, bytes),
         'U' => return push_char(code(chars, "", 8, 16)?, bytes),
         _ => return None,

@@ -2,7 +2,7 @@
 //!
 //! They are parsed by clap, not by the server's own table: etcdutl's flags are not Go's own but
 //! those of a library that parses as clap does (two dashes before long names, one before short
-//! ones, flags anywhere, beginnings of commands). What differs, [`crate::tool::flags`] asks of clap.
+//! ones, flags anywhere, beginnings of commands). What differs, `tool::flags` asks of clap.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -9,9 +9,9 @@ use quorate_core::schema::meta;
 use quorate_core::storage::{StateRead, Table};
 
 use super::Failure;
-use crate::tool::format::show_bytes;
 use crate::disk::store::Store;
 use crate::disk::{DataDir, StateWrite};
+use crate::tool::format::show_bytes;
 use crate::version;
 
 /// A directory, locked, and its store.

@@ -167,12 +167,8 @@ impl Answer for WatchResponse {
 
     /// Without what etcd's client does not hand on.
     fn protobuf(&self) -> Option<Vec<u8>> {
-        let handed_on = Self {
-            watch_id: 0,
-            cancel_reason: String::new(),
-            fragment: false,
-            ..self.clone()
-        };
+        let handed_on =
+            Self { watch_id: 0, cancel_reason: String::new(), fragment: false, ..self.clone() };
         Some(handed_on.encode_to_vec())
     }
 }

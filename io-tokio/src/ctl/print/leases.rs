@@ -117,9 +117,8 @@ impl Answer for Remaining {
             true => "null".to_owned(),
             false => format!("[{}]", encoded.collect::<Vec<_>>().join(",")),
         };
-        let more = format!(
-            "\"id\":{id},\"ttl\":{ttl},\"granted-ttl\":{granted_ttl},\"keys\":{keys}"
-        );
+        let more =
+            format!("\"id\":{id},\"ttl\":{ttl},\"granted-ttl\":{granted_ttl},\"keys\":{keys}");
         flat(header.as_ref(), &more)
     }
 

@@ -95,12 +95,7 @@ fn take_block<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(block)
 }
 
-fn write_number(
-    field: &Field,
-    number: u64,
-    dialect: Dialect,
-    json: &mut Vec<u8>,
-) -> Option<()> {
+fn write_number(field: &Field, number: u64, dialect: Dialect, json: &mut Vec<u8>) -> Option<()> {
     let signed = number.cast_signed();
     let written = match &field.kind {
         Kind::Bool => write!(json, "{}", number != 0),
