@@ -83,8 +83,7 @@ impl Side {
         self.member = text(&answer["members"][0]["ID"]);
         let mut name = |id: String, meaning| {
             let number = u64::from_str_radix(&id, 16).expect("an id in hexadecimal");
-            let padded = format!("{id:>16}");
-            self.names.extend([(padded, meaning), (id, meaning), (number.to_string(), meaning)]);
+            self.names.extend([(id, meaning), (number.to_string(), meaning)]);
         };
         name(text(&answer["header"]["cluster_id"]), "CLUSTER");
         for member in answer["members"].as_array().expect("members") {

@@ -115,8 +115,11 @@ impl Line {
             text = text.replace(name, meaning);
         }
         let text = mask_ids(&text);
-        // Prototext has one space between fields or two, as it likes.
-        let text = text.replace("  alarm:", " alarm:");
+        // Prototext has one space between fields or two, as it likes; short ids are padded.
+        let text = ["alarm:", "MEMBER", "CLUSTER"].iter().fold(text, |text, name| {
+            text.replace(&format!("   {name}"), &format!(" {name}"))
+                .replace(&format!("  {name}"), &format!(" {name}"))
+        });
         let of_state = ["endpoint", "defrag", "lease timetolive"];
         let is_of_state = of_state.iter().any(|command| self.text.starts_with(command));
         // Ids are as wide as they are.
