@@ -10,7 +10,8 @@
 //!   disk/       the log in etcd's format, the store in fjall, images
 //! ```
 //!
-//! Beside them: [`bolt`], etcd's files, and [`utl`], what is done to files while no member runs.
+//! Beside them: [`bolt`], etcd's files; [`ctl`], the client; [`utl`], what is done to files while
+//! no member runs.
 //!
 //! [`server`] wires it together; [`cli`] declares every flag once.
 
@@ -19,6 +20,7 @@ pub mod bootstrap;
 pub mod channels;
 pub mod cli;
 pub mod clock;
+pub mod ctl;
 pub mod disk;
 pub mod driver;
 pub mod gateway;
@@ -30,6 +32,7 @@ pub mod metrics;
 pub mod server;
 pub mod tls;
 pub mod tokens;
+mod tool;
 pub mod transport;
 pub mod utl;
 pub mod version;

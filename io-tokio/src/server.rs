@@ -15,6 +15,7 @@
 //! Answers to: etcd v3.7.1 `server/etcdmain/etcd.go`, `server/embed/etcd.go`
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::future::Future;
 use std::io::{self, Write as _};
 use std::pin::Pin;
@@ -40,7 +41,7 @@ use crate::transport::bind::{Bound, bind};
 use crate::transport::listen::{Connections, Http2, NoGrpc, Port};
 use crate::transport::peers::{Inbound, PeerPort, Peers};
 use crate::transport::{Dialer, Entrance, IoThreads, Kind};
-use crate::{bootstrap, logging, member, utl, version};
+use crate::{bootstrap, ctl, logging, member, utl, version};
 
 /// How long a successor may take.
 const TRANSFER_MAX: Duration = Duration::from_millis(500);
@@ -90,10 +91,16 @@ pub fn main() -> ExitCode {
     // Where they are given to everyone, a small heap takes up many times its size. Where they
     // cannot be refused, that is all there is to it.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
-    let mut words = std::env::args();
-    let program = words.next().unwrap_or_default();
+    let mut words = std::env::args_os();
+    let program = words.next().unwrap_or_default().to_string_lossy().into_owned();
     let called = Called::by(&program);
-    let words: Vec<String> = words.collect();
+    let words: Vec<OsString> = words.collect();
+    if let Some(words) = ctl::called(&program, &words) {
+        return ctl::main(&words);
+    }
+    // All others read text.
+    let text = words.into_iter().map(|word| word.to_string_lossy().into_owned());
+    let words: Vec<String> = text.collect();
     if let Some(words) = utl::called(&program, &words) {
         return utl::main(&words);
     }

@@ -9,6 +9,7 @@ use tonic::Status;
 
 use super::shapes::Shape;
 use read::Object;
+use write::Dialect;
 
 /// The bytes of the message that a text begins with; an empty text is an empty message.
 pub(super) fn read(shape: &'static Shape, text: &[u8]) -> Result<Bytes, Status> {
@@ -34,6 +35,18 @@ pub(super) fn result_line(shape: &Shape, bytes: &[u8]) -> Result<Bytes, Status> 
     write_between(br#"{"result":"#, shape, bytes, b"}\n")
 }
 
+/// A message of this full name as Go writes it, for tools whose output scripts read.
+pub(crate) fn go_message(name: &str, bytes: &[u8]) -> Option<String> {
+    let mut json = Vec::new();
+    write::write(Shape::called(name)?, bytes, Dialect::Go, &mut json)?;
+    String::from_utf8(json).ok()
+}
+
+/// A text as Go writes it into JSON.
+pub(crate) fn go_text(text: &str) -> String {
+    write::go_text(text)
+}
+
 fn write_between(
     before: &[u8],
     shape: &Shape,
@@ -41,7 +54,7 @@ fn write_between(
     after: &[u8],
 ) -> Result<Bytes, Status> {
     let mut json = before.to_vec();
-    write::write(shape, bytes, &mut json)
+    write::write(shape, bytes, Dialect::Proto, &mut json)
         .ok_or_else(|| Status::internal("the answer is no message of its kind"))?;
     json.extend_from_slice(after);
     Ok(json.into())

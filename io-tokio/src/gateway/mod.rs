@@ -50,6 +50,7 @@ use crate::transport::CertifiedName;
 use routes::Route;
 
 pub use codec::AsBytes;
+pub(crate) use json::{go_message, go_text};
 
 /// How much larger than the message it stands for JSON may be: base64 takes a third more, short
 /// fields have long names.

@@ -72,7 +72,12 @@ impl Shape {
 
     /// The shape of a message.
     pub(super) fn of(message: &MessageDescriptor) -> Option<&'static Self> {
-        Some(Self::at(*SHAPES.1.get(message.full_name())?))
+        Self::called(message.full_name())
+    }
+
+    /// The shape of a message of this full name.
+    pub(super) fn called(name: &str) -> Option<&'static Self> {
+        Some(Self::at(*SHAPES.1.get(name)?))
     }
 
     /// The shape at a place.

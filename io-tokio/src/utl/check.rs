@@ -19,11 +19,11 @@ use quorate_core::storage::{LogRead as _, SnapshotMark, StateRead, Table};
 use quorate_core::time::Time;
 use quorate_core::{Config, Replica};
 
-use super::print::show_bytes;
 use super::status::hash_rows;
 use super::{Failure, directory, source};
 use crate::disk::store::Store;
 use crate::disk::{DataDir, Identity, StateWrite as _, wal};
+use crate::tool::format::show_bytes;
 
 /// How often it is said how far the work is.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);

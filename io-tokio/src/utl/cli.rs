@@ -2,21 +2,19 @@
 //!
 //! They are parsed by clap, not by the server's own table: etcdutl's flags are not Go's own but
 //! those of a library that parses as clap does (two dashes before long names, one before short
-//! ones, flags anywhere, beginnings of commands). What differs is asked of clap: of a repeated flag
-//! the last one counts, and booleans take a value after `=`.
+//! ones, flags anywhere, beginnings of commands). What differs, `tool::flags` asks of clap.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::cli::parse_duration;
+use crate::tool::flags::duration;
 
 /// What was asked for.
 #[derive(Debug, Parser)]
 #[command(
     about = "Works on snapshots and on data directories of members that do not run.",
-    args_override_self = true,
     infer_subcommands = true,
     subcommand_required = true,
     arg_required_else_help = true
@@ -46,7 +44,7 @@ pub(super) enum Command {
         #[arg(value_name = "filename")]
         file: PathBuf,
         /// Last revision to hash; 0 for the newest.
-        #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
+        #[arg(long, default_value_t = 0)]
         rev: i64,
     },
     /// Gives back space that a stopped member's store no longer needs.
@@ -64,8 +62,7 @@ pub(super) enum Command {
         #[arg(long)]
         target_version: String,
         /// Go on when it cannot be done; not possible here.
-        #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-            default_value = "false", value_parser = boolean)]
+        #[arg(long)]
         force: bool,
     },
     /// Reads every byte of a stopped member's data, and says what is wrong.
@@ -84,8 +81,7 @@ pub(super) enum Command {
         #[arg(long)]
         wal_dir: Option<PathBuf>,
         /// Only say what would be done, and what to think of before.
-        #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-            default_value = "false", value_parser = boolean)]
+        #[arg(long)]
         dry_run: bool,
     },
     /// Turns a stopped etcd member's data into Quorate's.
@@ -141,8 +137,7 @@ pub(super) struct Restore {
     #[arg(long, default_value = "default")]
     pub(super) name: String,
     /// Do not hold the snapshot against its checksum, which copies of a database do not have.
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "false", value_parser = boolean)]
+    #[arg(long)]
     pub(super) skip_hash_check: bool,
     /// Of no meaning here.
     #[arg(long, default_value_t = 10 << 30)]
@@ -151,19 +146,6 @@ pub(super) struct Restore {
     #[arg(long, default_value_t = 0)]
     pub(super) bump_revision: u64,
     /// Forget history before the newest revision; wanted with --bump-revision.
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "false", value_parser = boolean)]
+    #[arg(long)]
     pub(super) mark_compacted: bool,
-}
-
-fn duration(word: &str) -> Result<Duration, &'static str> {
-    parse_duration(word).ok_or("give a duration such as 10s or 1m30s")
-}
-
-fn boolean(word: &str) -> Result<bool, &'static str> {
-    match word {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err("give true or false"),
-    }
 }

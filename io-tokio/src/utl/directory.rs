@@ -9,9 +9,9 @@ use quorate_core::schema::meta;
 use quorate_core::storage::{StateRead, Table};
 
 use super::Failure;
-use super::print::show_bytes;
 use crate::disk::store::Store;
 use crate::disk::{DataDir, StateWrite};
+use crate::tool::format::show_bytes;
 use crate::version;
 
 /// A directory, locked, and its store.
@@ -74,10 +74,10 @@ pub(super) fn migrate(
         Some([major, minor]) if (*major, *minor) >= (3, 5) => {}
         Some([_, _]) => {
             let text = format!("target version \"{target}\" not supported. Minimal \"3.5\"");
-            return Err(Failure::flags(text));
+            return Err(Failure::words(text));
         }
         _ => {
-            return Err(Failure::flags(format!(
+            return Err(Failure::words(format!(
                 "wrong target version format, expected \"X.Y\", got \"{target}\""
             )));
         }

@@ -29,40 +29,20 @@ mod restore;
 mod source;
 mod status;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use clap::error::ErrorKind;
 use quorate_core::error::StorageFault;
 
 use cli::{Command, Snapshot, Words};
-use print::Format;
 
 use crate::cli::Called;
-use crate::version;
+use crate::tool::Failure;
+use crate::tool::format::Format;
+use crate::{tool, version};
 
 /// The name of etcd's own tool.
 const ETCDUTL: &str = "etcdutl";
-
-/// Why nothing came of it.
-#[derive(Debug, PartialEq, Eq)]
-struct Failure {
-    code: u8,
-    text: String,
-}
-
-impl Failure {
-    /// Something that cannot be used.
-    fn new(text: impl Into<String>) -> Self {
-        Self { code: 1, text: text.into() }
-    }
-
-    /// Flags that contradict each other.
-    fn flags(text: impl Into<String>) -> Self {
-        Self { code: 128, text: text.into() }
-    }
-}
 
 impl From<StorageFault> for Failure {
     fn from(fault: StorageFault) -> Self {
@@ -85,16 +65,13 @@ pub fn main(words: &[String]) -> ExitCode {
         Some(ETCDUTL) => Called::Etcd,
         _ => Called::Quorate,
     };
-    let words = match Words::try_parse_from(words) {
+    let words = match tool::flags::parse::<Words>(words) {
         Ok(words) => words,
         Err(error) => return tell_usage(&error),
     };
-    match run(words, called).and_then(|text| print(&text)) {
+    match run(words, called).and_then(|text| tool::print(text.as_bytes())) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("Error: {}", failure.text);
-            ExitCode::from(failure.code)
-        }
+        Err(failure) => failure.end(),
     }
 }
 
@@ -142,11 +119,6 @@ fn run(words: Words, called: Called) -> Result<String, Failure> {
             Ok(format!("etcdutl version: {etcd}\nAPI version: {api}\n"))
         }
     }
-}
-
-fn print(text: &str) -> Result<(), Failure> {
-    let written = std::io::stdout().write_all(text.as_bytes());
-    written.map_err(|error| Failure::new(format!("cannot print: {error}")))
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ pub(super) fn restore(
     called: Called,
 ) -> Result<String, Failure> {
     if (flags.bump_revision > 0) != flags.mark_compacted {
-        return Err(Failure::flags("--mark-compacted required if --revision-bump > 0"));
+        return Err(Failure::words("--mark-compacted required if --revision-bump > 0"));
     }
     let cluster = judge_cluster(flags)?;
     let (data_dir, wal_dir) = places(flags, called)?;
@@ -162,7 +162,7 @@ fn amend(
         let newest = newest_revision(file)?;
         let bumped = i64::try_from(bump).ok().and_then(|bump| newest.checked_add(bump));
         let main = bumped
-            .ok_or_else(|| Failure::flags("--bump-revision leads beyond the last revision"))?;
+            .ok_or_else(|| Failure::words("--bump-revision leads beyond the last revision"))?;
         let row = RowKey { at: RevisionKey::first_of(main), is_tombstone: false };
         writes.push(Write { table: Table::Key, key: row.encode(), value: Some(Bytes::new()) });
         writes.push(meta::encode_revision(meta::SCHEDULED_COMPACT, main));

@@ -13,10 +13,11 @@ use quorate_core::schema::{meta, record};
 use quorate_core::storage::{StateRead, Table};
 use serde::Serialize;
 
-use super::print::{Report, show_bytes};
+use super::print::Report;
 use super::{Failure, directory, source};
 use crate::bolt::BoltFile;
 use crate::grpc::status::code_and_text;
+use crate::tool::format::show_bytes;
 
 /// What is told about a snapshot.
 #[derive(Debug, PartialEq, Eq, Serialize)]

@@ -15,6 +15,7 @@ pub(crate) mod api;
 pub(crate) mod ctl;
 pub(crate) mod following;
 pub(crate) mod history;
+pub(crate) mod lines;
 pub(crate) mod load;
 pub(crate) mod net;
 pub(crate) mod offline;

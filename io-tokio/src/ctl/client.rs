@@ -1,0 +1,405 @@
+//! A client: endpoints, connections, who one is, and what is tried again.
+//!
+//! ```text
+//!   call ──> the endpoint that answered last ──> refused ──> told in the server's words
+//!     ^            │ cannot be reached   │ broke off, or has no leader
+//!     ├────────────┘ the next one        │
+//!     └──────────────────────────────────┘ again, if asking twice does no harm
+//! ```
+//!
+//! Invariants
+//! - A request that may have been executed is not sent again. One that could not be sent waits for
+//!   a server, as long as the command may.
+//! - A password is sent once: what comes back, a token, goes with every call from then on, until
+//!   the server does not know it any more.
+//!
+//! Deliberately absent: TLS, servers found by DNS. Flags that ask for them are refused.
+//!
+//! Answers to: etcd v3.7.1 `client/v3/client.go`, `retry_interceptor.go`
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use quorate_proto::etcdserverpb::AuthenticateRequest;
+use quorate_proto::etcdserverpb::auth_client::AuthClient;
+use quorate_proto::etcdserverpb::cluster_client::ClusterClient;
+use quorate_proto::etcdserverpb::kv_client::KvClient;
+use quorate_proto::etcdserverpb::lease_client::LeaseClient;
+use quorate_proto::etcdserverpb::maintenance_client::MaintenanceClient;
+use quorate_proto::etcdserverpb::watch_client::WatchClient;
+use quorate_proto::v3electionpb::election_client::ElectionClient;
+use quorate_proto::v3lockpb::lock_client::LockClient;
+use tokio::sync::Mutex;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Channel;
+use tonic::{Code, Request, Response, Status};
+
+use super::address::Address;
+use super::cli::Globals;
+use crate::tool::{self, Failure};
+use crate::version;
+
+/// How often a request that does no harm is sent.
+const ATTEMPTS_MAX: u32 = 100;
+/// How long to rest between two attempts.
+const ATTEMPT_INTERVAL: Duration = Duration::from_millis(25);
+/// How long to rest when no endpoint can be reached: at first, and at most.
+const DIAL_INTERVAL: Duration = Duration::from_millis(50);
+const DIAL_INTERVAL_MAX: Duration = Duration::from_secs(1);
+/// The largest request if nobody says.
+const REQUEST_BYTES_MAX: usize = 2 << 20;
+/// The largest answer if nobody says.
+const ANSWER_BYTES_MAX: usize = i32::MAX as usize;
+
+/// Whether a request may be sent once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// It reads, or does the same when it is done twice.
+    IfLost,
+    /// It writes.
+    Never,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// It took too long.
+    Late,
+    /// Somebody said no, or nobody said anything.
+    Refused(Status),
+}
+
+impl From<Status> for Trouble {
+    fn from(status: Status) -> Self {
+        Self::Refused(status)
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Late => f.write_str("context deadline exceeded"),
+            Self::Refused(status) => f.write_str(&told(status)),
+        }
+    }
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        Self::new(trouble.to_string())
+    }
+}
+
+impl Trouble {
+    /// Whether the server said just this.
+    pub(super) fn is(&self, message: &str) -> bool {
+        matches!(self, Self::Refused(status) if status.message() == message)
+    }
+
+    /// Whether the connection, or the member behind it, is what is wrong.
+    pub(super) fn is_lost(&self) -> bool {
+        matches!(self, Self::Refused(status) if status.code() == Code::Unavailable)
+    }
+}
+
+/// What a status says: etcd's own words as they are, all others with their code.
+pub(super) fn told(status: &Status) -> String {
+    let message = status.message();
+    if message.starts_with("etcdserver: ") {
+        return message.to_owned();
+    }
+    let code = match status.code() {
+        Code::Cancelled => "Canceled".to_owned(),
+        Code::Ok => "OK".to_owned(),
+        code => format!("{code:?}"),
+    };
+    format!("rpc error: code = {code} desc = {message}")
+}
+
+/// What goes with every call.
+#[derive(Clone, Debug)]
+pub(super) struct Stamp {
+    token: Arc<ArcSwapOption<MetadataValue<Ascii>>>,
+    wants_leader: bool,
+}
+
+impl Interceptor for Stamp {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        let metadata = request.metadata_mut();
+        metadata.insert("client-api-version", MetadataValue::from_static(version::ETCD));
+        if let Some(token) = &*self.token.load() {
+            metadata.insert("token", MetadataValue::clone(token));
+        }
+        if self.wants_leader {
+            metadata.insert("hasleader", MetadataValue::from_static("true"));
+        }
+        Ok(request)
+    }
+}
+
+/// A connection, ready for calls.
+#[derive(Clone)]
+pub(super) struct Line {
+    service: InterceptedService<Channel, Stamp>,
+    request_bytes_max: usize,
+    answer_bytes_max: usize,
+}
+
+macro_rules! stubs {
+    ($($name:ident $client:ident)+) => {
+        impl Line {
+            $(
+                /// The calls of a service.
+                pub(super) fn $name(&self) -> $client<InterceptedService<Channel, Stamp>> {
+                    $client::new(self.service.clone())
+                        .max_encoding_message_size(self.request_bytes_max)
+                        .max_decoding_message_size(self.answer_bytes_max)
+                }
+            )+
+        }
+    };
+}
+
+stubs! {
+    kv KvClient
+    watch WatchClient
+    lease LeaseClient
+    cluster ClusterClient
+    maintenance MaintenanceClient
+    auth AuthClient
+    lock LockClient
+    election ElectionClient
+}
+
+/// A name and what proves it.
+#[derive(Clone, Debug)]
+pub(super) struct Identity {
+    pub(super) name: String,
+    pub(super) password: String,
+}
+
+impl Identity {
+    /// Who one is by a name that may have a password behind it; asks for one that nobody gave.
+    pub(super) fn asked(user: &str, password: &str, prompt: &str) -> Result<Option<Self>, Failure> {
+        if user.is_empty() {
+            return Ok(None);
+        }
+        let (name, password) = match user.split_once(':') {
+            _ if !password.is_empty() => (user, password.to_owned()),
+            Some((name, password)) => (name, password.to_owned()),
+            None => {
+                let typed = rpassword::prompt_password(prompt);
+                (user, typed.map_err(|error| Failure::new(error.to_string()))?)
+            }
+        };
+        // Half of it is nobody.
+        let is_whole = !name.is_empty() && !password.is_empty();
+        Ok(is_whole.then(|| Self { name: name.to_owned(), password }))
+    }
+}
+
+/// Servers of one cluster, and who one is there.
+pub(super) struct Client {
+    globals: Globals,
+    endpoints: Vec<(String, Address)>,
+    /// Which endpoint is asked, and the connection to it.
+    current: Mutex<(usize, Option<Channel>)>,
+    /// Why no endpoint can be reached.
+    unreachable: ArcSwapOption<String>,
+    identity: Option<Identity>,
+    stamp: Stamp,
+}
+
+impl Client {
+    /// A client that is known by its name where one is given, or by a token.
+    pub(super) async fn open(
+        globals: &Globals,
+        endpoints: &[String],
+        identity: Option<Identity>,
+    ) -> Result<Self, Failure> {
+        let parse = |endpoint: &String| Ok((endpoint.clone(), Address::parse(endpoint)?));
+        let endpoints = endpoints.iter().map(parse).collect::<Result<Vec<_>, Failure>>()?;
+        if endpoints.is_empty() {
+            return Err(Failure::connection("etcdclient: no available endpoints"));
+        }
+        let stamp = Stamp { token: Arc::default(), wants_leader: false };
+        let current = Mutex::new((0, None));
+        let globals = globals.clone();
+        let unreachable = ArcSwapOption::empty();
+        let client = Self { globals, endpoints, current, unreachable, identity, stamp };
+        if !client.globals.auth_jwt_token.is_empty() {
+            client.keep_token(&client.globals.auth_jwt_token)?;
+        }
+        let renewed = client.renew_token().await;
+        renewed.map_err(|trouble| Failure::connection(trouble.to_string()))?;
+        Ok(client)
+    }
+
+    /// The same client for one endpoint.
+    pub(super) fn at(&self, endpoint: &str) -> Result<Self, Failure> {
+        Ok(Self {
+            globals: self.globals.clone(),
+            endpoints: vec![(endpoint.to_owned(), Address::parse(endpoint)?)],
+            current: Mutex::default(),
+            unreachable: ArcSwapOption::empty(),
+            identity: self.identity.clone(),
+            stamp: self.stamp.clone(),
+        })
+    }
+
+    /// The endpoints it knows.
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = &str> {
+        self.endpoints.iter().map(|(endpoint, _)| endpoint.as_str())
+    }
+
+    /// Calls, and waits for the answer.
+    pub(super) async fn call<R>(
+        &self,
+        within: Option<Duration>,
+        repeat: Repeat,
+        ask: impl AsyncFn(Line) -> Result<Response<R>, Status>,
+    ) -> Result<R, Trouble> {
+        let calls = self.attempt(repeat, ask);
+        let answer = match within {
+            Some(within) => tokio::time::timeout(within, calls).await.unwrap_or(Err(Trouble::Late)),
+            None => calls.await,
+        };
+        if let (Err(Trouble::Late), Some(why)) = (&answer, &*self.unreachable.load()) {
+            tool::log("warn", "no server could be reached", &[("error", why)]);
+        }
+        answer
+    }
+
+    async fn attempt<R>(
+        &self,
+        repeat: Repeat,
+        ask: impl AsyncFn(Line) -> Result<Response<R>, Status>,
+    ) -> Result<R, Trouble> {
+        let mut attempt = 1;
+        loop {
+            let status = match self.ask(&ask).await {
+                Ok(answer) => return Ok(answer.into_inner()),
+                Err(status) => status,
+            };
+            let is_stale = self.identity.is_some() && is_stale(&status);
+            let is_lost = repeat == Repeat::IfLost && status.code() == Code::Unavailable;
+            if attempt == ATTEMPTS_MAX || !(is_stale || is_lost) {
+                return Err(status.into());
+            }
+            if is_stale {
+                self.renew_token().await?;
+            }
+            tokio::time::sleep(ATTEMPT_INTERVAL).await;
+            attempt += 1;
+        }
+    }
+
+    async fn ask<R>(
+        &self,
+        ask: &impl AsyncFn(Line) -> Result<Response<R>, Status>,
+    ) -> Result<Response<R>, Status> {
+        let answer = ask(self.line().await).await;
+        match answer {
+            // A connection that broke says so in its own words.
+            Err(status) if std::error::Error::source(&status).is_some() => {
+                self.hang_up().await;
+                Err(Status::unavailable(status.message()))
+            }
+            answer => answer,
+        }
+    }
+
+    /// A connection to some endpoint, as soon as there is one.
+    pub(super) async fn line(&self) -> Line {
+        self.dressed(self.channel().await, self.stamp.clone())
+    }
+
+    async fn channel(&self) -> Channel {
+        let mut current = self.current.lock().await;
+        let mut rest = DIAL_INTERVAL;
+        loop {
+            for _ in 0..self.endpoints.len() {
+                if let (_, Some(channel)) = &*current {
+                    return channel.clone();
+                }
+                match self.endpoints[current.0].1.dial(&self.globals).await {
+                    Ok(channel) => {
+                        self.unreachable.store(None);
+                        current.1 = Some(channel);
+                    }
+                    Err(why) => {
+                        self.unreachable.store(Some(Arc::new(why)));
+                        current.0 = (current.0 + 1) % self.endpoints.len();
+                    }
+                }
+            }
+            if current.1.is_none() {
+                tokio::time::sleep(rest).await;
+                rest = (rest * 2).min(DIAL_INTERVAL_MAX);
+            }
+        }
+    }
+
+    /// A connection whose streams end when the member behind it loses its leader.
+    pub(super) async fn line_with_leader(&self) -> Line {
+        let stamp = Stamp { wants_leader: true, ..self.stamp.clone() };
+        self.dressed(self.channel().await, stamp)
+    }
+
+    /// Goes on with the next endpoint.
+    pub(super) async fn hang_up(&self) {
+        let mut current = self.current.lock().await;
+        *current = ((current.0 + 1) % self.endpoints.len(), None);
+    }
+
+    fn dressed(&self, channel: Channel, stamp: Stamp) -> Line {
+        let or = |given: i64, default| {
+            usize::try_from(given).ok().filter(|given| *given > 0).unwrap_or(default)
+        };
+        Line {
+            service: InterceptedService::new(channel, stamp),
+            request_bytes_max: or(self.globals.max_request_bytes, REQUEST_BYTES_MAX),
+            answer_bytes_max: or(self.globals.max_recv_bytes, ANSWER_BYTES_MAX),
+        }
+    }
+
+    /// Says who one is, if one is somebody.
+    async fn renew_token(&self) -> Result<(), Trouble> {
+        let Some(Identity { name, password }) = &self.identity else { return Ok(()) };
+        let request = AuthenticateRequest { name: name.clone(), password: password.clone() };
+        let within = self.globals.dial_timeout;
+        let asked = async { self.line().await.auth().authenticate(request).await };
+        let answer = tokio::time::timeout(within, asked).await.map_err(|_| Trouble::Late)?;
+        match answer {
+            Ok(answer) => self
+                .keep_token(&answer.into_inner().token)
+                .map_err(|failure| Trouble::Refused(Status::internal(failure.text))),
+            Err(status) if status.message() == "etcdserver: authentication is not enabled" => {
+                self.stamp.token.store(None);
+                Ok(())
+            }
+            Err(status) => Err(status.into()),
+        }
+    }
+
+    fn keep_token(&self, token: &str) -> Result<(), Failure> {
+        let token = MetadataValue::try_from(token)
+            .map_err(|_| Failure::words("a token consists of printable ASCII characters"))?;
+        self.stamp.token.store(Some(Arc::new(token)));
+        Ok(())
+    }
+}
+
+/// Whether a token is not known any more.
+fn is_stale(status: &Status) -> bool {
+    matches!(
+        status.message(),
+        "etcdserver: invalid auth token"
+            | "etcdserver: revision of auth store is old"
+            | "etcdserver: user name is empty"
+    )
+}

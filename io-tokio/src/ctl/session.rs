@@ -1,0 +1,159 @@
+//! What one call of the tool was told: flags, environment, and what follows from them.
+
+use std::cell::OnceCell;
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, FromArgMatches as _};
+use tonic::{Response, Status};
+
+use super::cli::Globals;
+use super::client::{Client, Identity, Line, Repeat};
+use super::environment;
+use super::print::{Ink, Printer};
+use crate::tool::format::Format;
+use crate::tool::{self, Failure};
+
+/// Flags that every command has, and whether some of them were given.
+pub(super) struct Session {
+    pub(super) globals: Globals,
+    /// Whether somebody named a time for commands.
+    pub(super) is_timeout_given: bool,
+    /// Files that were named, and have no name.
+    nameless: Option<&'static str>,
+    /// Settings, for whoever debugs.
+    settings: Vec<String>,
+    /// Who one is, as soon as that was asked.
+    identity: OnceCell<Option<Identity>>,
+}
+
+impl Session {
+    /// Reads what the environment has to say as well; remarks on it go to standard error.
+    pub(super) fn new(root: &clap::Command, matches: &ArgMatches) -> Result<Self, Failure> {
+        let given = environment::read(root, matches, std::env::vars_os())?;
+        for (what, variable) in &given.remarks {
+            tool::log("warn", what, &[("environment-variable", variable)]);
+        }
+        let wrong = |error: clap::Error| Failure::new(error.to_string());
+        let mut globals = Globals::from_arg_matches(matches).map_err(wrong)?;
+        if !given.words.is_empty() {
+            let words = [OsString::from("ctl")].into_iter().chain(given.words);
+            let given = root.clone().try_get_matches_from(words).map_err(wrong)?;
+            globals = merged(root, matches, &given).map_err(wrong)?;
+        }
+        let is_given = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        let files = [("cert", &globals.cert), ("key", &globals.key), ("cacert", &globals.cacert)];
+        let mut nameless = files.iter().filter(|(id, file)| file.is_empty() && is_given(id));
+        let nameless = nameless.next().map(|(id, _)| *id);
+        let settings = if globals.debug { shown(root, matches) } else { Vec::new() };
+        let is_timeout_given = is_given("command_timeout")
+            || std::env::var_os(environment::variable("command-timeout")).is_some();
+        let identity = OnceCell::new();
+        Ok(Self { globals, is_timeout_given, nameless, settings, identity })
+    }
+
+    /// A client of the servers that were named.
+    pub(super) async fn client(&self) -> Result<Client, Failure> {
+        self.check()?;
+        self.client_at(&self.globals.endpoints).await
+    }
+
+    /// Refuses what cannot be had, before anything is asked.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        self.settings.iter().for_each(|setting| eprintln!("{setting}"));
+        if let Some(flag) = self.nameless {
+            return Err(Failure::words(format!("empty string is passed to --{flag} option")));
+        }
+        self.printer()?;
+        let Globals { cert, key, cacert, .. } = &self.globals;
+        let has_files = [cert, key, cacert].iter().any(|file| !file.is_empty());
+        let is_secure = !self.globals.insecure_transport || self.globals.insecure_skip_tls_verify;
+        refuse_tls(has_files || is_secure)?;
+        if !self.globals.discovery_srv.is_empty() {
+            return Err(Failure::words(
+                "--discovery-srv is not supported by this build; name the servers by --endpoints",
+            ));
+        }
+        Ok(())
+    }
+
+    /// A client of other servers.
+    pub(super) async fn client_at(&self, endpoints: &[String]) -> Result<Client, Failure> {
+        if self.identity.get().is_none() {
+            let Globals { user, password, auth_jwt_token, .. } = &self.globals;
+            let identity = match auth_jwt_token.as_str() {
+                "" => Identity::asked(user, password, "Password: ")?,
+                _ => None,
+            };
+            // It was empty a moment ago, and nobody else is here.
+            let _ = self.identity.set(identity);
+        }
+        let identity = self.identity.get().cloned().flatten();
+        Client::open(&self.globals, endpoints, identity).await
+    }
+
+    /// Calls a server.
+    pub(super) async fn ask<R>(
+        &self,
+        within: Option<Duration>,
+        repeat: Repeat,
+        ask: impl AsyncFn(Line) -> Result<Response<R>, Status>,
+    ) -> Result<R, Failure> {
+        Ok(self.client().await?.call(within, repeat, ask).await?)
+    }
+
+    /// How long a short command may take.
+    pub(super) fn within(&self) -> Option<Duration> {
+        Some(self.globals.command_timeout)
+    }
+
+    /// How answers are printed.
+    pub(super) fn printer(&self) -> Result<Printer, Failure> {
+        let format = Format::parse(&self.globals.write_out)?;
+        Ok(Printer { format, ink: Ink { is_hex: self.globals.hex, is_value_only: false } })
+    }
+}
+
+/// Refuses what asks for TLS.
+pub(super) fn refuse_tls(is_asked: bool) -> Result<(), Failure> {
+    if is_asked {
+        return Err(Failure::words(
+            "this build does not speak TLS to servers: leave certificates, keys and \
+             --insecure-skip-tls-verify away, and --insecure-transport as it is",
+        ));
+    }
+    Ok(())
+}
+
+/// Flags of the command line, and those of the environment that it does not have.
+fn merged(
+    root: &clap::Command,
+    matches: &ArgMatches,
+    given: &ArgMatches,
+) -> Result<Globals, clap::Error> {
+    let mut words = vec![OsString::from("ctl")];
+    for arg in root.get_arguments() {
+        let (id, Some(long)) = (arg.get_id().as_str(), arg.get_long()) else { continue };
+        let source = [matches, given]
+            .into_iter()
+            .find(|it| it.value_source(id) == Some(ValueSource::CommandLine));
+        let Some(values) = source.and_then(|it| it.get_raw(id)) else { continue };
+        for value in values {
+            let mut word = OsString::from(format!("--{long}="));
+            word.push(value);
+            words.push(word);
+        }
+    }
+    Globals::from_arg_matches(&root.clone().try_get_matches_from(words)?)
+}
+
+fn shown(root: &clap::Command, matches: &ArgMatches) -> Vec<String> {
+    let flags = root.get_arguments().filter(|arg| !arg.is_hide_set());
+    let line = |arg: &clap::Arg| {
+        let values = matches.get_raw(arg.get_id().as_str())?;
+        let values: Vec<_> = values.map(|value| value.to_string_lossy()).collect();
+        Some(format!("{}={}", environment::variable(arg.get_long()?), values.join(",")))
+    };
+    flags.filter_map(line).collect()
+}
