@@ -34,7 +34,7 @@ use crate::driver::Core;
 use crate::gateway::Gateway;
 use crate::grpc::{Front, Limits, Passwords, Services};
 use crate::http::{Pages, Surface};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Traffic};
 use crate::tls::{Keyring, Security};
 use crate::tokens::Tokens;
 use crate::transport::bind::{Bound, bind};
@@ -357,12 +357,14 @@ impl Server<'_> {
             gateway: None,
             pages: pages(Surface::Peer),
             http2: Http2::with_streams(u32::MAX),
+            traffic: Traffic::default(),
         });
         let metrics = Arc::new(Port {
             grpc: None::<NoGrpc>,
             gateway: None,
             pages: pages(Surface::Metrics),
             http2,
+            traffic: Traffic::default(),
         });
         let services = Services::new(self.front(core));
         let gateway = || Gateway::new(services.clone(), self.settings.message_bytes_max());
@@ -371,6 +373,7 @@ impl Server<'_> {
             grpc: Some(services),
             pages: pages(Surface::Client),
             http2,
+            traffic: self.metrics.traffic.clone(),
         });
         let peers_served = ports.peer.into_iter().map(|bound| {
             info!(address = %bound.address, "serving peer traffic");

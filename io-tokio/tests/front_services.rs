@@ -14,6 +14,7 @@ use http_body_util::BodyExt as _;
 use quorate_core::error::Refusal;
 use quorate_core::{Request, Response};
 use quorate_io_tokio::http::Surface;
+use quorate_io_tokio::metrics::Traffic;
 use quorate_io_tokio::transport::IoThreads;
 use quorate_io_tokio::transport::listen::{self, Http2, Port};
 use quorate_proto::etcdserverpb as pb;
@@ -425,11 +426,13 @@ impl AsyncWrite for Tallied {
 async fn answers_that_are_ready_together_leave_together() {
     const CALLS: usize = 64;
     let mut fake = Fake::new(leading());
+    let traffic = Traffic::default();
     let port = Arc::new(Port {
         grpc: fake.services(),
         gateway: None,
         pages: fake.pages(Surface::Client),
         http2: Http2::with_streams(100),
+        traffic: traffic.clone(),
     });
     let (near, far) = tokio::io::duplex(1 << 20);
     let sends = Arc::new(AtomicUsize::new(0));
@@ -477,6 +480,9 @@ async fn answers_that_are_ready_together_leave_together() {
     }
     let sent = sends.load(Ordering::Relaxed) - before;
     assert!(sent <= CALLS / 8, "{sent} sends for {CALLS} answers");
+    let Traffic { received, sent } = &traffic;
+    let least = (CALLS * 300) as u64;
+    assert!(received.get() > least && sent.get() > least, "{traffic:?}");
     stop.send_replace(true);
     drop(client);
     // Whether its last words found the client still there is chance.

@@ -28,6 +28,15 @@ impl Count {
     }
 }
 
+/// Bytes that passed, in and out; clones count together.
+#[derive(Clone, Debug, Default)]
+pub struct Traffic {
+    /// From clients.
+    pub received: Count,
+    /// To them.
+    pub sent: Count,
+}
+
 impl TypedMetric for Count {
     const TYPE: MetricType = MetricType::Counter;
 }

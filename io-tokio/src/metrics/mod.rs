@@ -38,7 +38,7 @@ use quorate_core::View;
 use quorate_core::input::Role;
 
 pub use clients::Clients;
-pub use count::Count;
+pub use count::{Count, Traffic};
 pub use disk::Disk;
 use facts::FactGauges;
 pub use grpc::{Calls, Kind, METHODS, Method};
@@ -64,6 +64,8 @@ pub struct Metrics {
     pub clients: Clients,
     /// The other members.
     pub network: Network,
+    /// Bytes on clients' HTTP/2 connections, below TLS.
+    pub traffic: Traffic,
     /// The log and the store.
     pub disk: Disk,
     /// What answers take.
@@ -134,6 +136,16 @@ impl Metrics {
             calls,
             clients,
             network: Network::new(on),
+            traffic: Traffic {
+                received: on.count(
+                    "etcd_network_client_grpc_received_bytes_total",
+                    "Bytes from clients, HTTP/2's frames included",
+                ),
+                sent: on.count(
+                    "etcd_network_client_grpc_sent_bytes_total",
+                    "Bytes to clients, HTTP/2's frames included",
+                ),
+            },
             disk: Disk::new(on),
             work,
             leader_changes: on

@@ -30,6 +30,8 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
+use crate::metrics::Traffic;
+
 /// Most bytes that wait to be sent on one connection.
 pub const BUFFER_BYTES_MAX: usize = 64 << 10;
 /// A drained buffer larger than this is given back.
@@ -60,16 +62,18 @@ struct Outbox<T> {
     /// The task has asked for another turn since the last send.
     has_yielded: bool,
     failed: Option<io::ErrorKind>,
+    traffic: Traffic,
 }
 
 /// Splits a connection into what HTTP/2 writes to and what drives it.
-pub fn deferred<T>(io: T) -> (Port<T>, Turns<T>) {
+pub fn deferred<T>(io: T, traffic: Traffic) -> (Port<T>, Turns<T>) {
     let shared = Arc::new(Mutex::new(Outbox {
         io,
         out: BytesMut::new(),
         is_blocked: false,
         has_yielded: false,
         failed: None,
+        traffic,
     }));
     (Port(shared.clone()), Turns(shared))
 }
@@ -196,7 +200,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Port<T> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut lock(&self.0).io).poll_read(cx, buffer)
+        let mut outbox = lock(&self.0);
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut outbox.io).poll_read(cx, buffer))?;
+        outbox.traffic.received.add((buffer.filled().len() - before) as u64);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -210,6 +218,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Port<T> {
         let room = ready!(outbox.poll_room(cx))?;
         let taken = bytes.len().min(room);
         outbox.out.extend_from_slice(&bytes[..taken]);
+        outbox.traffic.sent.add(taken as u64);
         Poll::Ready(Ok(taken))
     }
 
@@ -230,6 +239,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Port<T> {
                 break;
             }
         }
+        outbox.traffic.sent.add(total as u64);
         Poll::Ready(Ok(total))
     }
 

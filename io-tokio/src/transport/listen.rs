@@ -35,6 +35,7 @@ use super::porch::Porch;
 use super::{CertifiedName, IoThreads};
 use crate::gateway::Gateway;
 use crate::http::Pages;
+use crate::metrics::Traffic;
 
 /// What every HTTP/2 connection starts with, as far as it takes to know.
 const PREFACE_START: &[u8] = b"PRI";
@@ -103,6 +104,8 @@ pub struct Port<G> {
     pub pages: Pages,
     /// How HTTP/2 is spoken.
     pub http2: Http2,
+    /// What passes in it, for whoever counts.
+    pub traffic: Traffic,
 }
 
 impl<G> Port<G> {
@@ -299,7 +302,7 @@ where
     let Some(grpc) = &port.grpc else { return Ok(()) };
     let presence = Arc::new(Presence::default());
     let pings = port.http2.keepalive_min_time.map(|min| Pings::new(min, presence.clone()));
-    let (io, turns) = deferred(io.for_http2(pings));
+    let (io, turns) = deferred(io.for_http2(pings), port.traffic.clone());
     let closing = turns.clone();
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder

@@ -24,7 +24,7 @@ use quorate_io_tokio::gateway::Gateway;
 pub use quorate_io_tokio::grpc::reads::view_of;
 use quorate_io_tokio::grpc::{Front, Limits, Passwords, Services};
 use quorate_io_tokio::http::{Pages, Surface};
-use quorate_io_tokio::metrics::Metrics;
+use quorate_io_tokio::metrics::{Metrics, Traffic};
 use quorate_io_tokio::tls::{Keyring, Security};
 use quorate_io_tokio::tokens::Tokens;
 use quorate_io_tokio::transport::bind::{Bound, bind};
@@ -314,7 +314,8 @@ pub fn serve_with<G: Grpc>(
     pages: Pages,
 ) -> Served {
     let authority = bound.address.clone();
-    let port = Arc::new(Port { grpc, gateway, pages, http2: Http2::with_streams(100) });
+    let (http2, traffic) = (Http2::with_streams(100), Traffic::default());
+    let port = Arc::new(Port { grpc, gateway, pages, http2, traffic });
     let connections = Arc::new(Connections::default());
     let open = connections.clone();
     let accepting = tokio::spawn(async move {

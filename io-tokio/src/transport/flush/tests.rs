@@ -80,7 +80,7 @@ async fn for_a_while(running: impl Future<Output = ()>) {
 #[tokio::test]
 async fn what_is_written_around_a_yield_leaves_in_one_send() {
     let socket = Socket::default();
-    let (mut port, turns) = deferred(socket.clone());
+    let (mut port, turns) = deferred(socket.clone(), Traffic::default());
     turns
         .drive(async {
             for answer in [b"A", b"B"] {
@@ -100,7 +100,7 @@ async fn what_is_written_around_a_yield_leaves_in_one_send() {
 #[tokio::test]
 async fn a_turn_is_asked_for_once_and_then_the_task_sleeps() {
     let socket = Socket::default();
-    let (mut port, turns) = deferred(socket.clone());
+    let (mut port, turns) = deferred(socket.clone(), Traffic::default());
     let mut turns_taken = 0;
     let mut has_written = false;
     let running = turns.drive(poll_fn(|cx| {
@@ -119,7 +119,7 @@ async fn a_turn_is_asked_for_once_and_then_the_task_sleeps() {
 async fn a_slow_reader_blocks_the_writer_at_the_cap() {
     let socket = Socket::default();
     socket.wire().rooms.extend([10, 0, 0, 0, 0, 0, 0]);
-    let (mut port, turns) = deferred(socket.clone());
+    let (mut port, turns) = deferred(socket.clone(), Traffic::default());
     let chunk = vec![7; BUFFER_BYTES_MAX + 100];
     let mut polls = 0;
     let mut stage = 0;
@@ -146,7 +146,7 @@ async fn a_slow_reader_blocks_the_writer_at_the_cap() {
 #[tokio::test]
 async fn a_freed_socket_resumes_in_order() {
     let (near, mut far) = duplex(1_000);
-    let (mut port, turns) = deferred(near);
+    let (mut port, turns) = deferred(near, Traffic::default());
     let sent: Vec<u8> = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
     let copy = sent.clone();
     let writing = tokio::spawn(turns.drive(async move {
@@ -162,7 +162,7 @@ async fn a_freed_socket_resumes_in_order() {
 #[tokio::test]
 async fn a_half_closed_peer_still_gets_its_answer() {
     let (near, far): (DuplexStream, DuplexStream) = duplex(64);
-    let (port, turns) = deferred(near);
+    let (port, turns) = deferred(near, Traffic::default());
     let (mut far_read, mut far_write) = tokio::io::split(far);
     far_write.write_all(b"ask").await.unwrap();
     far_write.shutdown().await.unwrap();
@@ -197,7 +197,7 @@ async fn what_a_socket_keeps_back_is_flushed() {
 async fn shutting_down_sends_what_was_collected() {
     let socket = Socket::default();
     socket.wire().rooms.extend([3, 0, 5]);
-    let (mut port, turns) = deferred(socket.clone());
+    let (mut port, turns) = deferred(socket.clone(), Traffic::default());
     let waking = socket.clone();
     let freed = tokio::spawn(async move {
         loop {
@@ -223,7 +223,7 @@ async fn shutting_down_sends_what_was_collected() {
 async fn a_broken_socket_is_reported_to_the_connection() {
     let socket = Socket::default();
     socket.wire().is_broken = true;
-    let (mut port, turns) = deferred(socket.clone());
+    let (mut port, turns) = deferred(socket.clone(), Traffic::default());
     let error = turns
         .drive(async {
             port.write_all(b"A").await.unwrap();
@@ -241,7 +241,7 @@ async fn a_broken_socket_is_reported_to_the_connection() {
 #[tokio::test]
 async fn an_idle_connection_holds_no_buffer() {
     let socket = Socket::default();
-    let (mut port, turns) = deferred(socket.clone());
+    let (mut port, turns) = deferred(socket.clone(), Traffic::default());
     turns
         .drive(async {
             port.write_all(&[0; 20_000]).await.unwrap();
