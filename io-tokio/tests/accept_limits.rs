@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use accept::api::channel;
+use accept::ctl::Ctl;
 use accept::{Cluster, Options};
 use bytes::Bytes;
 use quorate_proto::etcdserverpb::kv_client::KvClient;
@@ -132,6 +133,19 @@ fn a_call_allows_pings_as_often_as_the_flag_says() {
     let (_, goodbye) = frames.end();
     assert_eq!(goodbye, too_many_pings());
     assert!(pinged.elapsed() < Duration::from_secs(5));
+}
+
+/// Go's clients ping whenever data comes, to measure the way.
+#[test]
+fn a_large_answer_is_no_reason_to_calm_down() {
+    let (cluster, _) = started(&[]);
+    let Some(ctl) = Ctl::find(&cluster) else { return };
+    let value = "v".repeat(200_000);
+    for number in 0..5 {
+        ctl.run_with_input(&["put", &format!("k{number}")], &value);
+    }
+    let all = ctl.run(&["get", "k", "--prefix", "--print-value-only"]);
+    assert!(all == (value + "\n").repeat(5), "{} bytes", all.len());
 }
 
 #[test]

@@ -195,6 +195,34 @@ fn three_members_survive_the_death_of_each() {
     }
 }
 
+/// Large answers, and a member that is so far behind that it is sent the whole state.
+#[test]
+fn much_passes_through_tls() {
+    let pki = Pki::new();
+    let few = ["--snapshot-count=10", "--snapshot-catchup-entries=5"].map(str::to_owned);
+    let options = Options { flags: [&pki.flags()[..], &few].concat() };
+    let mut cluster = Cluster::start_with(3, &options);
+    let Some(ctl) = pki.ctl(&cluster) else { return };
+    cluster.members[2].kill();
+    let ctl = ctl.at([cluster.members[0].url(), cluster.members[1].url()].join(","));
+    let value = |number: usize| char::from(b'a' + number as u8).to_string().repeat(200_000);
+    for number in 0..24 {
+        let put = ctl.run_with_input(&["put", &format!("k{number:02}")], &value(number));
+        assert_eq!(put, "OK\n");
+    }
+    cluster.members[2].start();
+    let late = ctl.at(cluster.members[2].url());
+    let all: String = (0..24).map(|number| value(number) + "\n").collect();
+    let asked = ["get", "k", "--prefix", "--print-value-only"];
+    wait_for(NOTICED_WITHIN, "the whole state", || {
+        let read = late.output(&[&asked[..], &["--consistency=s"]].concat());
+        read.stdout == all.as_bytes()
+    });
+    assert!(ctl.run(&asked) == all);
+    let sent = |member: &accept::Member| member.log().contains("sent database snapshot");
+    assert!(cluster.members[..2].iter().any(sent));
+}
+
 /// Certificates, then authorities, then what is revoked: all change under a watch that goes on.
 #[test]
 fn files_rotate_under_an_open_watch() {

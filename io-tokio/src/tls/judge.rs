@@ -22,7 +22,7 @@ use tokio_rustls::rustls::client::danger::{
 use tokio_rustls::rustls::crypto::{
     WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
 };
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use tokio_rustls::rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use tokio_rustls::rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore,
@@ -33,6 +33,9 @@ use x509_parser::prelude::{ASN1Time, FromDer as _, X509Certificate};
 
 use super::Allowed;
 use super::names::{common_name, serial_of};
+
+/// It does not decode.
+const BAD: CertificateError = CertificateError::BadEncoding;
 
 /// What a certificate is shown for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,8 +114,8 @@ impl Judge {
         } else {
             let cert = EndEntityCert::try_from(leaf).map_err(refusal)?;
             let (algorithms, roots) = (self.algorithms.all, &self.roots().roots);
-            cert.verify_for_usage(algorithms, roots, issuers, now, purpose, None, None)
-                .map_err(refusal)?;
+            let path = cert.verify_for_usage(algorithms, roots, issuers, now, purpose, None, None);
+            self.check_anchor(path.map_err(refusal)?.anchor(), now)?;
         }
         for shown in std::iter::once(leaf).chain(issuers) {
             if !self.revoked.is_empty() && self.revoked.contains(serial_of(shown)?) {
@@ -120,6 +123,18 @@ impl Judge {
             }
         }
         self.check_allowed(leaf)
+    }
+
+    /// Whether one of the trusted certificates that are this anchor is in its time. Of the system's
+    /// authorities only those are there that are.
+    fn check_anchor(&self, anchor: &TrustAnchor<'_>, now: UnixTime) -> Result<(), Error> {
+        let trusted = self.trusted.iter().zip(&self.roots().roots);
+        let mut judged = trusted.filter(|(_, root)| *root == anchor).map(|(cert, _)| {
+            let (_, cert) = X509Certificate::from_der(cert).map_err(|_| BAD)?;
+            check_time(&cert, now)
+        });
+        let first = judged.next().unwrap_or(Ok(()));
+        if first.is_ok() || judged.any(|one| one.is_ok()) { Ok(()) } else { Ok(first?) }
     }
 
     fn roots(&self) -> &RootCertStore {
@@ -151,16 +166,9 @@ fn check_alone(
     now: UnixTime,
     purpose: Purpose,
 ) -> Result<(), CertificateError> {
-    let (_, cert) = X509Certificate::from_der(leaf).map_err(|_| CertificateError::BadEncoding)?;
-    let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-    let now = ASN1Time::from_timestamp(seconds).map_err(|_| CertificateError::BadEncoding)?;
-    if now < cert.validity().not_before {
-        return Err(CertificateError::NotValidYet);
-    }
-    if now > cert.validity().not_after {
-        return Err(CertificateError::Expired);
-    }
-    let usage = cert.extended_key_usage().map_err(|_| CertificateError::BadEncoding)?;
+    let (_, cert) = X509Certificate::from_der(leaf).map_err(|_| BAD)?;
+    check_time(&cert, now)?;
+    let usage = cert.extended_key_usage().map_err(|_| BAD)?;
     let fits = usage.is_none_or(|usage| {
         let usage = usage.value;
         usage.any
@@ -170,6 +178,18 @@ fn check_alone(
             }
     });
     if fits { Ok(()) } else { Err(CertificateError::InvalidPurpose) }
+}
+
+fn check_time(cert: &X509Certificate<'_>, now: UnixTime) -> Result<(), CertificateError> {
+    let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    let now = ASN1Time::from_timestamp(seconds).map_err(|_| BAD)?;
+    if now < cert.validity().not_before {
+        return Err(CertificateError::NotValidYet);
+    }
+    if now > cert.validity().not_after {
+        return Err(CertificateError::Expired);
+    }
+    Ok(())
 }
 
 fn check_name(leaf: &CertificateDer<'_>, name: &str) -> Result<(), Error> {
@@ -206,6 +226,33 @@ fn refusal(error: webpki::Error) -> Error {
     refusal.into()
 }
 
+/// Whether the other side has the key of its certificate is asked alike of both.
+macro_rules! signatures {
+    () => {
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            signed: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            verify_tls12_signature(message, cert, signed, &self.algorithms)
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            signed: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            verify_tls13_signature(message, cert, signed, &self.algorithms)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            self.algorithms.supported_schemes()
+        }
+    };
+}
+
 impl ClientCertVerifier for Judge {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &self.hints
@@ -221,27 +268,7 @@ impl ClientCertVerifier for Judge {
         Ok(ClientCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, signed, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, signed, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
+    signatures!();
 }
 
 impl ServerCertVerifier for Judge {
@@ -260,25 +287,5 @@ impl ServerCertVerifier for Judge {
         Ok(ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, signed, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, signed, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
+    signatures!();
 }

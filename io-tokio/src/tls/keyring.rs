@@ -11,7 +11,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -31,7 +31,7 @@ pub struct Keyring {
     what: &'static str,
     security: Security,
     current: ArcSwap<Material>,
-    looked_at: Mutex<Instant>,
+    looked_at: tokio::sync::Mutex<Instant>,
     seen: Mutex<Seen>,
 }
 
@@ -80,10 +80,6 @@ fn look(sources: &[&Source]) -> (Vec<Option<Mark>>, bool) {
     (marks, are_at_rest)
 }
 
-fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
-    what.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Keyring {
     /// Reads everything the settings name. `what` says in the log whose connections these are.
     ///
@@ -104,7 +100,7 @@ impl Keyring {
         Ok(Self {
             what,
             current: ArcSwap::from_pointee(material),
-            looked_at: Mutex::new(Instant::now()),
+            looked_at: tokio::sync::Mutex::new(Instant::now()),
             seen: Mutex::new(Seen { marks, are_at_rest, contents, trouble: None }),
             security,
         })
@@ -117,7 +113,11 @@ impl Keyring {
 
     /// What to use now. Files are looked at off the thread that asks, which others share.
     pub async fn fresh(self: &Arc<Self>) -> Arc<Material> {
-        if self.takes_turn() {
+        // Nobody waits for another's look, which may take long where files are far away.
+        if let Ok(mut looked_at) = self.looked_at.try_lock()
+            && looked_at.elapsed() >= LOOK_INTERVAL
+        {
+            *looked_at = Instant::now();
             let keyring = Arc::clone(self);
             // Whatever befalls it there, what is in use stays in use.
             let _ = tokio::task::spawn_blocking(move || keyring.reload()).await;
@@ -125,20 +125,10 @@ impl Keyring {
         self.current.load_full()
     }
 
-    /// Whether it is time to look, and nobody else does.
-    fn takes_turn(&self) -> bool {
-        let mut looked_at = lock(&self.looked_at);
-        let is_due = looked_at.elapsed() >= LOOK_INTERVAL;
-        if is_due {
-            *looked_at = Instant::now();
-        }
-        is_due
-    }
-
     fn reload(&self) {
         let sources = material::sources(&self.security);
         let (marks, are_at_rest) = look(&sources);
-        let mut seen = lock(&self.seen);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.are_at_rest && seen.marks == marks {
             return;
         }

@@ -16,7 +16,7 @@ use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio_rustls::rustls::{
     ClientConfig, Error, InconsistentKeys, RootCertStore, ServerConfig, SignatureScheme,
 };
-use x509_parser::prelude::{CertificateRevocationList, FromDer as _};
+use x509_parser::prelude::{CertificateRevocationList, FromDer as _, X509Certificate};
 
 use super::judge::Judge;
 use super::names::without_zeros;
@@ -76,7 +76,8 @@ impl Material {
         let load = |pair: &Pair| load_pair(pair, held(&pair.cert), held(&pair.key), &provider);
         let own = security.pair.as_ref().map(load).transpose()?;
         let shown = security.client_pair.as_ref().map(load).transpose()?.or_else(|| own.clone());
-        let mut remarks = Vec::new();
+        let pairs = [(&security.pair, &own), (&security.client_pair, &shown)];
+        let mut remarks = pairs.into_iter().filter_map(remark_on_time).collect();
         let judge = Arc::new(judge(security, &held, &provider, &mut remarks)?);
         let wrong = |error: Error| format!("the TLS settings do not work together: {error}");
         let versions = security.protocol.versions();
@@ -146,6 +147,21 @@ fn load_pair(
             "the private key in {key_file} cannot be used: {other}; use RSA of 2048 to 8192 bits, \
              ECDSA on P-256, P-384 or P-521, or Ed25519"
         ),
+    })
+}
+
+/// A certificate that is used out of its time, which may be an operator's only clue.
+fn remark_on_time((pair, loaded): (&Option<Pair>, &Option<Arc<CertifiedKey>>)) -> Option<String> {
+    let (pair, loaded) = (pair.as_ref()?, loaded.as_ref()?);
+    let (_, cert) = X509Certificate::from_der(loaded.cert.first()?).ok()?;
+    (!cert.validity().is_valid()).then(|| {
+        format!(
+            "the certificate in {} is valid from {} to {} only, and others will refuse it now; \
+             issue a new one, or set the clock",
+            pair.cert,
+            cert.validity().not_before,
+            cert.validity().not_after
+        )
     })
 }
 

@@ -243,6 +243,23 @@ async fn one_self_signed_authority_may_be_the_certificate_of_everybody() {
 }
 
 #[tokio::test]
+async fn an_authority_is_believed_in_its_time_only() {
+    let dir = TempDir::new().unwrap();
+    let old = Authority::lasting(dir.path(), "ca", (-9, -1));
+    let own = old.issue("own", &Wish::default());
+    let expired = keyring(secured(&own, &old.cert()));
+    let complaint = meet(&expired, &expired).await.client.unwrap_err();
+    assert!(complaint.starts_with("x509: certificate has expired"), "{complaint}");
+    // The same authority with a renewed certificate, in front of the old one or behind it.
+    let renewed = old.renewed();
+    for both in [[old.pem(), renewed.clone()], [renewed, old.pem()]] {
+        replace(&old.cert(), both.concat().as_bytes());
+        let keyring = keyring(secured(&own, &old.cert()));
+        assert!(meet(&keyring, &keyring).await.server.is_ok());
+    }
+}
+
+#[tokio::test]
 async fn names_that_are_allowed_are_asked_of_both_sides() {
     let dir = TempDir::new().unwrap();
     let authority = Authority::new(dir.path(), "ca");

@@ -1,8 +1,8 @@
-//! What stands between a socket and whoever speaks HTTP on it: only reading passes through here.
+//! What stands between a socket and whoever speaks HTTP on it.
 //!
 //! ```text
 //! socket ──> bytes read before ──> authorities mended ──> pings counted ──> HTTP/2
-//! socket <───────────────────────────────────────────────────────────────── HTTP/2
+//! socket <─────────────────────────────────────────────── answers noted <── HTTP/2
 //! ```
 //!
 //! Invariants
@@ -17,7 +17,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::authority::Mender;
-use super::pings::Pings;
+use super::pings::{Answers, Pings};
 
 /// A connection as it is read. See the module.
 #[derive(Debug)]
@@ -27,19 +27,21 @@ pub(super) struct Intake<T> {
     ready: BytesMut,
     mender: Option<Mender>,
     pings: Option<Pings>,
+    answers: Option<Answers>,
 }
 
 impl<T> Intake<T> {
     /// A connection of which `head` was read already.
     pub(super) const fn new(io: T, head: BytesMut) -> Self {
-        Self { io, ready: head, mender: None, pings: None }
+        Self { io, ready: head, mender: None, pings: None, answers: None }
     }
 
     /// The same, for a server of HTTP/2.
     pub(super) fn for_http2(self, pings: Option<Pings>) -> Self {
         let mut mender = Mender::default();
         let ready = mender.mend(&self.ready);
-        Self { ready, mender: Some(mender), pings, ..self }
+        let answers = pings.as_ref().map(Pings::answers);
+        Self { ready, mender: Some(mender), pings, answers, ..self }
     }
 }
 
@@ -93,7 +95,11 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Intake<T> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
+        let taken = ready!(Pin::new(&mut self.io).poll_write(cx, bytes))?;
+        if let Some(answers) = &mut self.answers {
+            answers.look(&bytes[..taken]);
+        }
+        Poll::Ready(Ok(taken))
     }
 
     fn poll_write_vectored(

@@ -85,18 +85,23 @@ impl Wish<'_> {
 impl Authority {
     /// A new one of that name, its certificate written.
     pub(crate) fn new(dir: &Path, name: &str) -> Self {
-        let wish = Wish { common_name: name, hosts: &[], purposes: &[], ..Wish::default() };
-        let mut params = Wish { is_authority: true, ..wish }.params();
-        params.key_usages = vec![
-            KeyUsagePurpose::KeyCertSign,
-            KeyUsagePurpose::CrlSign,
-            KeyUsagePurpose::DigitalSignature,
-        ];
+        Self::lasting(dir, name, Wish::default().lasts)
+    }
+
+    /// The same with a certificate for these days.
+    pub(crate) fn lasting(dir: &Path, name: &str, lasts: (i64, i64)) -> Self {
+        let params = own_params(name, lasts);
         let key = KeyPair::generate().expect("a key");
         let issuer = CertifiedIssuer::self_signed(params, key).expect("a certificate");
         let authority = Self { dir: dir.to_owned(), name: name.to_owned(), issuer };
         fs::write(authority.cert(), authority.pem()).expect("a directory to write to");
         authority
+    }
+
+    /// Another certificate of its own, for the usual days.
+    pub(crate) fn renewed(&self) -> String {
+        let params = own_params(&self.name, Wish::default().lasts);
+        params.self_signed(self.issuer.key()).expect("a certificate").pem()
     }
 
     /// Where its certificate is.
@@ -136,6 +141,18 @@ impl Authority {
         };
         list.signed_by(&self.issuer).expect("a list").der().to_vec()
     }
+}
+
+/// What an authority's own certificate says.
+fn own_params(name: &str, lasts: (i64, i64)) -> CertificateParams {
+    let wish = Wish { common_name: name, hosts: &[], purposes: &[], lasts, ..Wish::default() };
+    let mut params = Wish { is_authority: true, ..wish }.params();
+    params.key_usages = vec![
+        KeyUsagePurpose::KeyCertSign,
+        KeyUsagePurpose::CrlSign,
+        KeyUsagePurpose::DigitalSignature,
+    ];
+    params
 }
 
 /// A certificate that is signed with its own key.
