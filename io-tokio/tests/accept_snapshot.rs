@@ -11,6 +11,11 @@ use std::path::{Path, PathBuf};
 
 use accept::offline::{Asked, Contents, Tool, text};
 use accept::{Cluster, Options};
+use quorate_proto::authpb::Permission;
+use quorate_proto::etcdserverpb as pb;
+use quorate_proto::etcdserverpb::auth_client::AuthClient;
+use quorate_proto::etcdserverpb::kv_client::KvClient;
+use quorate_proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use rustix::process::Signal;
 
 const END_MAX: std::time::Duration = std::time::Duration::from_secs(20);
@@ -58,6 +63,109 @@ fn a_snapshot_goes_to_etcd_and_back() {
     let (ours, here) = restored(&Tool::ours(), None, &back, &[]);
     assert_eq!(here, there);
     assert_eq!(ours.members.len(), 1);
+}
+
+/// A server in which nobody does anything without root's token.
+struct Guarded {
+    runtime: tokio::runtime::Runtime,
+    channel: tonic::transport::Channel,
+}
+
+impl Guarded {
+    fn new(cluster: &Cluster) -> Self {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let server = cluster.members[0].client;
+        let channel = runtime.block_on(async { accept::api::channel(server) });
+        Self { runtime, channel }
+    }
+
+    fn set_up(&self) {
+        let mut auth = AuthClient::new(self.channel.clone());
+        self.runtime.block_on(async {
+            for (name, password) in [("root", "rpw"), ("alice", "apw")] {
+                let (name, password) = (name.to_owned(), password.to_owned());
+                let add = pb::AuthUserAddRequest { name, password, ..Default::default() };
+                auth.user_add(add).await.expect("a user");
+            }
+            let name = "app".to_owned();
+            auth.role_add(pb::AuthRoleAddRequest { name }).await.expect("a role");
+            let (name, key) = ("app".to_owned(), "a".into());
+            let perm = Some(Permission { perm_type: 2, key, range_end: "b".into() });
+            let permit = pb::AuthRoleGrantPermissionRequest { name, perm };
+            auth.role_grant_permission(permit).await.expect("a permission");
+            for (user, role) in [("root", "root"), ("alice", "app")] {
+                let (user, role) = (user.to_owned(), role.to_owned());
+                let grant = pb::AuthUserGrantRoleRequest { user, role };
+                auth.user_grant_role(grant).await.expect("a grant");
+            }
+            auth.auth_enable(pb::AuthEnableRequest {}).await.expect("users");
+        });
+    }
+
+    fn as_root<T>(&self, message: T) -> tonic::Request<T> {
+        let (name, password) = ("root".to_owned(), "rpw".to_owned());
+        let ask = pb::AuthenticateRequest { name, password };
+        let mut auth = AuthClient::new(self.channel.clone());
+        let answer = self.runtime.block_on(auth.authenticate(ask)).expect("a token");
+        let mut call = tonic::Request::new(message);
+        let token = answer.into_inner().token.parse().expect("letters");
+        call.metadata_mut().insert("token", token);
+        call
+    }
+
+    fn save(&self, file: &Path) {
+        let call = self.as_root(pb::SnapshotRequest {});
+        let mut maintenance = MaintenanceClient::new(self.channel.clone());
+        let bytes = self.runtime.block_on(async {
+            let mut pieces = maintenance.snapshot(call).await.expect("a snapshot").into_inner();
+            let mut bytes = Vec::new();
+            while let Some(piece) = pieces.message().await.expect("a piece") {
+                bytes.extend_from_slice(&piece.blob);
+            }
+            bytes
+        });
+        fs::write(file, bytes).expect("room");
+    }
+
+    /// Everything that is said of users and roles, and that nobody else gets in.
+    fn told(&self) -> String {
+        let mut auth = AuthClient::new(self.channel.clone());
+        let status = self.runtime.block_on(auth.auth_status(pb::AuthStatusRequest {}));
+        let status = status.expect("an answer").into_inner();
+        let call = self.as_root(pb::AuthUserListRequest {});
+        let users = self.runtime.block_on(auth.user_list(call)).expect("root may").into_inner();
+        let call = self.as_root(pb::AuthRoleGetRequest { role: "app".to_owned() });
+        let role = self.runtime.block_on(auth.role_get(call)).expect("root may").into_inner();
+        let call = self.as_root(pb::AuthUserGetRequest { name: "alice".to_owned() });
+        let alice = self.runtime.block_on(auth.user_get(call)).expect("root may").into_inner();
+        let put = pb::PutRequest { key: "a".into(), ..Default::default() };
+        let refused = self.runtime.block_on(KvClient::new(self.channel.clone()).put(put));
+        let refused = refused.expect_err("nobody may").message().to_owned();
+        let (revision, users) = (status.auth_revision, users.users);
+        format!("{revision} {users:?} {:?} {:?} {refused}", role.perm, alice.roles)
+    }
+}
+
+#[test]
+fn users_go_to_etcd_and_back() {
+    let (Some(judge), Some(etcdutl)) = (judge::find(), Tool::etcds()) else { return };
+    let ours = Cluster::start(1);
+    let before = Guarded::new(&ours);
+    before.set_up();
+    let there = ours.dir().join("ours.db");
+    before.save(&there);
+    let mut etcd = Cluster::prepare(1, &Options::default());
+    etcdutl.restore(&there, &etcd.members[0], &etcd.members, &[]);
+    etcd.members[0].program = judge;
+    etcd.members[0].start();
+    let between = Guarded::new(&etcd);
+    assert_eq!(between.told(), before.told());
+    let back = etcd.dir().join("etcds.db");
+    between.save(&back);
+    let mut again = Cluster::prepare(1, &Options::default());
+    Tool::ours().restore(&back, &again.members[0], &again.members, &[]);
+    again.members[0].start();
+    assert_eq!(Guarded::new(&again).told(), before.told());
 }
 
 #[test]

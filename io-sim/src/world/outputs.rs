@@ -314,6 +314,7 @@ fn carries(entry: &InternalRaftRequest, request: &Request) -> bool {
             .is_some_and(|g| g.ttl == grant.ttl && (grant.id == 0 || g.id == grant.id)),
         Request::LeaseRevoke(revoke) => entry.lease_revoke.as_deref() == Some(revoke),
         Request::Alarm(alarm) => entry.alarm.as_deref() == Some(alarm),
+        Request::Auth(auth) => InternalRaftRequest { header: None, ..entry.clone() } == **auth,
         _ => false,
     }
 }

@@ -143,9 +143,11 @@ impl<B: Build, O: Observer> World<B, O> {
             Outcome::Unknown => false,
         };
         if is_settled {
-            steward.orders.pop_front();
+            let order = steward.orders.pop_front();
+            let word = order.filter(|_| matches!(outcome, Outcome::Response(_)));
+            word.iter().for_each(|order| self.count_fired(order.word()));
         } else {
-            steward.node = node;
+            self.clients.steward.node = node;
         }
         let rest = if is_settled { 0 } else { self.clients.luck[client].between(50, 500) };
         self.queue.push(self.now() + rest * MILLISECOND, Class::Client, Event::Wake(client));

@@ -1,54 +1,23 @@
 use super::*;
 
+#[path = "../../tests/accept/pairs.rs"]
+mod pairs;
+
 use std::path::Path;
-use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use tempfile::TempDir;
 
-/// Makes a pair of files with a tool that is not ours.
-fn openssl(dir: &Path, name: &str, words: &[&str]) {
-    let private = dir.join(name);
-    let public = dir.join(format!("{name}.pub"));
-    let run = |tool: &mut Command| {
-        let done = tool.output().expect("openssl");
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    };
-    run(Command::new("openssl").arg("genpkey").args(words).arg("-out").arg(&private));
-    let mut half = Command::new("openssl");
-    run(half.args(["pkey", "-pubout", "-in"]).arg(&private).arg("-out").arg(&public));
-}
-
 fn pairs() -> TempDir {
     let dir = TempDir::new().unwrap();
-    for (name, words) in [
-        ("rsa", &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"][..]),
-        ("p256", &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]),
-        ("p384", &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"]),
-        ("p521", &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-521"]),
-        ("ed", &["-algorithm", "ED25519"]),
-    ] {
-        openssl(dir.path(), name, words);
-    }
-    std::fs::write(dir.path().join("secret"), b"thirty-two bytes of no importance").unwrap();
+    pairs::write_all(dir.path());
     dir
-}
-
-fn key_of(method: Method) -> &'static str {
-    match method.name() {
-        "ES256" => "p256",
-        "ES384" => "p384",
-        "ES512" => "p521",
-        "EdDSA" => "ed",
-        name if name.starts_with("HS") => "secret",
-        _ => "rsa",
-    }
 }
 
 /// Tokens by a method, with these halves of a pair.
 fn tokens(dir: &Path, method: Method, public: bool, private: bool) -> Result<Tokens, String> {
-    let name = key_of(method);
+    let name = pairs::file_of(method.name());
     let file = |is_given: bool, name: String| is_given.then(|| dir.join(name));
     Tokens::open(&TokenKind::Jwt(JwtOptions {
         method,
@@ -130,7 +99,7 @@ fn keys_that_do_not_fit_are_named() {
     let missing = "missing key data: neither pub-key nor priv-key";
     assert_eq!(open(Method::Es256, None, None), missing);
     assert_eq!(open(Method::Hs256, None, None), "missing key data: this method needs a priv-key");
-    openssl(dir.path(), "other", &["-algorithm", "ED25519"]);
+    pairs::write_ed(dir.path(), "other");
     let mismatch = open(Method::EdDsa, Some("other.pub"), Some("ed"));
     assert_eq!(mismatch, "public and private keys don't match");
     for (public, private, why) in [
@@ -152,7 +121,7 @@ fn keys_follow_their_files() {
     let old = signed(&before).sign("alice", 7).unwrap();
     // Half of a new pair changes nothing.
     let public = std::fs::read(dir.path().join("ed.pub")).unwrap();
-    openssl(dir.path(), "ed", &["-algorithm", "ED25519"]);
+    pairs::write_ed(dir.path(), "ed");
     let new_public = std::fs::read(dir.path().join("ed.pub")).unwrap();
     std::fs::write(dir.path().join("ed.pub"), public).unwrap();
     signed(&before).look_at_files();

@@ -27,7 +27,7 @@ pub(crate) struct Side {
     server: SocketAddr,
     channel: Channel,
     /// By the name they were asked under.
-    tokens: BTreeMap<String, String>,
+    pub(crate) tokens: BTreeMap<String, String>,
 }
 
 /// What came of a call, in words.

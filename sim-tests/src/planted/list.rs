@@ -347,14 +347,14 @@ pub const BUGS: &[Bug] = &[
         from: "etcd 14571: a member's permission cache is empty after a snapshot",
         breaks: "a member that was restarted, or got an image, refuses what is permitted",
         place: "core/src/auth/book.rs load(): does not merge what users' roles permit",
-        oracle: "auth",
+        oracle: "agreement",
     },
     Bug {
         name: "auth-index-unsaved",
         from: "etcd 11651: auth writes do not save the applied index",
         breaks: "a member that is restarted applies changes of users again; members differ",
         place: "core/src/schema/progress.rs encode(): nothing for a batch with rows of auth",
-        oracle: "agreement",
+        oracle: "durability",
     },
     Bug {
         name: "old-rights-count",

@@ -219,8 +219,9 @@ impl<B: Build, O: Observer> World<B, O> {
             Outcome::Refused(_) => Some(String::from("none.1")),
             _ => None,
         };
-        if worker.token.is_none() {
-            worker.node = next;
+        match &worker.token {
+            None => worker.node = next,
+            Some(_) => self.count_fired("logged-in"),
         }
         let rest = self.clients.luck[client].between(1, 300) * MILLISECOND;
         self.queue.push(self.now() + rest, Class::Client, Event::Wake(client));
