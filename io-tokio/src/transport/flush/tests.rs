@@ -184,7 +184,7 @@ async fn a_half_closed_peer_still_gets_its_answer() {
 #[tokio::test]
 async fn what_a_socket_keeps_back_is_flushed() {
     let socket = Socket::default();
-    let (mut port, turns) = deferred(tokio::io::BufWriter::new(socket.clone()));
+    let (mut port, turns) = deferred(tokio::io::BufWriter::new(socket.clone()), Traffic::default());
     for_a_while(turns.drive(async move {
         port.write_all(b"kept").await.unwrap();
         std::future::pending().await
