@@ -8,8 +8,9 @@
 //! | I/O threads <-> state, in lots | as clients -> state | as there |
 //! | state -> a watch stream | [`STREAM_FRAMES_MAX`] | closed; the client resumes it |
 //! | between the four loops | by the machines | never full |
+//! | keyboard and pipes -> a tool | [`TOOL_INPUTS_MAX`] | waits |
 //!
-//! The queues of the last row have no capacity of their own, so that no cycle of full queues can
+//! The queues between the loops have no capacity of their own, so that no cycle of full queues can
 //! stop the loops: sending never waits. What is in them is bounded by the machines: committed
 //! entries on their way to `State` by `APPLY_BYTES_MAX`, proposals and barriers by
 //! `PENDING_REQUESTS_MAX` and `PENDING_READS_MAX`, batches for the log by
@@ -32,6 +33,8 @@ pub const STREAM_FRAMES_MAX: usize = 1_024;
 pub const STREAM_CREDIT_FRAMES: usize = 32;
 /// The same in bytes.
 pub const STREAM_CREDIT_BYTES: usize = quorate_core::limits::STREAM_BYTES_MAX / 4;
+/// Keys, typed lines and requests of a watch that a tool has not yet taken or sent.
+pub const TOOL_INPUTS_MAX: usize = 4;
 /// Messages a loop takes in one turn.
 pub const TURN_MESSAGES_MAX: usize = 1_024;
 

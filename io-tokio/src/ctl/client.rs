@@ -176,7 +176,7 @@ stubs! {
 }
 
 /// A name and what proves it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Identity {
     pub(super) name: String,
     pub(super) password: String,
@@ -210,6 +210,8 @@ pub(super) struct Client {
     current: Mutex<(usize, Option<Channel>)>,
     /// Why no endpoint can be reached.
     unreachable: ArcSwapOption<String>,
+    /// Whether that is told.
+    is_quiet: bool,
     identity: Option<Identity>,
     stamp: Stamp,
 }
@@ -230,7 +232,8 @@ impl Client {
         let current = Mutex::new((0, None));
         let globals = globals.clone();
         let unreachable = ArcSwapOption::empty();
-        let client = Self { globals, endpoints, current, unreachable, identity, stamp };
+        let is_quiet = false;
+        let client = Self { globals, endpoints, current, unreachable, is_quiet, identity, stamp };
         if !client.globals.auth_jwt_token.is_empty() {
             client.keep_token(&client.globals.auth_jwt_token)?;
         }
@@ -246,9 +249,15 @@ impl Client {
             endpoints: vec![(endpoint.to_owned(), Address::parse(endpoint)?)],
             current: Mutex::default(),
             unreachable: ArcSwapOption::empty(),
+            is_quiet: self.is_quiet,
             identity: self.identity.clone(),
             stamp: self.stamp.clone(),
         })
+    }
+
+    /// The same client, which does not write to standard error.
+    pub(super) fn quiet(self) -> Self {
+        Self { is_quiet: true, ..self }
     }
 
     /// The endpoints it knows.
@@ -268,7 +277,9 @@ impl Client {
             Some(within) => tokio::time::timeout(within, calls).await.unwrap_or(Err(Trouble::Late)),
             None => calls.await,
         };
-        if let (Err(Trouble::Late), Some(why)) = (&answer, &*self.unreachable.load()) {
+        if let (Err(Trouble::Late), Some(why), false) =
+            (&answer, &*self.unreachable.load(), self.is_quiet)
+        {
             tool::log("warn", "no server could be reached", &[("error", why)]);
         }
         answer
@@ -303,14 +314,10 @@ impl Client {
         ask: &impl AsyncFn(Line) -> Result<Response<R>, Status>,
     ) -> Result<Response<R>, Status> {
         let answer = ask(self.line().await).await;
-        match answer {
-            // A connection that broke says so in its own words.
-            Err(status) if std::error::Error::source(&status).is_some() => {
-                self.hang_up().await;
-                Err(Status::unavailable(status.message()))
-            }
-            answer => answer,
+        if answer.as_ref().is_err_and(is_broken) {
+            self.hang_up().await;
         }
+        answer.map_err(plain)
     }
 
     /// A connection to some endpoint, as soon as there is one.
@@ -392,6 +399,16 @@ impl Client {
         self.stamp.token.store(Some(Arc::new(token)));
         Ok(())
     }
+}
+
+/// Whether it is the connection that says so, and no server.
+fn is_broken(status: &Status) -> bool {
+    std::error::Error::source(status).is_some()
+}
+
+/// A broken connection says so with many codes, and in its own words.
+pub(super) fn plain(status: Status) -> Status {
+    if is_broken(&status) { Status::unavailable(status.message()) } else { status }
 }
 
 /// Whether a token is not known any more.

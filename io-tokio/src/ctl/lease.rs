@@ -12,7 +12,7 @@ use tonic::{Response, Status};
 use super::Session;
 use super::client::{Line, Repeat, Trouble};
 use super::number::{lease_of, parse_decimal};
-use super::print::{Granted, Leases, Remaining, Renewed, Said};
+use super::print::{Leases, Living, Remaining, Said};
 use super::session_lease::INTERVALS_PER_TTL;
 use crate::tool::format::Format;
 use crate::tool::{self, Failure};
@@ -74,7 +74,7 @@ async fn grant(words: &[OsString], session: &Session) -> Result<(), Failure> {
     let asked = async |line: Line| line.lease().lease_grant(request).await;
     let answer = client.call(session.within(), Repeat::IfLost, asked).await;
     let failed = |trouble| Failure::new(format!("failed to grant lease ({trouble})"));
-    session.printer()?.print(&Granted(answer.map_err(failed)?))
+    session.printer()?.print(&Living::from(answer.map_err(failed)?))
 }
 
 async fn revoke(words: &[OsString], session: &Session) -> Result<(), Failure> {
@@ -130,7 +130,7 @@ async fn keep_alive(words: &[OsString], once: bool, session: &Session) -> Result
         if ttl == 0 {
             break;
         }
-        printer.print(&Renewed(answer))?;
+        printer.print(&Living::from(answer))?;
         if once {
             return Ok(());
         }

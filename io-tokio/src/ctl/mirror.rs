@@ -7,16 +7,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Args;
 use quorate_proto::etcdserverpb::request_op::Request;
-use quorate_proto::etcdserverpb::watch_request::RequestUnion;
 use quorate_proto::etcdserverpb::{
     DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest, WatchCreateRequest,
-    WatchRequest, WatchResponse,
+    WatchResponse,
 };
 use quorate_proto::mvccpb::Event;
 use quorate_proto::mvccpb::event::EventType;
 
 use super::Session;
-use super::client::{Client, Identity, Line, Repeat, Trouble};
+use super::changes::{Asking, Changes};
+use super::client::{Client, Identity, Line, Repeat};
 use super::get::prefix_range;
 use crate::tool::{self, Failure};
 
@@ -114,21 +114,18 @@ impl Mirror {
         };
         let (key, range_end) = prefix_range(self.words.prefix.clone().into_bytes().into());
         let create = WatchCreateRequest { key, range_end, start_revision, ..Default::default() };
-        let request = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
-        // The watch ends when no more requests can come.
-        let requests =
-            tokio_stream::StreamExt::chain(tokio_stream::once(request), tokio_stream::pending());
-        let line = self.from.line().await;
-        let answer = line.watch().watch(requests).await.map_err(Trouble::from)?;
-        let mut answers = answer.into_inner();
-        while let Some(answer) = answers.message().await.map_err(Trouble::from)? {
+        let mut changes = Changes::new(&self.from, create, Asking::default());
+        loop {
+            let answer = changes.next().await?;
             if answer.compact_revision != 0 {
                 let text = "etcdserver: mvcc: required revision has been compacted";
                 return Err(Failure::new(text));
             }
+            if answer.canceled {
+                return Err(Failure::new(answer.cancel_reason));
+            }
             self.follow(&answer).await?;
         }
-        Err(Failure::new("the watch ended"))
     }
 
     /// Copies what is there; as of which revision.

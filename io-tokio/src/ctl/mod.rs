@@ -31,6 +31,7 @@
 
 mod address;
 mod auth;
+mod changes;
 mod check;
 mod cli;
 mod client;
@@ -86,13 +87,17 @@ pub fn called(program: &str, words: &[OsString]) -> Option<Vec<OsString>> {
     (first == "ctl").then(|| [&[QUORATE_CTL.into()], rest].concat())
 }
 
+/// Its declarations, by one of its names. By etcd's it has etcd's commands; ours is there all the
+/// same.
+pub(crate) fn declared(name: &'static str) -> clap::Command {
+    let root = Words::command().name(name);
+    tool::flags::as_go(root.mut_subcommand("top", |top| top.hide(name == ETCDCTL)))
+}
+
 /// Runs it; the first word is its name.
 pub fn main(words: &[OsString]) -> ExitCode {
     let is_etcds = words.first().is_some_and(|word| word == ETCDCTL);
-    let root = Words::command().name(if is_etcds { ETCDCTL } else { QUORATE_CTL });
-    // By etcd's name it has etcd's commands; ours is there all the same.
-    let root = root.mut_subcommand("top", |top| top.hide(is_etcds));
-    let root = tool::flags::as_go(root);
+    let root = declared(if is_etcds { ETCDCTL } else { QUORATE_CTL });
     let parsed = root.clone().try_get_matches_from(words);
     let said = match parsed {
         Ok(matches) => match run(&root, &matches, words) {
@@ -126,7 +131,7 @@ fn run(root: &clap::Command, matches: &ArgMatches, words: &[OsString]) -> Result
             let (etcd, api) = (version::ETCD, version::minor(version::ETCD));
             return said(format!("etcdctl version: {etcd}\nAPI version: {api}\n"));
         }
-        Command::Completion(asked) => return said(manual::complete(root, &asked.words)?),
+        Command::Completion(asked) => return said(tool::completion::complete(root, &asked.words)?),
         _ => {}
     }
     let is_group = matches.subcommand().is_some_and(|(name, below)| {
@@ -138,7 +143,7 @@ fn run(root: &clap::Command, matches: &ArgMatches, words: &[OsString]) -> Result
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(format!("cannot start: {error}")))?;
-    let session = Session::new(root, matches)?;
+    let session = Session::new(root, matches, words)?;
     runtime.block_on(work(command, &session)).map(|()| Reply::default())
 }
 

@@ -20,37 +20,42 @@ pub(super) struct Session {
     pub(super) globals: Globals,
     /// Whether somebody named a time for commands.
     pub(super) is_timeout_given: bool,
+    /// Whether `--` is the last word, after which something was to come.
+    pub(super) ends_in_separator: bool,
     /// Files that were named, and have no name.
     nameless: Option<&'static str>,
-    /// Settings, for whoever debugs.
-    settings: Vec<String>,
     /// Who one is, as soon as that was asked.
     identity: OnceCell<Option<Identity>>,
 }
 
 impl Session {
     /// Reads what the environment has to say as well; remarks on it go to standard error.
-    pub(super) fn new(root: &clap::Command, matches: &ArgMatches) -> Result<Self, Failure> {
+    pub(super) fn new(
+        root: &clap::Command,
+        matches: &ArgMatches,
+        words: &[OsString],
+    ) -> Result<Self, Failure> {
         let given = environment::read(root, matches, std::env::vars_os())?;
         for (what, variable) in &given.remarks {
             tool::log("warn", what, &[("environment-variable", variable)]);
         }
         let wrong = |error: clap::Error| Failure::new(error.to_string());
-        let mut globals = Globals::from_arg_matches(matches).map_err(wrong)?;
-        if !given.words.is_empty() {
-            let words = [OsString::from("ctl")].into_iter().chain(given.words);
-            let given = root.clone().try_get_matches_from(words).map_err(wrong)?;
-            globals = merged(root, matches, &given).map_err(wrong)?;
+        let all = merged(root, matches, given.words).map_err(wrong)?;
+        let globals = Globals::from_arg_matches(&all).map_err(wrong)?;
+        if globals.debug {
+            shown(root, &all).iter().for_each(|setting| eprintln!("{setting}"));
         }
         let is_given = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
         let files = [("cert", &globals.cert), ("key", &globals.key), ("cacert", &globals.cacert)];
         let mut nameless = files.iter().filter(|(id, file)| file.is_empty() && is_given(id));
-        let nameless = nameless.next().map(|(id, _)| *id);
-        let settings = if globals.debug { shown(root, matches) } else { Vec::new() };
-        let is_timeout_given = is_given("command_timeout")
-            || std::env::var_os(environment::variable("command-timeout")).is_some();
-        let identity = OnceCell::new();
-        Ok(Self { globals, is_timeout_given, nameless, settings, identity })
+        Ok(Self {
+            nameless: nameless.next().map(|(id, _)| *id),
+            is_timeout_given: all.value_source("command_timeout")
+                != Some(ValueSource::DefaultValue),
+            ends_in_separator: words.last().is_some_and(|last| last == "--"),
+            identity: OnceCell::new(),
+            globals,
+        })
     }
 
     /// A client of the servers that were named.
@@ -61,7 +66,6 @@ impl Session {
 
     /// Refuses what cannot be had, before anything is asked.
     pub(super) fn check(&self) -> Result<(), Failure> {
-        self.settings.iter().for_each(|setting| eprintln!("{setting}"));
         if let Some(flag) = self.nameless {
             return Err(Failure::words(format!("empty string is passed to --{flag} option")));
         }
@@ -130,26 +134,30 @@ pub(super) fn refuse_tls(is_asked: bool) -> Result<(), Failure> {
 fn merged(
     root: &clap::Command,
     matches: &ArgMatches,
-    given: &ArgMatches,
-) -> Result<Globals, clap::Error> {
+    given: Vec<OsString>,
+) -> Result<ArgMatches, clap::Error> {
     let mut words = vec![OsString::from("ctl")];
     for arg in root.get_arguments() {
         let (id, Some(long)) = (arg.get_id().as_str(), arg.get_long()) else { continue };
-        let source = [matches, given]
-            .into_iter()
-            .find(|it| it.value_source(id) == Some(ValueSource::CommandLine));
-        let Some(values) = source.and_then(|it| it.get_raw(id)) else { continue };
-        for value in values {
+        if matches.value_source(id) != Some(ValueSource::CommandLine) {
+            continue;
+        }
+        for value in matches.get_raw(id).into_iter().flatten() {
             let mut word = OsString::from(format!("--{long}="));
             word.push(value);
             words.push(word);
         }
     }
-    Globals::from_arg_matches(&root.clone().try_get_matches_from(words)?)
+    words.extend(given);
+    root.clone().try_get_matches_from(words)
 }
 
+/// All settings, but for what is nobody else's business.
 fn shown(root: &clap::Command, matches: &ArgMatches) -> Vec<String> {
-    let flags = root.get_arguments().filter(|arg| !arg.is_hide_set());
+    const SECRET: [&str; 3] = ["auth_jwt_token", "password", "user"];
+    let is_shown =
+        |arg: &&clap::Arg| !arg.is_hide_set() && !SECRET.contains(&arg.get_id().as_str());
+    let flags = root.get_arguments().filter(is_shown);
     let line = |arg: &clap::Arg| {
         let values = matches.get_raw(arg.get_id().as_str())?;
         let values: Vec<_> = values.map(|value| value.to_string_lossy()).collect();

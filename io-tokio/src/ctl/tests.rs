@@ -3,7 +3,7 @@ use clap::Parser as _;
 use super::*;
 
 fn root() -> clap::Command {
-    tool::flags::as_go(Words::command().name(QUORATE_CTL))
+    declared(QUORATE_CTL)
 }
 
 fn os(words: &[&str]) -> Vec<OsString> {
@@ -147,19 +147,4 @@ fn the_environment_gives_flags_that_the_command_line_does_not() {
     let watch = read(&["watch", "a"], &[("ETCDCTL_WATCH_KEY", "k")]).unwrap();
     assert_eq!(watch, environment::Given::default());
     assert_eq!(read(&["get", "a", "--hex"], &[("ETCDCTL_HEX", "1")]), Err(Failure::told()));
-}
-
-#[test]
-fn completions_and_pages_follow_from_the_declarations() {
-    let root = root();
-    for shell in ["bash", "zsh", "fish", "powershell"] {
-        let script = manual::complete(&root, &os(&[shell])).unwrap();
-        assert!(script.contains("keep-alive") && script.contains("min-mod-rev"), "{shell}");
-    }
-    let folder = std::env::temp_dir().join(format!("quorate-pages-{}", std::process::id()));
-    manual::complete(&root, &[OsString::from("man"), folder.clone().into_os_string()]).unwrap();
-    let page = std::fs::read_to_string(folder.join("quorate-ctl-lease-keep-alive.1")).unwrap();
-    std::fs::remove_dir_all(&folder).unwrap();
-    assert!(page.contains("Keeps a lease alive") && page.contains("once"), "{page}");
-    assert_eq!(manual::complete(&root, &os(&["tcsh"])).unwrap_err().code, 1);
 }

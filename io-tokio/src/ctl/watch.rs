@@ -1,35 +1,23 @@
 //! `watch`: events as they happen, and commands run for them.
-//!
-//! A watch whose connection breaks goes on where it was, with the next server that answers.
 
 use std::ffi::{OsStr, OsString};
 use std::io::BufRead as _;
 use std::process::Stdio;
 use std::rc::Rc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use clap::{Args, Parser};
-use quorate_proto::etcdserverpb::watch_request::RequestUnion;
-use quorate_proto::etcdserverpb::{
-    WatchCreateRequest, WatchProgressRequest, WatchRequest, WatchResponse,
-};
+use quorate_proto::etcdserverpb::{WatchCreateRequest, WatchResponse};
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
 
-use super::client::{Client, Trouble};
+use super::changes::{Asking, Changes};
+use super::client::Client;
 use super::get::{bytes, prefix_range};
 use super::print::{Printer, kind};
 use super::{Session, line};
+use crate::channels::TOOL_INPUTS_MAX;
 use crate::tool::quote::quote;
 use crate::tool::{self, Failure};
-
-/// How many requests of one watch may wait to be sent: it creates, and asks how far it is. More
-/// wait where they are typed.
-const REQUESTS_MAX: usize = 4;
-/// How long to rest before a broken watch goes on.
-const RESUME_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What to watch.
 #[derive(Args, Debug)]
@@ -80,13 +68,12 @@ pub(super) async fn watch(words: Words, session: &Session) -> Result<(), Failure
         return read(session).await;
     }
     let wanted = Wanted::new(&words, command, &scope)?;
-    if std::env::args_os().next_back().is_some_and(|last| last == "--") {
+    if session.ends_in_separator {
         return Err(Failure::words(NO_COMMAND));
     }
     let client = session.client().await?;
     let watching = Watching { client, printer: session.printer()? };
-    let (requests, _) = mpsc::channel(REQUESTS_MAX);
-    watching.follow(wanted, &Asking(std::cell::RefCell::new(requests))).await?;
+    watching.follow(wanted, Asking::default()).await?;
     Err(Failure::interrupted("watch is canceled by the server"))
 }
 
@@ -138,9 +125,6 @@ impl Wanted {
     }
 }
 
-/// Where a running watch takes requests; another place after its connection broke.
-struct Asking(std::cell::RefCell<mpsc::Sender<WatchRequest>>);
-
 /// What all watches of a command have in common.
 struct Watching {
     client: Client,
@@ -149,62 +133,16 @@ struct Watching {
 
 impl Watching {
     /// Prints what happens until the server has enough of it.
-    async fn follow(&self, mut wanted: Wanted, asking: &Asking) -> Result<(), Failure> {
+    async fn follow(&self, wanted: Wanted, asking: Asking) -> Result<(), Failure> {
+        let mut changes = Changes::new(&self.client, wanted.create, asking);
         loop {
-            let ended = match self.start(&wanted, asking).await {
-                Ok(answers) => self.print_all(&mut wanted, answers).await?,
-                Err(status) => Some(status),
-            };
-            let Some(status) = ended else { return Ok(()) };
-            let trouble = Trouble::from(status);
-            if !trouble.is_lost() {
-                eprintln!("watch was canceled ({trouble})");
-                return Ok(());
-            }
-            self.client.hang_up().await;
-            tokio::time::sleep(RESUME_INTERVAL).await;
-        }
-    }
-
-    async fn start(
-        &self,
-        wanted: &Wanted,
-        asking: &Asking,
-    ) -> Result<Streaming<WatchResponse>, Status> {
-        let (requests, outgoing) = mpsc::channel(REQUESTS_MAX);
-        let request_union = Some(RequestUnion::CreateRequest(wanted.create.clone()));
-        let sent = requests.send(WatchRequest { request_union }).await;
-        sent.map_err(|_| Status::unavailable("the watch ended before it began"))?;
-        asking.0.replace(requests);
-        let line = self.client.line_with_leader().await;
-        Ok(line.watch().watch(ReceiverStream::new(outgoing)).await?.into_inner())
-    }
-
-    /// Prints answers; how the stream ended, or nothing if the watch did.
-    async fn print_all(
-        &self,
-        wanted: &mut Wanted,
-        mut answers: Streaming<WatchResponse>,
-    ) -> Result<Option<Status>, Failure> {
-        loop {
-            let answer = match answers.message().await {
-                Ok(Some(answer)) => answer,
-                Ok(None) => return Ok(Some(Status::unavailable("the stream ended"))),
-                Err(status) if std::error::Error::source(&status).is_some() => {
-                    return Ok(Some(Status::unavailable(status.message())));
+            match changes.next().await {
+                Ok(answer) if answer.canceled => return self.print_end(&answer),
+                Ok(answer) => self.print(&answer, &wanted.command).await?,
+                Err(trouble) => {
+                    eprintln!("watch was canceled ({trouble})");
+                    return Ok(());
                 }
-                Err(status) => return Ok(Some(status)),
-            };
-            if answer.canceled {
-                self.print_end(&answer)?;
-                return Ok(None);
-            }
-            if answer.created {
-                continue;
-            }
-            self.print(&answer, &wanted.command).await?;
-            if let Some(last) = answer.events.iter().filter_map(|event| event.kv.as_ref()).last() {
-                wanted.create.start_revision = last.mod_revision + 1;
             }
         }
     }
@@ -260,7 +198,7 @@ fn list(words: &[OsString]) -> String {
 async fn read(session: &Session) -> Result<(), Failure> {
     let client = session.client().await?;
     let watching = Rc::new(Watching { client, printer: session.printer()? });
-    let (typed, mut lines) = mpsc::channel(REQUESTS_MAX);
+    let (typed, mut lines) = mpsc::channel(TOOL_INPUTS_MAX);
     // It reads for ever, and ends with the process.
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines() {
@@ -269,7 +207,7 @@ async fn read(session: &Session) -> Result<(), Failure> {
             }
         }
     });
-    let mut running: Vec<Rc<Asking>> = Vec::new();
+    let mut running = Vec::new();
     let tasks = tokio::task::LocalSet::new();
     tasks
         .run_until(async {
@@ -289,7 +227,7 @@ fn broken(why: &str) -> Failure {
 async fn take(
     text: &str,
     watching: &Rc<Watching>,
-    running: &mut Vec<Rc<Asking>>,
+    running: &mut Vec<Asking>,
 ) -> Result<(), Failure> {
     let words = line::words(text)?;
     match words.first().and_then(|word| word.to_str()) {
@@ -302,10 +240,10 @@ async fn take(
                 return Ok(());
             }
             let wanted = parse_typed(&words)?;
-            let (watching, asking) = (Rc::clone(watching), Rc::new(Asking::idle()));
-            running.push(Rc::clone(&asking));
+            let (watching, asking) = (Rc::clone(watching), Asking::default());
+            running.push(asking.clone());
             tokio::task::spawn_local(async move {
-                if let Err(failure) = watching.follow(wanted, &asking).await {
+                if let Err(failure) = watching.follow(wanted, asking).await {
                     failure.end();
                     std::process::exit(i32::from(failure.code));
                 }
@@ -313,21 +251,12 @@ async fn take(
         }
         Some("progress") => {
             for asking in running.iter() {
-                let request_union = Some(RequestUnion::ProgressRequest(WatchProgressRequest {}));
-                let requests = asking.0.borrow().clone();
-                // A watch that is over is not asked.
-                let _ = requests.send(WatchRequest { request_union }).await;
+                asking.progress().await;
             }
         }
         Some(_) => eprintln!("Invalid command {text} (only support watch)"),
     }
     Ok(())
-}
-
-impl Asking {
-    fn idle() -> Self {
-        Self(std::cell::RefCell::new(mpsc::channel(REQUESTS_MAX).0))
-    }
 }
 
 fn parse_typed(words: &[OsString]) -> Result<Wanted, Failure> {

@@ -6,12 +6,14 @@
 //! ```
 //!
 //! Invariants
-//! - Nothing here knows what a tool does: the two of them share it, and copy nothing.
+//! - Nothing here knows what a tool does: the two of them share it, and copy nothing. That there
+//!   are two of them only [`completion`] knows.
 //! - What is printed looks as Go prints it: scripts read it.
 //!
 //! Answers to: spf13/cobra v1.10.2, spf13/pflag v1.0.10, olekukonko/tablewriter v1.1.4, and the
 //! formats of Go's `strconv` and `encoding/json`
 
+pub(crate) mod completion;
 pub(crate) mod flags;
 pub(crate) mod format;
 pub(crate) mod help;

@@ -4,6 +4,7 @@
 //! those of a library that parses as clap does (two dashes before long names, one before short
 //! ones, flags anywhere, beginnings of commands). What differs, `tool::flags` asks of clap.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -97,6 +98,11 @@ pub(super) enum Command {
     },
     /// Prints the versions of this tool.
     Version,
+    /// Prints a completion script, or writes pages of the manual.
+    Completion {
+        /// A shell: bash, zsh, fish or powershell; or `man` and a folder.
+        words: Vec<OsString>,
+    },
 }
 
 /// Commands on snapshots.

@@ -31,6 +31,7 @@ mod status;
 
 use std::process::ExitCode;
 
+use clap::CommandFactory as _;
 use clap::error::ErrorKind;
 use quorate_core::error::StorageFault;
 
@@ -43,6 +44,8 @@ use crate::{tool, version};
 
 /// The name of etcd's own tool.
 const ETCDUTL: &str = "etcdutl";
+/// Our own.
+const QUORATE_UTL: &str = "quorate utl";
 
 impl From<StorageFault> for Failure {
     fn from(fault: StorageFault) -> Self {
@@ -56,7 +59,12 @@ pub fn called(program: &str, words: &[String]) -> Option<Vec<String>> {
         return Some([&[ETCDUTL.to_owned()], words].concat());
     }
     let (first, rest) = words.split_first()?;
-    (first == "utl").then(|| [&["quorate utl".to_owned()], rest].concat())
+    (first == "utl").then(|| [&[QUORATE_UTL.to_owned()], rest].concat())
+}
+
+/// Its declarations, by one of its names.
+pub(crate) fn declared(name: &'static str) -> clap::Command {
+    tool::flags::as_go(Words::command().name(name))
 }
 
 /// Runs it; the first word is its name.
@@ -113,6 +121,10 @@ fn run(words: Words, called: Called) -> Result<String, Failure> {
         }
         Command::Recover { data_dir, wal_dir, dry_run } => {
             recover::recover(&data_dir, wal_dir.as_deref(), dry_run, patience)
+        }
+        Command::Completion { words } => {
+            let name = if called == Called::Etcd { ETCDUTL } else { QUORATE_UTL };
+            tool::completion::complete(&declared(name), &words)
         }
         Command::Version => {
             let (etcd, api) = (version::ETCD, version::minor(version::ETCD));

@@ -25,56 +25,49 @@ fn header_bytes(header: Option<&ResponseHeader>) -> Vec<u8> {
     header.map(prost::Message::encode_to_vec).unwrap_or_default()
 }
 
-/// A lease that was granted.
-pub(in crate::ctl) struct Granted(pub(in crate::ctl) LeaseGrantResponse);
+/// A lease that lives from now on: that was granted, or kept alive.
+pub(in crate::ctl) struct Living {
+    header: Option<ResponseHeader>,
+    id: i64,
+    ttl: i64,
+    /// What happened to it.
+    words: String,
+    /// Only a grant has that field, and it is empty.
+    error: Option<String>,
+}
 
-impl Answer for Granted {
-    fn simple(&self, _: Ink, page: &mut Vec<u8>) {
-        let (id, ttl) = (self.0.id, self.0.ttl);
-        page.extend(format!("lease {id:016x} granted with TTL({ttl}s)\n").into_bytes());
-    }
-
-    fn fields(&self, ink: Ink) -> Option<Fields> {
-        let mut fields = Fields::of(self.0.header.as_ref(), ink);
-        fields.lease("ID", self.0.id, ink);
-        fields.value("TTL", self.0.ttl);
-        Some(fields)
-    }
-
-    fn json(&self, _: Ink) -> String {
-        let LeaseGrantResponse { header, id, ttl, error } = &self.0;
-        let error = go_text(error);
-        flat(header.as_ref(), &format!("\"ID\":{id},\"TTL\":{ttl},\"Error\":{error}"))
-    }
-
-    fn protobuf(&self) -> Option<Vec<u8>> {
-        Some(header_bytes(self.0.header.as_ref()))
+impl From<LeaseGrantResponse> for Living {
+    fn from(LeaseGrantResponse { header, id, ttl, error }: LeaseGrantResponse) -> Self {
+        Self { header, id, ttl, words: format!("granted with TTL({ttl}s)"), error: Some(error) }
     }
 }
 
-/// A lease that was kept alive.
-pub(in crate::ctl) struct Renewed(pub(in crate::ctl) LeaseKeepAliveResponse);
+impl From<LeaseKeepAliveResponse> for Living {
+    fn from(LeaseKeepAliveResponse { header, id, ttl }: LeaseKeepAliveResponse) -> Self {
+        Self { header, id, ttl, words: format!("keepalived with TTL({ttl})"), error: None }
+    }
+}
 
-impl Answer for Renewed {
+impl Answer for Living {
     fn simple(&self, _: Ink, page: &mut Vec<u8>) {
-        let (id, ttl) = (self.0.id, self.0.ttl);
-        page.extend(format!("lease {id:016x} keepalived with TTL({ttl})\n").into_bytes());
+        page.extend(format!("lease {:016x} {}\n", self.id, self.words).into_bytes());
     }
 
     fn fields(&self, ink: Ink) -> Option<Fields> {
-        let mut fields = Fields::of(self.0.header.as_ref(), ink);
-        fields.lease("ID", self.0.id, ink);
-        fields.value("TTL", self.0.ttl);
+        let mut fields = Fields::of(self.header.as_ref(), ink);
+        fields.lease("ID", self.id, ink);
+        fields.value("TTL", self.ttl);
         Some(fields)
     }
 
     fn json(&self, _: Ink) -> String {
-        let (id, ttl) = (self.0.id, self.0.ttl);
-        flat(self.0.header.as_ref(), &format!("\"ID\":{id},\"TTL\":{ttl}"))
+        let error = self.error.as_ref().map(|error| format!(",\"Error\":{}", go_text(error)));
+        let more = format!("\"ID\":{},\"TTL\":{}", self.id, self.ttl);
+        flat(self.header.as_ref(), &(more + &error.unwrap_or_default()))
     }
 
     fn protobuf(&self) -> Option<Vec<u8>> {
-        Some(header_bytes(self.0.header.as_ref()))
+        Some(header_bytes(self.header.as_ref()))
     }
 }
 

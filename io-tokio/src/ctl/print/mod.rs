@@ -21,7 +21,7 @@ mod said;
 pub(super) use endpoints::{Hash, Hashes, Health, Healths, Status, Statuses};
 pub(super) use fields::Fields;
 pub(super) use keys::kind;
-pub(super) use leases::{Granted, Leases, Remaining, Renewed};
+pub(super) use leases::{Leases, Living, Remaining};
 pub(super) use members::Members;
 pub(super) use said::{Reply, Said};
 

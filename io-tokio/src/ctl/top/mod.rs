@@ -32,13 +32,11 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyModifiers};
 use tokio::sync::mpsc;
 
 use super::{Session, signals};
+use crate::channels::TOOL_INPUTS_MAX;
 use crate::tool::flags::duration;
 use crate::tool::{self, Failure};
 use sample::{Sample, Source};
 use screen::Screen;
-
-/// How many keys may wait to be read; more wait in the terminal.
-const KEYS_MAX: usize = 4;
 
 /// How to show it.
 #[derive(Args, Debug)]
@@ -74,7 +72,7 @@ pub(super) async fn top(words: Words, session: &Session) -> Result<(), Failure> 
 
 async fn show(first: Sample, source: &Source<'_>, interval: Duration) -> Result<(), Failure> {
     let mut ended = signals::ended()?;
-    let (typed, mut keys) = mpsc::channel(KEYS_MAX);
+    let (typed, mut keys) = mpsc::channel(TOOL_INPUTS_MAX);
     // It reads for ever, and ends with the process.
     std::thread::spawn(move || {
         while let Ok(event) = event::read() {

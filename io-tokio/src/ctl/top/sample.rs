@@ -46,7 +46,7 @@ pub(super) struct Source<'a> {
 
 impl<'a> Source<'a> {
     pub(super) async fn new(session: &'a Session) -> Result<Self, Failure> {
-        Ok(Self { session, client: session.client().await? })
+        Ok(Self { session, client: session.client().await?.quiet() })
     }
 
     /// Asks all members, at the same time.
