@@ -14,12 +14,13 @@ use quorate_core::View;
 use quorate_io_tokio::cli::{self, Called, Outcome, Settings};
 use quorate_io_tokio::driver::Core;
 use quorate_io_tokio::gateway::Gateway;
-use quorate_io_tokio::grpc::{CertificateName, Front, Limits, Passwords, Services};
+use quorate_io_tokio::grpc::{Front, Limits, Passwords, Services};
 use quorate_io_tokio::member;
 use quorate_io_tokio::metrics::Metrics;
 use quorate_io_tokio::server::Member;
+use quorate_io_tokio::tls::{Keyring, Security};
 use quorate_io_tokio::tokens::Tokens;
-use quorate_io_tokio::transport::IoThreads;
+use quorate_io_tokio::transport::{CertifiedName, Dialer, IoThreads};
 use quorate_proto::authpb::UserAddOptions;
 use quorate_proto::etcdserverpb as pb;
 use quorate_proto::etcdserverpb::auth_client::AuthClient;
@@ -36,7 +37,7 @@ use tower_service::Service;
 #[derive(Clone)]
 struct Connection {
     services: Services,
-    name: Option<CertificateName>,
+    name: Option<CertifiedName>,
 }
 
 impl Service<http::Request<Body>> for Connection {
@@ -54,7 +55,7 @@ impl Service<http::Request<Body>> for Connection {
     }
 }
 
-fn extensions(name: &Option<CertificateName>) -> http::Extensions {
+fn extensions(name: &Option<CertifiedName>) -> http::Extensions {
     let mut extensions = http::Extensions::new();
     name.clone().map(|name| extensions.insert(name));
     extensions
@@ -77,7 +78,8 @@ fn settings(dir: &TempDir) -> Settings {
 fn open(dir: &TempDir, peer_threads: &IoThreads) -> (Services, Member) {
     let settings = settings(dir);
     let metrics = Arc::new(Metrics::new(settings.quota_backend_bytes));
-    let member = member::open(&settings, &metrics, peer_threads).unwrap();
+    let dialer = Dialer::new(Arc::new(Keyring::open("peer", Security::default()).unwrap()));
+    let member = member::open(&settings, &metrics, peer_threads, &dialer).unwrap();
     let limits = Limits {
         message_bytes_max: settings.message_bytes_max(),
         request_bytes_max: 1 << 20,
@@ -154,7 +156,7 @@ fn a_certificates_name_is_a_user() {
 async fn calls_are_judged_by_names(services: &Services) {
     let named = |name: &str| Connection {
         services: services.clone(),
-        name: Some(CertificateName(name.into())),
+        name: Some(CertifiedName(name.into())),
     };
     let denied = (Code::PermissionDenied, "etcdserver: permission denied".to_owned());
     let empty = (Code::InvalidArgument, "etcdserver: user name is empty".to_owned());
@@ -190,7 +192,7 @@ async fn calls_are_judged_by_names(services: &Services) {
 }
 
 /// What the gateway answers to a client with that certificate.
-async fn posted(services: &Services, name: Option<CertificateName>, path: &str) -> (u16, String) {
+async fn posted(services: &Services, name: Option<CertifiedName>, path: &str) -> (u16, String) {
     let gateway = Gateway::new(services.clone(), 1 << 20);
     let (near, far) = tokio::io::duplex(1 << 16);
     let served = service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
@@ -213,7 +215,7 @@ async fn posted(services: &Services, name: Option<CertificateName>, path: &str) 
 }
 
 async fn gateway_refuses_names(services: &Services) {
-    let name = |name: &str| Some(CertificateName(name.into()));
+    let name = |name: &str| Some(CertifiedName(name.into()));
     let words = "CommonName of client sending a request against gateway will be ignored and not \
                  used as expected\n";
     let refused = posted(services, name("client"), "/v3/kv/range").await;
