@@ -124,23 +124,6 @@ fn clients_are_not_served_before_a_leader_is_known() {
     assert_ne!(Api::new(cluster.members[0].client).status().expect("a status").leader, 0);
 }
 
-/// A member serves only when it knows the way to the leader it has heard of.
-#[test]
-fn the_first_write_at_a_restarted_member_reaches_the_leader() {
-    let mut cluster = Cluster::start(3);
-    let follower = (leader_of(&cluster) + 1) % 3;
-    for number in 0..if is_quick() { 4 } else { 10 } {
-        let member = &mut cluster.members[follower];
-        member.kill();
-        // The others find out, and try less and less often.
-        std::thread::sleep(Duration::from_millis(1_000));
-        member.start();
-        let begun = Instant::now();
-        let written = Api::new(member.client).put("k", vec![b'v']);
-        assert!(written.is_ok(), "restart {number}, after {:?}: {written:?}", begun.elapsed());
-    }
-}
-
 #[test]
 fn a_leader_asked_to_leave_hands_over_first() {
     let mut cluster = Cluster::start(3);
