@@ -447,7 +447,10 @@ async fn follow_members(core: &Core, peers: &Peers) {
             let members = known.iter().map(|m| (MemberId(m.id), m.peer_ur_ls.clone()));
             peers.set_members(members);
         }
-        tokio::time::sleep(MEMBERS_INTERVAL).await;
+        // What is sent to members that the transport does not know yet is lost, and a restarted
+        // member learns of them from its log, just before it serves.
+        let is_early = known.is_empty();
+        tokio::time::sleep(if is_early { LOOK_INTERVAL } else { MEMBERS_INTERVAL }).await;
     }
 }
 

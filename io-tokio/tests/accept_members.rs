@@ -2,7 +2,7 @@
 
 mod accept;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use accept::api::{Api, leader_of};
 use accept::ctl::Ctl;
@@ -192,4 +192,21 @@ fn every_member_is_replaced_under_load() {
     assert!(acknowledged > 500, "too few answers to prove anything: {acknowledged}");
     let long = gaps.iter().filter(|gap| **gap > 2 * ELECTION_TIMEOUT).count();
     assert!(long <= 1, "more than one split vote is no accident: {gaps:?}");
+}
+
+/// A member serves only when it knows the way to the leader it has heard of.
+#[test]
+fn the_first_write_at_a_restarted_member_reaches_the_leader() {
+    let mut cluster = Cluster::start(3);
+    let follower = (leader_of(&cluster) + 1) % 3;
+    for number in 0..if is_quick() { 4 } else { 10 } {
+        let member = &mut cluster.members[follower];
+        member.kill();
+        // The others find out, and try less and less often.
+        std::thread::sleep(Duration::from_millis(1_000));
+        member.start();
+        let begun = Instant::now();
+        let written = Api::new(member.client).put("k", vec![b'v']);
+        assert!(written.is_ok(), "restart {number}, after {:?}: {written:?}", begun.elapsed());
+    }
 }

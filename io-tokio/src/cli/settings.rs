@@ -372,10 +372,16 @@ fn discovery(flags: &Flags) -> Result<Option<Discovery>, CliError> {
         text if text.contains("://") => Ok(urls("discovery-endpoints", text)?),
         text => Ok(urls("discovery-endpoints", &format!("http://{text}"))?),
     };
-    let endpoints = endpoints.split(',').map(endpoint).collect::<Result<Vec<_>, _>>()?;
+    let endpoints = endpoints.split(',').map(endpoint).collect::<Result<Vec<_>, _>>()?.concat();
+    if let Some(url) = endpoints.iter().find(|url| !url.to_string().starts_with("http://")) {
+        return Err(CliError::settings(format!(
+            "--discovery-endpoints {url}: only http is spoken to a discovery service; give an \
+             endpoint http://host:port of it, or name the members by --initial-cluster"
+        )));
+    }
     Ok(Some(Discovery {
         token: token.clone(),
-        endpoints: endpoints.concat(),
+        endpoints,
         dial_timeout: flags.discovery_dial_timeout,
         request_timeout: flags.discovery_request_timeout,
         keepalive_time: flags.discovery_keepalive_time,

@@ -275,6 +275,8 @@ fn a_discovery_service_stands_in_for_the_initial_cluster() {
         (&[token][..], "both --discovery-token and --discovery-endpoints must be set"),
         (&[endpoints], "both --discovery-token and --discovery-endpoints must be set"),
         (&[token, "--discovery-endpoints=a:1,"], "must not contain empty endpoints"),
+        (&[token, "--discovery-endpoints=https://a:1"], "only http is spoken to a discovery"),
+        (&[token, "--discovery-endpoints=unix://a"], "only http is spoken to a discovery service"),
         (
             &[token, endpoints, "--initial-cluster=default=http://a:1"],
             "multiple discovery or bootstrap flags are set",
