@@ -77,9 +77,11 @@ impl Observer for Witness {
 }
 
 /// The toy's leader is the first member for ever: it must be in the quorum.
+/// Without users: the toy knows of none.
 fn plan(seed: u64, shape: Shape) -> Plan {
     let plan = Plan::draw(seed, shape);
-    Plan { quorum: plan.quorum | 1, ..plan }
+    let shape = Shape { users: 0, ..plan.shape };
+    Plan { quorum: plan.quorum | 1, shape, decrees: Vec::new(), ..plan }
 }
 
 fn run_toy(plan: &Plan, planted: Planted) -> Report<Witness> {
