@@ -191,9 +191,8 @@ fn serve_settings(settings: &Settings) -> Result<End, String> {
     let signals = Signals::new().map_err(told("the signal handlers"))?;
     let dialer = Dialer::new(keyrings.peer);
     let member = member::open(settings, &metrics, &peer_threads, &dialer)?;
-    let threads = (&peer_threads, &io_threads);
     let server =
-        Server { settings, metrics, tokens, peer_threads: threads.0, io_threads: threads.1 };
+        Server { settings, metrics, tokens, peer_threads: &peer_threads, io_threads: &io_threads };
     let end = runtime.block_on(server.run(member, ports, signals));
     io_threads.stop();
     peer_threads.stop();

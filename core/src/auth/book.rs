@@ -135,10 +135,21 @@ impl Book {
         if is_known { Ok(()) } else { Err(Refusal::UserEmpty) }
     }
 
-    /// Whether the user holds the role.
-    pub fn holds(&self, who: &Identity, role: &str) -> bool {
-        let user = self.users.get(&*who.user);
-        user.is_some_and(|user| user.roles.iter().any(|held| held == role))
+    /// Whether somebody may see a user: root, and the user itself.
+    pub fn check_user_seen(&self, who: &Identity, name: &str) -> Result<(), Refusal> {
+        self.check_root(who).or_else(|refusal| {
+            let is_own = *who.user == *name;
+            is_own.then_some(()).ok_or(refusal)
+        })
+    }
+
+    /// Whether somebody may see a role: root, and whoever holds it.
+    pub fn check_role_seen(&self, who: &Identity, role: &str) -> Result<(), Refusal> {
+        self.check_root(who).or_else(|refusal| {
+            let user = self.users.get(&*who.user);
+            let is_held = user.is_some_and(|user| user.roles.iter().any(|held| held == role));
+            is_held.then_some(()).ok_or(refusal)
+        })
     }
 
     /// Whether the keys of a range may be used like that.
@@ -163,6 +174,14 @@ impl Book {
         };
         let is_allowed = is_root(user) || ranges.contain(&Span::parse(key, range_end));
         if is_allowed { Ok(()) } else { Err(Refusal::PermissionDenied) }
+    }
+
+    /// Whether somebody was identified as of this very book: who shows a signed token may come from
+    /// a member that knows a newer one.
+    pub(crate) fn check_moment(&self, who: &Identity) -> Result<(), Refusal> {
+        let is_of_now = who.revision == 0 || who.revision == self.revision();
+        let is_right = !self.is_enabled || is_of_now;
+        is_right.then_some(()).ok_or(Refusal::AuthOldRevision)
     }
 
     /// The answer to whoever asks about auth.

@@ -38,9 +38,10 @@ pub(crate) struct Gate<'a> {
     pub(crate) leases: &'a dyn LeaseKeys,
 }
 
-/// Whether a range may be read.
+/// Whether a range may be read from a view with that book.
 pub fn check_range(book: &Book, who: &Identity, request: &RangeRequest) -> Result<(), Refusal> {
-    book.check_keys(who, (&request.key, &request.range_end), Use::Read)
+    book.check_keys(who, (&request.key, &request.range_end), Use::Read)?;
+    book.check_moment(who)
 }
 
 /// Whether the keys of a watch may be read. An empty key stands for the first one.
@@ -70,7 +71,7 @@ pub(crate) fn watch_words(refusal: Refusal) -> &'static str {
     }
 }
 
-/// Whether a transaction may be carried out that only reads.
+/// Whether a transaction that only reads may read from a view with that book.
 pub fn check_read_txn(book: &Book, who: &Identity, txn: &TxnRequest) -> Result<(), Refusal> {
     struct Unused;
     impl LeaseKeys for Unused {
@@ -82,7 +83,8 @@ pub fn check_read_txn(book: &Book, who: &Identity, txn: &TxnRequest) -> Result<(
             Ok(())
         }
     }
-    Gate { book, who, leases: &Unused }.check_txn(txn)
+    Gate { book, who, leases: &Unused }.check_txn(txn)?;
+    book.check_moment(who)
 }
 
 impl Gate<'_> {
@@ -136,7 +138,10 @@ impl Gate<'_> {
 
     fn check_op(&self, op: &RequestOp) -> Result<(), Refusal> {
         match &op.request {
-            Some(Request::RequestRange(range)) => check_range(self.book, self.who, range),
+            Some(Request::RequestRange(range)) => {
+                let range = (&range.key, &range.range_end);
+                self.book.check_keys(self.who, range, Use::Read)
+            }
             Some(Request::RequestPut(put)) => self.check_put(put),
             Some(Request::RequestDeleteRange(delete)) => self.check_delete(delete),
             Some(Request::RequestTxn(txn)) => self.check_txn(txn),

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use quorate_proto::authpb::{Permission, UserAddOptions, permission::Type};
 use quorate_proto::etcdserverpb as pb;
 
-use super::gate::{Gate, LeaseKeys, check_watch};
+use super::gate::{Gate, LeaseKeys, check_range, check_watch};
 use super::*;
 use crate::draw::draw;
 use crate::error::StorageFault;
@@ -466,6 +466,16 @@ fn only_root_changes_users_and_only_of_today() {
     let book = |desk: &Desk| desk.auth.book.clone();
     let (old, keys) = (desk.who("root"), (&Bytes::from("a"), &Bytes::new()));
     desk.ask(add_user("bob")).unwrap();
+    for (who, user, role) in [
+        ("root", Ok(()), Ok(())),
+        ("alice", Ok(()), Ok(())),
+        ("bob", Err(Refusal::PermissionDenied), Err(Refusal::PermissionDenied)),
+        ("nobody", Err(Refusal::UserNotFound), Err(Refusal::UserNotFound)),
+        ("", Err(Refusal::UserEmpty), Err(Refusal::UserEmpty)),
+    ] {
+        assert_eq!(book(&desk).check_user_seen(&desk.who(who), "alice"), user, "{who}");
+        assert_eq!(book(&desk).check_role_seen(&desk.who(who), "app"), role, "{who}");
+    }
     // Root's changes count whenever root was identified; its reads and writes do not.
     assert_eq!(book(&desk).check_root(&old), Ok(()));
     assert_eq!(check_watch(&book(&desk), &old, keys), Err(Refusal::AuthOldRevision));
@@ -473,7 +483,13 @@ fn only_root_changes_users_and_only_of_today() {
     assert_eq!(check_watch(&book(&desk), &nobody, keys), Err(Refusal::UserEmpty));
     assert_eq!(check_watch(&book(&desk), &desk.who("bob"), keys), Err(Refusal::PermissionDenied));
     assert_eq!(check_watch(&book(&desk), &desk.who("alice"), keys), Ok(()));
+    // A member that is behind may not be asked by those who know more of rights than it does.
+    let range = pb::RangeRequest { key: "a".into(), ..Default::default() };
+    let ahead = Identity { revision: desk.revision() + 1, ..desk.who("alice") };
+    assert_eq!(check_range(&book(&desk), &ahead, &range), Err(Refusal::AuthOldRevision));
+    assert_eq!(check_range(&book(&desk), &desk.who("alice"), &range), Ok(()));
     desk.ask(disable()).unwrap();
+    assert_eq!(check_range(&book(&desk), &ahead, &range), Ok(()));
     assert_eq!(check_watch(&book(&desk), &nobody, keys), Ok(()));
     assert_eq!(book(&desk).check_root(&nobody), Ok(()));
 }

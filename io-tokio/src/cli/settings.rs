@@ -189,21 +189,8 @@ pub fn understand(flags: &Flags, called: Called) -> Result<Settings, CliError> {
     check_pace(flags)?;
     check_words(flags)?;
     let listen_client = listening("listen-client-urls", &flags.listen_client_urls)?;
-    if flags.is_given("listen-client-urls") && !flags.is_given("advertise-client-urls") {
-        return Err(CliError::settings(
-            "--advertise-client-urls is required when --listen-client-urls is set explicitly; \
-             give the URLs at which clients reach this member",
-        ));
-    }
     let advertise_peer = urls("initial-advertise-peer-urls", &flags.initial_advertise_peer_urls)?;
-    let data_dir = match flags.data_dir.as_str() {
-        "" => called.data_dir(&flags.name),
-        given => given.to_owned(),
-    };
-    let wal_dir = match flags.wal_dir.as_str() {
-        "" => Path::new(&data_dir).join("member").join("wal"),
-        given => PathBuf::from(given),
-    };
+    let (data_dir, wal_dir) = folders(flags, called);
     let (keepalive_interval, keepalive_timeout) = keepalive(flags);
     let discovery = discovery(flags)?;
     let token = discovery.as_ref().map_or(&flags.initial_cluster_token, |found| &found.token);
@@ -213,10 +200,10 @@ pub fn understand(flags: &Flags, called: Called) -> Result<Settings, CliError> {
         given => listening("listen-metrics-urls", given)?,
     };
     let listen = Listening { client: &listen_client, peer: &listen_peer, metrics: &listen_metrics };
-    let secured = secure(flags, Path::new(&data_dir), &listen)?;
+    let secured = secure(flags, &data_dir, &listen)?;
     Ok(Settings {
         name: flags.name.clone(),
-        data_dir: PathBuf::from(data_dir),
+        data_dir,
         wal_dir,
         listen_client,
         advertise_client: urls("advertise-client-urls", &flags.advertise_client_urls)?,
@@ -263,6 +250,19 @@ pub fn understand(flags: &Flags, called: Called) -> Result<Settings, CliError> {
     })
 }
 
+/// Where data and log lie.
+fn folders(flags: &Flags, called: Called) -> (PathBuf, PathBuf) {
+    let data_dir = match flags.data_dir.as_str() {
+        "" => called.data_dir(&flags.name),
+        given => given.to_owned(),
+    };
+    let wal_dir = match flags.wal_dir.as_str() {
+        "" => Path::new(&data_dir).join("member").join("wal"),
+        given => PathBuf::from(given),
+    };
+    (PathBuf::from(data_dir), wal_dir)
+}
+
 /// Costs that bcrypt does not have stand for its default, as in etcd.
 fn bcrypt_cost(cost: u64) -> u32 {
     u32::try_from(cost).ok().filter(|cost| (4..=31).contains(cost)).unwrap_or(10)
@@ -298,6 +298,12 @@ fn check_words(flags: &Flags) -> Result<(), CliError> {
     one_of("metrics", &flags.metrics, &["basic", "extensive"])?;
     if flags.name.is_empty() {
         return Err(CliError::settings("--name is empty; give this member a name"));
+    }
+    if flags.is_given("listen-client-urls") && !flags.is_given("advertise-client-urls") {
+        return Err(CliError::settings(
+            "--advertise-client-urls is required when --listen-client-urls is set explicitly; \
+             give the URLs at which clients reach this member",
+        ));
     }
     Ok(())
 }

@@ -4,8 +4,7 @@
 //!
 //! Answers to: etcd v3.7.1 `server/etcdserver/api/v3rpc/auth.go`, `server/etcdserver/v3_server.go`
 
-use std::sync::Arc;
-
+use quorate_core::View;
 use quorate_core::auth::{Book, Identity};
 use quorate_core::error::Refusal;
 use quorate_proto::etcdserverpb as pb;
@@ -52,8 +51,7 @@ impl Auth for Front {
         &self,
         request: Request<pb::AuthStatusRequest>,
     ) -> Result<Response<pb::AuthStatusResponse>, Status> {
-        let (view, _) = self.meet(false, &Shown::of(&request)).await?;
-        let header = Some(view.header(reads::revision(&view)));
+        let (view, header) = self.see(&request, |_, _| Ok(())).await?;
         let status = view.facts.auth.book.status();
         Ok(Response::new(pb::AuthStatusResponse { header, ..status }))
     }
@@ -97,8 +95,9 @@ impl Auth for Front {
         request: Request<pb::AuthUserGetRequest>,
     ) -> Result<Response<pb::AuthUserGetResponse>, Status> {
         let name = &request.get_ref().name;
-        let (book, header) = self.book(&request, |_, who| *who.user == **name).await?;
-        let roles = book.roles_of(name).map_err(status)?;
+        let check = |book: &Book, who: &Identity| book.check_user_seen(who, name);
+        let (view, header) = self.see(&request, check).await?;
+        let roles = view.facts.auth.book.roles_of(name).map_err(status)?;
         Ok(Response::new(pb::AuthUserGetResponse { header, roles }))
     }
 
@@ -106,8 +105,9 @@ impl Auth for Front {
         &self,
         request: Request<pb::AuthUserListRequest>,
     ) -> Result<Response<pb::AuthUserListResponse>, Status> {
-        let (book, header) = self.book(&request, |_, _| false).await?;
-        Ok(Response::new(pb::AuthUserListResponse { header, users: book.user_names() }))
+        let (view, header) = self.see(&request, Book::check_root).await?;
+        let users = view.facts.auth.book.user_names();
+        Ok(Response::new(pb::AuthUserListResponse { header, users }))
     }
 
     async fn user_delete(
@@ -156,8 +156,9 @@ impl Auth for Front {
         request: Request<pb::AuthRoleGetRequest>,
     ) -> Result<Response<pb::AuthRoleGetResponse>, Status> {
         let name = &request.get_ref().role;
-        let (book, header) = self.book(&request, |book, who| book.holds(who, name)).await?;
-        let perm = book.permissions_of(name).map_err(status)?;
+        let check = |book: &Book, who: &Identity| book.check_role_seen(who, name);
+        let (view, header) = self.see(&request, check).await?;
+        let perm = view.facts.auth.book.permissions_of(name).map_err(status)?;
         Ok(Response::new(pb::AuthRoleGetResponse { header, perm }))
     }
 
@@ -165,8 +166,9 @@ impl Auth for Front {
         &self,
         request: Request<pb::AuthRoleListRequest>,
     ) -> Result<Response<pb::AuthRoleListResponse>, Status> {
-        let (book, header) = self.book(&request, |_, _| false).await?;
-        Ok(Response::new(pb::AuthRoleListResponse { header, roles: book.role_names() }))
+        let (view, header) = self.see(&request, Book::check_root).await?;
+        let roles = view.facts.auth.book.role_names();
+        Ok(Response::new(pb::AuthRoleListResponse { header, roles }))
     }
 
     async fn role_delete(
@@ -216,19 +218,14 @@ impl Front {
         Ok(issued)
     }
 
-    /// The book as it is now, for root and for those `may_see` lets pass.
-    async fn book<T>(
+    /// A view as of now, if the caller may see in its book what is asked for; and its header.
+    async fn see<T>(
         &self,
         request: &Request<T>,
-        may_see: impl FnOnce(&Book, &Identity) -> bool,
-    ) -> Result<(Arc<Book>, Option<pb::ResponseHeader>), Status> {
-        let (view, who) = self.meet(false, &Shown::of(request)).await?;
-        let book = &view.facts.auth.book;
-        if let Err(refusal) = book.check_root(&who)
-            && !may_see(book, &who)
-        {
-            return Err(status(refusal));
-        }
-        Ok((book.clone(), Some(view.header(reads::revision(&view)))))
+        check: impl FnOnce(&Book, &Identity) -> Result<(), Refusal>,
+    ) -> Result<(View, Option<pb::ResponseHeader>), Status> {
+        let view = self.admit(false, request, check).await?;
+        let header = Some(view.header(reads::revision(&view)));
+        Ok((view, header))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use quorate_core::auth::Book;
 use quorate_core::error::Refusal;
 use quorate_core::ids::Revision;
 use quorate_core::input::MemberAddition;
@@ -10,7 +11,7 @@ use quorate_proto::etcdserverpb::cluster_server::Cluster;
 use tonic::{Request, Response, Status};
 
 use super::status::status;
-use super::{Front, Shown, ask};
+use super::{Front, ask};
 use crate::bootstrap;
 use crate::cli::Url;
 
@@ -21,8 +22,7 @@ impl Cluster for Front {
         request: Request<pb::MemberListRequest>,
     ) -> Result<Response<pb::MemberListResponse>, Status> {
         let is_serializable = !request.get_ref().linearizable;
-        let (view, who) = self.meet(is_serializable, &Shown::of(&request)).await?;
-        view.facts.auth.book.check_somebody(&who).map_err(status)?;
+        let view = self.admit(is_serializable, &request, Book::check_somebody).await?;
         Ok(Response::new(pb::MemberListResponse {
             // Membership has no revision.
             header: Some(view.header(Revision(0))),

@@ -85,13 +85,23 @@ impl Front {
         }
     }
 
-    /// Judges a call that only reads what this member knows, by the rights of now.
+    /// Judges a call that only reads what this member knows, by the rights it knows.
     pub(super) async fn check_call<T>(
         &self,
         call: &tonic::Request<T>,
         check: impl FnOnce(&Book, &Identity) -> Result<(), Refusal>,
     ) -> Result<View, Status> {
-        let (view, who) = self.meet(true, &Shown::of(call)).await?;
+        self.admit(true, call, check).await
+    }
+
+    /// A view to answer from, if by that view the caller may be answered.
+    pub(super) async fn admit<T>(
+        &self,
+        is_serializable: bool,
+        call: &tonic::Request<T>,
+        check: impl FnOnce(&Book, &Identity) -> Result<(), Refusal>,
+    ) -> Result<View, Status> {
+        let (view, who) = self.meet(is_serializable, &Shown::of(call)).await?;
         check(&view.facts.auth.book, &who).map_err(status)?;
         Ok(view)
     }

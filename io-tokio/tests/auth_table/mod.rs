@@ -30,6 +30,15 @@ pub(crate) struct Side {
     pub(crate) tokens: BTreeMap<String, String>,
 }
 
+/// What both answer to a row.
+pub(crate) fn answer_both(sides: &mut [Side; 2], row: &str) -> [String; 2] {
+    if let Some(seconds) = row.strip_prefix("pause ") {
+        std::thread::sleep(Duration::from_secs(seconds.parse().expect("seconds")));
+        return [String::new(), String::new()];
+    }
+    sides.each_mut().map(|side| side.answer(row))
+}
+
 /// What came of a call, in words.
 pub(crate) type Said = Result<String, Status>;
 
@@ -46,11 +55,6 @@ impl Side {
     pub(crate) fn answer(&mut self, row: &str) -> String {
         if row == "setup" {
             return self.set_up();
-        }
-        if let Some(seconds) = row.strip_prefix("pause ") {
-            // Both wait, one after the other: what is to be over, is over for both.
-            std::thread::sleep(Duration::from_secs(seconds.parse().expect("seconds")));
-            return String::new();
         }
         let (who, what) = row.split_once("> ").expect("who> what");
         let said = match what.split_once(' ') {

@@ -189,8 +189,8 @@ fn draw_decrees(seed: u64, shape: &Shape, swarm: &mut Luck) -> Vec<Decree> {
 
 fn draw_order(word: &str, shape: &Shape, luck: &mut Luck) -> Order {
     let (user, role) = (1 + luck.below(shape.users), 1 + luck.below(ROLES));
-    // Few, so that what is forbidden was often permitted before.
-    let (key, span) = (5 * luck.below(shape.keys.div_ceil(5)), *luck.pick(&[5, 10, 20, 1_000]));
+    // Few, so that what is forbidden was often permitted before, and side by side.
+    let (key, span) = (10 * luck.below(shape.keys.div_ceil(10)), *luck.pick(&[10, 10, 20, 1_000]));
     match word {
         "enable" => Order::Enable {},
         "disable" => Order::Disable {},
