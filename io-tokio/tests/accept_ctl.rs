@@ -245,6 +245,24 @@ fn a_watch_tells_events_as_they_come_and_runs_commands() {
 }
 
 #[test]
+fn a_watch_goes_on_when_its_member_comes_back() {
+    both_tell(1, |side| {
+        let watch = side.follow(&["watch", "a"]);
+        std::thread::sleep(Duration::from_secs(1));
+        side.run(&["put", "a", "1"]);
+        let mut told = watch.next_lines(3);
+        side.cluster.members[0].kill();
+        side.cluster.members[0].start();
+        // It is told of both, once, though it may not be back for the first.
+        side.run(&["put", "a", "2"]);
+        side.run(&["put", "a", "3"]);
+        told.extend(watch.next_lines(6));
+        assert_eq!(told.iter().filter(|line| line.len() == 1 && *line != "a").count(), 3);
+        told
+    });
+}
+
+#[test]
 fn watches_can_be_typed() {
     both_tell(1, |side| {
         let mut typed = side.follow(&["watch", "-i"]);
