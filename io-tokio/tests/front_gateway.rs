@@ -186,12 +186,20 @@ async fn a_websocket_that_closes_ends_its_call() {
         socket
     });
     let socket = socket.await.unwrap();
-    let Some(Call::Request(Request::Put(_), mut answer)) = fake.calls.recv().await else {
-        panic!()
+    let call = fake.calls.recv().await;
+    assert!(matches!(call, Some(Call::Request(Request::Put(_), _))), "{call:?}");
+    let is_cancelled = || {
+        let text = fake.metrics.text(&view_of(leading()));
+        text.contains("grpc_method=\"Put\",grpc_code=\"Canceled\"} 1\n")
     };
-    assert!(!answer.is_closed());
+    assert!(!is_cancelled());
     drop(socket);
-    tokio::time::timeout(SOON, answer.closed()).await.unwrap();
+    let ended = async {
+        while !is_cancelled() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(SOON, ended).await.unwrap();
 }
 
 #[tokio::test]

@@ -132,7 +132,10 @@ impl Services {
             Ok(()) => inner.dispatch(request).map_or_else(refused, Step::Answering),
         };
         let since = Instant::now();
-        Counted { step, tally: method.map(|method| Tally { calls, method, since, lost }) }
+        Counted {
+            step,
+            tally: method.map(|method| Tally { calls, method, since, lost, is_over: false }),
+        }
     }
 }
 
@@ -211,18 +214,20 @@ struct Tally {
     since: Instant,
     /// Ends with the leader, if the call is a stream that wants one.
     lost: Option<Losing>,
+    is_over: bool,
 }
 
 type Losing = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Tally {
-    fn end(&self, code: Code) {
+    fn end(&mut self, code: Code) {
+        self.is_over = true;
         self.calls.end(self.method, code, self.since.elapsed());
     }
 
     /// An answer that is only trailers has its code in the head; a unary one without is good; a
     /// stream tells at its end.
-    fn settle(self, answer: Response<Body>) -> Response<Body> {
+    fn settle(mut self, answer: Response<Body>) -> Response<Body> {
         match code_of(answer.headers()) {
             Some(code) => self.end(code),
             None if METHODS[self.method].kind == Kind::Unary => self.end(Code::Ok),
@@ -232,6 +237,15 @@ impl Tally {
             }
         }
         answer
+    }
+}
+
+/// A call that nobody waits for any more was cancelled.
+impl Drop for Tally {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.end(Code::Cancelled);
+        }
     }
 }
 
