@@ -224,7 +224,8 @@ impl Client {
         identity: Option<Identity>,
     ) -> Result<Self, Failure> {
         let parse = |endpoint: &String| Ok((endpoint.clone(), Address::parse(endpoint)?));
-        let endpoints = endpoints.iter().map(parse).collect::<Result<Vec<_>, Failure>>()?;
+        let named = endpoints.iter().filter(|endpoint| !endpoint.is_empty());
+        let endpoints = named.map(parse).collect::<Result<Vec<_>, Failure>>()?;
         if endpoints.is_empty() {
             return Err(Failure::connection("etcdclient: no available endpoints"));
         }

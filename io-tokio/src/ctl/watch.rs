@@ -264,6 +264,6 @@ fn parse_typed(words: &[OsString]) -> Result<Wanted, Failure> {
         return Err(Failure::words(NO_COMMAND));
     }
     let typed = tool::flags::parse::<Typed>(words)
-        .map_err(|error| Failure::words(error.to_string().lines().next().unwrap_or_default()))?;
+        .map_err(|error| Failure::words(tool::help::unreadable(words, &error)))?;
     Wanted::new(&typed.words, typed.command, &typed.scope)
 }

@@ -183,7 +183,6 @@ impl Manual<'_> {
         let known = long.strip_prefix("--").and_then(|name| find(path, name));
         let value = context(error, ContextKind::InvalidValue);
         match (error.kind(), known) {
-            (ErrorKind::UnknownArgument, _) => unknown_flag(words, &flag),
             (ErrorKind::ValueValidation, Some(known)) => {
                 let cause = std::error::Error::source(error);
                 let cause = cause.map(ToString::to_string).unwrap_or_default();
@@ -198,8 +197,16 @@ impl Manual<'_> {
                     None => format!("flag needs an argument: {long}"),
                 }
             }
-            _ => error.to_string().lines().next().unwrap_or_default().replace("error: ", ""),
+            _ => unreadable(words, error),
         }
+    }
+}
+
+/// Why words cannot be read, where that is not about a flag's value.
+pub(crate) fn unreadable(words: &[OsString], error: &clap::Error) -> String {
+    match error.kind() {
+        ErrorKind::UnknownArgument => unknown_flag(words, &context(error, ContextKind::InvalidArg)),
+        _ => error.to_string().lines().next().unwrap_or_default().replace("error: ", ""),
     }
 }
 
