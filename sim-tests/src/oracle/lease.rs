@@ -33,6 +33,7 @@ use quorate_proto::etcdserverpb as pb;
 
 use super::liveness::Pace;
 use super::wrong;
+use crate::model::Judged;
 
 const NAME: &str = "lease";
 const MILLION: u64 = 1_000_000;
@@ -93,6 +94,8 @@ struct Proposal {
 #[derive(Debug, Default)]
 pub struct Lease {
     pace: Pace,
+    /// What rights forbid begins and ends nothing.
+    judged: Judged,
     lives: BTreeMap<i64, Life>,
     numbers: u64,
     asked: BTreeMap<CallId, Asked>,
@@ -346,10 +349,11 @@ impl Lease {
             return Ok(());
         };
         let id = request.header.as_ref().map_or(request.id, |header| header.id);
-        if let Some(grant) = &request.lease_grant {
+        let is_permitted = self.judged.take(&request).is_ok();
+        if let Some(grant) = request.lease_grant.as_ref().filter(|_| is_permitted) {
             self.begin(at, grant);
         }
-        if let Some(revoke) = &request.lease_revoke {
+        if let Some(revoke) = request.lease_revoke.as_ref().filter(|_| is_permitted) {
             self.check_revoke(entry.term, revoke.id, id)?;
         }
         self.look(at, id)

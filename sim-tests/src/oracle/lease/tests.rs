@@ -232,3 +232,24 @@ fn a_question_passed_on_may_renew_once_more() {
     assert_eq!(said(LEADER, 6_000), "lease 7 has 9 s left, 7010 ms after all renewals");
     assert_eq!(said(OTHER, 18_000), "lease 7 has 9 s left, 7010 ms after all renewals");
 }
+
+/// Then a lease of that id still lives, whoever is told that it is granted again.
+#[test]
+fn an_end_that_rights_forbid_is_none() {
+    let mut run = Run::new(0);
+    let options = Some(quorate_proto::authpb::UserAddOptions { no_password: true });
+    let root = pb::AuthUserAddRequest { name: "root".into(), options, ..Default::default() };
+    let role = pb::AuthUserGrantRoleRequest { user: "root".into(), role: "root".into() };
+    let put = pb::PutRequest { key: Bytes::from_static(b"k"), lease: LEASE, ..Default::default() };
+    run.commit(1_050, RequestId(106), None, |it| it.put = Some(put));
+    run.commit(1_100, RequestId(101), None, |it| it.auth_user_add = Some(root.into()));
+    run.commit(1_200, RequestId(102), None, |it| it.auth_user_grant_role = Some(role.into()));
+    let enable = Some(pb::AuthEnableRequest {}.into());
+    run.commit(1_300, RequestId(103), None, |it| it.auth_enable = enable);
+    let revoke = pb::LeaseRevokeRequest { id: LEASE };
+    run.commit(2_000, RequestId(104), None, |it| it.lease_revoke = Some(revoke.into()));
+    let again = pb::LeaseGrantRequest { ttl: 5, id: LEASE };
+    run.commit(2_100, RequestId(105), None, |it| it.lease_grant = Some(again.into()));
+    run.renew(3_000, 3_010);
+    assert_eq!(run.finish(5_000), "fine");
+}
