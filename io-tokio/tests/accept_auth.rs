@@ -5,7 +5,7 @@ mod accept;
 use std::time::Duration;
 
 use accept::ctl::Ctl;
-use accept::{Cluster, READY_WITHIN, assert_eventually};
+use accept::{Cluster, Options, READY_WITHIN, assert_eventually};
 use bytes::Bytes;
 use quorate_proto::etcdserverpb as pb;
 use quorate_proto::etcdserverpb::auth_client::AuthClient;
@@ -20,6 +20,11 @@ use tonic::{Code, Request, Status};
 
 const ROOT: &str = "--user=root:rpw";
 const ALICE: &str = "--user=alice:apw";
+
+/// Members for whom passwords are cheap: etcdctl gives up when a login takes two seconds.
+fn start(size: usize) -> Cluster {
+    Cluster::start_with(size, &Options { flags: vec!["--bcrypt-cost=4".to_owned()] })
+}
 
 /// Root, and alice, who may do everything below `a/` and read `shared`.
 fn set_up(ctl: &Ctl) {
@@ -47,7 +52,7 @@ fn refused(ctl: &Ctl, args: &[&str]) {
 #[test]
 fn rights_are_asked_for_once_auth_is_on() {
     for size in [1, 3] {
-        let cluster = Cluster::start(size);
+        let cluster = start(size);
         let Some(ctl) = Ctl::find(&cluster) else { return };
         set_up(&ctl);
         says(&ctl.fail(&["get", "shared"]), "etcdserver: user name is empty");
@@ -83,7 +88,7 @@ fn rights_are_asked_for_once_auth_is_on() {
 
 #[test]
 fn transactions_are_judged_whole() {
-    let cluster = Cluster::start(1);
+    let cluster = start(1);
     let Some(ctl) = Ctl::find(&cluster) else { return };
     set_up(&ctl);
     let txn = |body: &str| ctl.try_with_input(&["txn", ALICE], body);
@@ -101,7 +106,7 @@ fn transactions_are_judged_whole() {
 
 #[test]
 fn users_and_roles_change_while_auth_is_on() {
-    let cluster = Cluster::start(3);
+    let cluster = start(3);
     let Some(ctl) = Ctl::find(&cluster) else { return };
     set_up(&ctl);
     let cases: [(&[&str], &str); 9] = [
@@ -137,7 +142,7 @@ fn users_and_roles_change_while_auth_is_on() {
 
 #[test]
 fn auth_outlives_a_restart_and_reaches_a_member_that_was_down() {
-    let mut cluster = Cluster::start(3);
+    let mut cluster = start(3);
     let Some(ctl) = Ctl::find(&cluster) else { return };
     cluster.members[0].kill();
     let two = ctl.at(format!("{},{}", cluster.members[1].url(), cluster.members[2].url()));
@@ -197,7 +202,7 @@ fn put(key: &'static str, lease: i64) -> pb::PutRequest {
 
 #[test]
 fn a_token_is_good_at_every_member_until_its_user_changes() {
-    let cluster = Cluster::start(3);
+    let cluster = start(3);
     let Some(ctl) = Ctl::find(&cluster) else { return };
     set_up(&ctl);
     let alice = Caller::log_in(&cluster, "alice", "apw");
@@ -218,7 +223,7 @@ fn a_token_is_good_at_every_member_until_its_user_changes() {
 
 #[test]
 fn a_lease_with_somebody_elses_keys_is_not_hers() {
-    let cluster = Cluster::start(1);
+    let cluster = start(1);
     let Some(ctl) = Ctl::find(&cluster) else { return };
     set_up(&ctl);
     let root = Caller::log_in(&cluster, "root", "rpw");
@@ -242,7 +247,7 @@ fn a_lease_with_somebody_elses_keys_is_not_hers() {
 
 #[test]
 fn a_watch_of_keys_that_may_not_be_read_is_refused() {
-    let cluster = Cluster::start(1);
+    let cluster = start(1);
     let Some(ctl) = Ctl::find(&cluster) else { return };
     set_up(&ctl);
     let alice = Caller::log_in(&cluster, "alice", "apw");
