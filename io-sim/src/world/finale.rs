@@ -235,7 +235,7 @@ impl<B: Build, O: Observer> World<B, O> {
                 let seen = watcher.seen;
                 return Err(format!("watcher {number} is at revision {seen}, not {last}"));
             }
-            if watcher.synced < newest {
+            if watcher.synced < newest && watcher.from <= newest {
                 let synced = watcher.synced;
                 return Err(format!("stream of watcher {number} is at {synced}, not {newest}"));
             }

@@ -28,6 +28,9 @@ pub(in crate::world) struct Watcher {
     pub(in crate::world) seen: i64,
     /// The member said that nothing up to here is outstanding on the whole stream.
     pub(in crate::world) synced: i64,
+    /// Where the main watch of this stream begins. Until there is such a revision, the member says
+    /// nothing of the stream.
+    pub(in crate::world) from: i64,
     stream: Option<StreamId>,
     /// The id of the main watch, once it is created.
     main: Option<i64>,
@@ -54,6 +57,7 @@ impl Watcher {
             keys: (first, end),
             seen: 0,
             synced: 0,
+            from: 0,
             stream: None,
             main: None,
             asked: VecDeque::new(),
@@ -242,6 +246,7 @@ impl<B: Build, O: Observer> World<B, O> {
         watcher.stream = Some(stream);
         watcher.asked.push_back(None);
         let request = watcher.request();
+        watcher.from = request.start_revision;
         let open = Stream { client, node, up: None, down: None, is_broken: false };
         self.clients.streams.insert(stream, open);
         let member = self.nodes[node].id();
