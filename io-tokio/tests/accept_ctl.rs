@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use accept::ctl::find_newest;
 use accept::following::Following;
 use accept::lines::{self, Line, Names};
 use accept::{Cluster, Options, skip};
@@ -25,18 +26,6 @@ use tempfile::TempDir;
 const SOON: Duration = Duration::from_secs(20);
 /// How many lines there are at least.
 const LINES_MIN: usize = 150;
-
-/// etcdctl 3.7, or nothing after saying loudly that there is none.
-fn etcds() -> Option<PathBuf> {
-    let named = env::var_os("QUORATE_COMPAT_ETCDCTL").map(PathBuf::from);
-    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/judge/etcdctl");
-    let program = named.unwrap_or(built);
-    if !program.is_file() {
-        skip("no etcdctl 3.7: build ./etcdctl in io-tokio/tests/judge");
-        return None;
-    }
-    Some(program)
-}
 
 /// A tool, and the cluster it works on.
 struct Side {
@@ -175,7 +164,7 @@ impl Side {
 
 /// Runs the whole table with both tools on servers of this kind.
 fn compare(server: Option<&Path>) {
-    let Some(etcdctl) = etcds() else { return };
+    let Some(etcdctl) = find_newest() else { return };
     let table = lines::parse(include_str!("accept/ctl.txt"));
     assert!(table.len() >= LINES_MIN);
     let mut theirs = Side::new(Some(&etcdctl), 1, server);
@@ -213,7 +202,7 @@ fn every_command_line_prints_what_etcdctl_prints_of_a_real_etcd() {
 fn both_tell(size: usize, story: fn(&mut Side) -> Vec<String>) {
     let mut told = story(&mut Side::new(None, size, None));
     told.iter_mut().for_each(|line| *line = line.trim_end().to_owned());
-    if let Some(etcdctl) = etcds() {
+    if let Some(etcdctl) = find_newest() {
         let mut expected = story(&mut Side::new(Some(&etcdctl), size, None));
         expected.iter_mut().for_each(|line| *line = line.trim_end().to_owned());
         assert_eq!(told, expected);

@@ -9,6 +9,7 @@ use quorate_core::ids::Revision;
 use quorate_proto::etcdserverpb as pb;
 use quorate_proto::etcdserverpb::downgrade_request::DowngradeAction;
 use quorate_proto::etcdserverpb::maintenance_server::Maintenance;
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use super::status::{self, code_and_text};
@@ -40,7 +41,7 @@ impl Maintenance for Front {
     ) -> Result<Response<pb::HashKvResponse>, Status> {
         let view = self.check_call(&request, Book::check_root).await?;
         let (since, revision) = (Instant::now(), Revision(request.into_inner().revision));
-        let answer = reads::off_loop(move || reads::hash_kv(&view, revision)).await?;
+        let answer = in_turn(move || reads::hash_kv(&view, revision)).await?;
         self.metrics.disk.hash_kv.observe(since.elapsed());
         Ok(Response::new(answer))
     }
@@ -79,7 +80,7 @@ impl Maintenance for Front {
     ) -> Result<Response<pb::HashResponse>, Status> {
         let view = self.check_call(&request, Book::check_root).await?;
         let since = Instant::now();
-        let answer = reads::off_loop(move || reads::hash(&view)).await?;
+        let answer = in_turn(move || reads::hash(&view)).await?;
         self.metrics.disk.hash.observe(since.elapsed());
         Ok(Response::new(answer))
     }
@@ -93,6 +94,18 @@ impl Maintenance for Front {
         let messages = snapshot::stream(self.clone(), image).await?;
         Ok(Response::new(Box::pin(messages)))
     }
+}
+
+/// Hashes that are taken at once: each reads the whole store and keeps a core busy.
+const HASHES_AT_ONCE_MAX: usize = 2;
+static HASHING: Semaphore = Semaphore::const_new(HASHES_AT_ONCE_MAX);
+
+/// Takes a hash when it is its turn; who waits is bounded as streams are.
+async fn in_turn<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Status> + Send + 'static,
+) -> Result<T, Status> {
+    let _turn = HASHING.acquire().await.map_err(|_| status::status(Refusal::Stopped))?;
+    reads::off_loop(work).await
 }
 
 /// What a member says of itself.

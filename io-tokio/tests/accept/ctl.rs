@@ -9,6 +9,18 @@ use serde_json::Value;
 use super::following::Following;
 use super::{Cluster, find_client, skip};
 
+/// etcdctl 3.7, built beside the judge or named; nothing after saying so loudly.
+pub(crate) fn find_newest() -> Option<PathBuf> {
+    let named = std::env::var_os("QUORATE_COMPAT_ETCDCTL").map(PathBuf::from);
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/judge/etcdctl");
+    let program = named.unwrap_or(built);
+    if !program.is_file() {
+        skip("no etcdctl 3.7: build ./etcdctl in io-tokio/tests/judge");
+        return None;
+    }
+    Some(program)
+}
+
 /// etcdctl bound to the endpoints of one cluster.
 #[derive(Clone)]
 pub(crate) struct Ctl {
@@ -24,14 +36,10 @@ impl Ctl {
         Some(Self { program: find_client("etcdctl")?, endpoints, env })
     }
 
-    /// The same of version 3.7, built beside the judge; nothing after saying so loudly.
+    /// The same of version 3.7; nothing after saying so loudly.
     pub(crate) fn newest(cluster: &Cluster) -> Option<Self> {
-        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/judge/etcdctl");
-        if !program.is_file() {
-            skip("no etcdctl 3.7: build ./etcdctl in io-tokio/tests/judge");
-            return None;
-        }
-        Some(Self { program, endpoints: cluster.endpoints(), env: Vec::new() })
+        let (endpoints, env) = (cluster.endpoints(), Vec::new());
+        Some(Self { program: find_newest()?, endpoints, env })
     }
 
     /// The same client for other endpoints.
