@@ -245,6 +245,9 @@ impl Replica {
         }
         self.run_stall_watch();
         messages.into_iter().for_each(|message| self.send(message));
+        while let Some(entries) = self.disk.take_settled() {
+            self.outputs.push_back(ReplicaOutput::Committed { entries });
+        }
         Ok(())
     }
 
@@ -423,7 +426,8 @@ impl Replica {
         }
         if !work.committed.is_empty() {
             self.backlog.push(&work.committed);
-            self.outputs.push_back(ReplicaOutput::Committed { entries: work.committed });
+            let free = self.disk.hold_committed(work.committed);
+            self.outputs.extend(free.map(|entries| ReplicaOutput::Committed { entries }));
         }
     }
 

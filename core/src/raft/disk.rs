@@ -3,7 +3,7 @@
 //! ```text
 //! batch 7 (sync) ---- batch 8 (commit only) ---- batch 9 (sync) ---->  not yet written
 //!   |                                              |
-//!   held: vote to 2                                held: append response to 3
+//!   held: vote to 2                                held: append response to 3, removal of 4
 //! ```
 
 use alloc::collections::VecDeque;
@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 
 use quorate_proto::raftpb::{self, MessageType as Kind};
 
-use crate::storage::SnapshotMark;
+use crate::storage::{Entry, EntryKind, SnapshotMark};
 use crate::time::{Duration, Time, Wake};
 
 /// Most messages that wait for the disk; the oldest are dropped.
@@ -22,6 +22,8 @@ pub(crate) struct Disk {
     emitted: u64,
     owed: VecDeque<Batch>,
     held: VecDeque<Held>,
+    /// Committed entries from a change of the group on, and the batch they wait for.
+    unsettled: VecDeque<(u64, Vec<Entry>)>,
     /// The last batch that carries a new term or vote, or the commit of a change of the group.
     binding_number: u64,
     patience: Duration,
@@ -70,6 +72,7 @@ impl Disk {
             emitted: 0,
             owed: VecDeque::new(),
             held: VecDeque::new(),
+            unsettled: VecDeque::new(),
             binding_number: 0,
             patience,
             stall: Stall::None,
@@ -86,6 +89,10 @@ impl Disk {
         self.emitted = batch.number;
         if batch.is_binding {
             self.binding_number = batch.number;
+        }
+        if batch.snapshot.is_some() {
+            // The image that is to be installed has what they led to.
+            self.unsettled.clear();
         }
         self.owed.push_back(batch);
     }
@@ -124,7 +131,7 @@ impl Disk {
             // change of the group is committed. Only a sole voter leads before its vote is durable.
             _ => self.binding_number,
         };
-        if self.owed.front().is_none_or(|batch| batch.number > behind) {
+        if self.is_written(behind) {
             return Some(message);
         }
         // Raft repeats what is lost; only a peer that floods a silent disk gets here.
@@ -133,6 +140,39 @@ impl Disk {
         }
         self.held.push_back(Held { behind, message });
         None
+    }
+
+    /// Takes committed entries: gives them back if they may be applied now, holds them otherwise.
+    /// A change of the group takes effect when this member cannot forget any more that it was
+    /// committed: it is then that others hear of it, and that who was removed goes for good. At
+    /// most `limits::APPLY_GAP_MAX` entries are handed out and not applied.
+    pub(crate) fn hold_committed(&mut self, entries: Vec<Entry>) -> Option<Vec<Entry>> {
+        let is_change = |entry: &Entry| entry.kind != EntryKind::Normal;
+        let is_early = crate::planted!("change-before-commit-synced");
+        let behind = if entries.iter().any(is_change) && !is_early {
+            self.emitted
+        } else {
+            self.unsettled.back().map_or(0, |(behind, _)| *behind)
+        };
+        if self.is_written(behind) {
+            return Some(entries);
+        }
+        self.unsettled.push_back((behind, entries));
+        None
+    }
+
+    /// Whether everything up to the batch `number` is on disk.
+    fn is_written(&self, number: u64) -> bool {
+        self.owed.front().is_none_or(|batch| batch.number > number)
+    }
+
+    /// The oldest committed entries that were held and need be no longer.
+    pub(crate) fn take_settled(&mut self) -> Option<Vec<Entry>> {
+        let (behind, _) = self.unsettled.front()?;
+        if !self.is_written(*behind) {
+            return None;
+        }
+        self.unsettled.pop_front().map(|(_, entries)| entries)
     }
 
     /// Batches up to `number` are on disk. Returns them, and the messages that may leave.
@@ -222,7 +262,10 @@ impl Disk {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
+    use crate::ids::{LogIndex, Term};
 
     fn batch(number: u64, must_sync: bool, at: u64) -> Batch {
         Batch {
@@ -257,6 +300,38 @@ mod tests {
         assert!(disk.hold(message(Kind::MsgApp)).is_some());
         assert_eq!(free(&mut disk, 3), [Kind::MsgVoteResp]);
         assert!(disk.hold(message(Kind::MsgVote)).is_some());
+    }
+
+    #[test]
+    fn a_change_of_the_group_and_all_behind_it_wait_for_the_disk() {
+        let mut disk = Disk::new(Duration::from_nanos(10));
+        let entry = |index, kind| {
+            Vec::from([Entry { term: Term(1), index: LogIndex(index), kind, data: Bytes::new() }])
+        };
+        disk.note_emitted(batch(1, false, 0));
+        assert!(disk.hold_committed(entry(1, EntryKind::Normal)).is_some());
+        disk.note_emitted(batch(2, true, 0));
+        assert_eq!(disk.hold_committed(entry(2, EntryKind::ConfChange)), None);
+        assert_eq!(disk.hold_committed(entry(3, EntryKind::Normal)), None);
+        disk.handle_persisted(1);
+        assert_eq!(disk.take_settled(), None);
+        disk.handle_persisted(2);
+        assert_eq!(disk.take_settled(), Some(entry(2, EntryKind::ConfChange)));
+        assert_eq!(disk.take_settled(), Some(entry(3, EntryKind::Normal)));
+        assert_eq!(disk.take_settled(), None);
+        assert!(disk.hold_committed(entry(4, EntryKind::Normal)).is_some());
+    }
+
+    #[test]
+    fn an_image_stands_in_for_what_was_held() {
+        let mut disk = Disk::new(Duration::from_nanos(10));
+        let kind = EntryKind::ConfChange;
+        let change = Entry { term: Term(1), index: LogIndex(2), kind, data: Bytes::new() };
+        disk.note_emitted(batch(1, true, 0));
+        assert_eq!(disk.hold_committed(Vec::from([change])), None);
+        disk.note_emitted(Batch { snapshot: Some(SnapshotMark::default()), ..batch(2, true, 0) });
+        disk.handle_persisted(2);
+        assert_eq!(disk.take_settled(), None);
     }
 
     #[test]

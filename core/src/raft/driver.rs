@@ -475,15 +475,18 @@ impl Driver {
 
     /// Translates a ready, and makes what is to be persisted readable for the crate.
     fn read_ready(&mut self, ready: &mut Ready) -> Work {
-        let hard_state = ready.hs().map(export_hard_state);
+        let mut hard_state = ready.hs().map(export_hard_state);
         let vote = hard_state.map_or(self.vote, |hard| (hard.term, hard.vote));
         let changes_vote = core::mem::replace(&mut self.vote, vote) != vote;
         let committed: Vec<Entry> =
             ready.take_committed_entries().iter().map(export_entry).collect();
         // Whoever is removed may be gone for good as soon as it hears of it: those that stay must
         // not forget that it was, or they wait for its vote for ever.
-        let settles_change =
-            hard_state.is_some() && committed.iter().any(|entry| entry.kind != EntryKind::Normal);
+        let settles_change = committed.iter().any(|entry| entry.kind != EntryKind::Normal);
+        if settles_change {
+            // What was committed may have been written before, without a sync.
+            hard_state = Some(export_hard_state(&self.node.raft.hard_state()));
+        }
         let snapshot = (!ready.snapshot().is_empty()).then(|| export_mark(ready.snapshot()));
         let accepted = ready.take_entries();
         let mut messages = ready.take_messages();

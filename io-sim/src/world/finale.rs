@@ -118,6 +118,8 @@ impl<B: Build, O: Observer> World<B, O> {
             self.network.cut(Place::Member(node), Place::Member(other), u64::MAX);
             self.network.cut(Place::Member(other), Place::Member(node), u64::MAX);
         }
+        // What it said last, late as it may be, would be taken for a leader that is still there.
+        self.reset_links(node);
         self.nodes[node].is_lost = true;
         if self.nodes[node].luck.below(2) == 0 {
             self.crash(node, u64::MAX, Stop::Crash);

@@ -336,6 +336,13 @@ pub const BUGS: &[Bug] = &[
         oracle: "membership",
     },
     Bug {
+        name: "change-before-commit-synced",
+        from: "ours: a change of the group takes effect before its commit is durable",
+        breaks: "a member crashes, forgets whom it sent away, and waits for its vote for ever",
+        place: "core/src/raft/disk.rs hold_committed(): hands out at once",
+        oracle: "liveness",
+    },
+    Bug {
         name: "stale-wish-taken",
         from: "ours: a wish to change the group taken by the leader of a later term",
         breaks: "a change that was made is answered as refused",
