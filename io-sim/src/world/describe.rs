@@ -1,4 +1,11 @@
 //! What happened, in few words: for people, never for decisions.
+//!
+//! ```text
+//!   of a member    < goes in    > comes out    = starts or stops
+//!   of the world   ! a fault strikes or ends    c7 #12 client 7 calls    c7 #12 = learns
+//! ```
+//!
+//! Pictures of a run are drawn from these lines.
 
 use quorate_core::peer::Message;
 use quorate_core::storage::Entry;

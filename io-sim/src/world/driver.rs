@@ -459,9 +459,9 @@ impl<B: Build, O: Observer> World<B, O> {
             return;
         }
         self.nodes[node].failing = None;
-        self.note(Some(node), || String::from("= start"));
         let opened = self.nodes[node].open(&self.build, now);
         let (member, boot) = (self.nodes[node].id(), self.nodes[node].boot);
+        self.note(Some(node), || format!("= start as {member}"));
         match opened {
             Ok((log, stored)) => {
                 self.nodes[node].note_group(stored.index);

@@ -10,8 +10,8 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use quorate_io_sim::world::{Plan, Report};
 
-use super::failure::{Failure, check};
-use super::{Found, say};
+use super::say;
+use quorate_sim_tests::failure::{Failure, Found, check};
 use quorate_sim_tests::scenario::{Subject, shape};
 
 #[derive(Debug, Args)]

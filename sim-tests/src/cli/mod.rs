@@ -1,20 +1,23 @@
-//! The command line: `quorate-sim run`, `quorate-sim replay` and `quorate-sim planted`.
+//! The command line: `quorate-sim run`, `replay`, `shrink`, `show` and `planted`.
 //!
 //! A failure is one line that reproduces it anywhere, and an exit code that says what kind it is:
 //! 0 all is well, 1 a wrong answer, 2 wrong usage, 3 something due did not happen, 4 a crash,
 //! 5 two runs of one seed differ.
 
+mod chosen;
 mod columns;
 mod explore;
-mod failure;
 mod planted;
 mod replay;
+mod show;
+mod shrink;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use quorate_sim_tests::failure::{Found, remember_panics};
 use quorate_sim_tests::scenario::Subject;
 
 /// Tests a replicated store in a simulated, faulty world.
@@ -31,29 +34,24 @@ enum Command {
     Run(explore::RunArgs),
     /// Run one seed, or one schedule, and show what happened.
     Replay(replay::ReplayArgs),
+    /// Make a failing seed or schedule small, and write a test of it.
+    Shrink(shrink::ShrinkArgs),
+    /// Draw one run as a page to look at in a browser.
+    Show(show::ShowArgs),
     /// Build real mistakes into the simulator and look how long they hide.
     Planted(planted::PlantedArgs),
 }
 
-/// What the program found out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Found {
-    Nothing = 0,
-    Wrong = 1,
-    BadUsage = 2,
-    Stuck = 3,
-    Crash = 4,
-    Difference = 5,
-}
-
 /// Runs the program on these machines.
 pub(crate) fn main<S: Subject>() -> ExitCode {
-    failure::remember_panics();
+    remember_panics();
     #[cfg(planted)]
     quorate_core::planted::choose(&std::env::var("QUORATE_PLANTED").unwrap_or_default());
     let found = match Cli::parse().command {
         Command::Run(args) => explore::run::<S>(&args),
         Command::Replay(args) => replay::replay::<S>(&args),
+        Command::Shrink(args) => shrink::shrink::<S>(&args),
+        Command::Show(args) => show::show::<S>(&args),
         Command::Planted(args) => planted::hunt(&args),
     };
     let found = found.unwrap_or_else(|error| {

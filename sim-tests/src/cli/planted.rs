@@ -4,9 +4,10 @@ use std::io;
 use std::path::PathBuf;
 
 use clap::Args;
+use quorate_sim_tests::failure::Found;
 use quorate_sim_tests::planted::{SEEDS_MAX, hunt_all};
 
-use super::{Found, say};
+use super::say;
 
 #[derive(Debug, Args)]
 pub(super) struct PlantedArgs {

@@ -6,28 +6,15 @@ use std::path::PathBuf;
 use clap::Args;
 use quorate_io_sim::world::Plan;
 
-use super::explore::plan;
-use super::failure::check;
-use super::{Found, columns, say};
+use super::chosen::Chosen;
+use super::{columns, say};
+use quorate_sim_tests::failure::{Found, check};
 use quorate_sim_tests::scenario::Subject;
 
 #[derive(Debug, Args)]
 pub(super) struct ReplayArgs {
-    /// The seed.
-    #[arg(required_unless_present = "schedule")]
-    seed: Option<u64>,
-    /// A schedule written before, instead of a seed.
-    #[arg(long, conflicts_with = "seed")]
-    schedule: Option<PathBuf>,
-    /// Simulated seconds under faults.
-    #[arg(long, default_value_t = 60)]
-    seconds: u64,
-    /// Members.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=9))]
-    nodes: u64,
-    /// No faults.
-    #[arg(long)]
-    calm: bool,
+    #[command(flatten)]
+    chosen: Chosen,
     /// Show what happened last, one column per member.
     #[arg(long)]
     trace: bool,
@@ -44,7 +31,7 @@ pub(super) struct ReplayArgs {
 
 /// Replays.
 pub(super) fn replay<S: Subject>(args: &ReplayArgs) -> Result<Found, io::Error> {
-    let plan = load::<S>(args)?;
+    let plan = args.chosen.load::<S>()?;
     if let Some(path) = &args.write {
         std::fs::write(path, plan.write())?;
     }
@@ -62,15 +49,6 @@ pub(super) fn replay<S: Subject>(args: &ReplayArgs) -> Result<Found, io::Error> 
             Ok(failure.found)
         }
         None => Ok(Found::Nothing),
-    }
-}
-
-fn load<S: Subject>(args: &ReplayArgs) -> Result<Plan, io::Error> {
-    match (&args.schedule, args.seed) {
-        (Some(path), _) => Plan::read(&std::fs::read_to_string(path)?).map_err(io::Error::other),
-        (None, seed) => {
-            Ok(plan::<S>(seed.unwrap_or_default(), args.nodes, args.seconds, args.calm))
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a failed seed looks like.
+//! How a plan is judged, and what a failure looks like.
 
 use std::cell::RefCell;
 
@@ -6,34 +6,78 @@ use quorate_io_sim::world::observe::{Verdict, Violation};
 use quorate_io_sim::world::run::Parting;
 use quorate_io_sim::world::{Plan, Report, Wanted, find_parting, run};
 
-use super::Found;
-use quorate_sim_tests::scenario::Subject;
+use crate::scenario::{Members, Subject};
 
 thread_local! {
     static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
 /// Keeps the place of the last panic instead of printing it: the report prints it.
-pub(super) fn remember_panics() {
+pub fn remember_panics() {
     std::panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
         PANIC.with(|panic| *panic.borrow_mut() = place);
     }));
 }
 
-/// A failed seed.
-#[derive(Debug)]
-pub(super) struct Failure {
-    /// The seed.
-    pub(super) seed: u64,
-    /// Of which kind.
-    pub(super) found: Found,
-    /// All there is to say in text.
-    pub(super) text: String,
+/// What a run found out; as a number, the program's exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// All is well.
+    Nothing = 0,
+    /// A wrong answer or a broken invariant.
+    Wrong = 1,
+    /// Nothing was run: the program was used in a wrong way.
+    BadUsage = 2,
+    /// Something due did not happen.
+    Stuck = 3,
+    /// A member panicked.
+    Crash = 4,
+    /// Two runs of one plan differ.
+    Difference = 5,
 }
 
-/// Runs a plan once, or twice with equal traces.
-pub(super) fn check<S: Subject>(
+/// A failed plan.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The seed.
+    pub seed: u64,
+    /// Of which kind.
+    pub found: Found,
+    /// The oracle that objected; empty if two runs differ.
+    pub oracle: &'static str,
+    /// All there is to say in text.
+    pub text: String,
+}
+
+impl Failure {
+    /// Whether another failure is the same in kind: what a shrinker keeps.
+    #[must_use]
+    pub fn resembles(&self, other: &Self) -> bool {
+        (self.found, self.oracle) == (other.found, other.oracle)
+    }
+
+    /// A name for files and tests: `seed_17_linear`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let kind = if self.oracle.is_empty() { "difference" } else { self.oracle };
+        format!("seed_{}_{kind}", self.seed)
+    }
+}
+
+/// Runs a written plan twice under all oracles: what a `#[test]` of a failure that was found says.
+///
+/// # Panics
+/// If the text is no plan, and with the objection if the plan fails.
+pub fn replay(text: &str) {
+    let plan = Plan::read(text).unwrap_or_else(|error| panic!("not a schedule: {error}"));
+    if let (_, Some(failure)) = check::<Members>(&plan, false, 0) {
+        panic!("seed {}: {}", failure.seed, failure.text);
+    }
+}
+
+/// Runs a plan once, or twice with equal traces. `lines`: of the trace, to be kept.
+pub fn check<S: Subject>(
     plan: &Plan,
     once: bool,
     lines: usize,
@@ -54,7 +98,7 @@ pub(super) fn check<S: Subject>(
     let failure = first.recording.parting(&second.recording).map(|steps| {
         let parting = find_parting(plan, steps, || (S::build(), S::judges(plan)));
         let text = describe_parting(&parting);
-        Failure { seed: plan.seed, found: Found::Difference, text }
+        Failure { seed: plan.seed, found: Found::Difference, oracle: "", text }
     });
     (first, failure)
 }
@@ -76,7 +120,7 @@ fn describe(seed: u64, violation: &Violation, at: u64) -> Failure {
     if violation.oracle == "panic" {
         text += &PANIC.with(|place| format!(" ({})", place.borrow()));
     }
-    Failure { seed, found, text }
+    Failure { seed, found, oracle: violation.oracle, text }
 }
 
 fn describe_parting(parting: &Parting) -> String {

@@ -1,0 +1,98 @@
+//! Pictures of told lines, and of a real run.
+
+use quorate_io_sim::world::{Shape, Wanted};
+
+use super::*;
+use crate::failure::{Found, check};
+use crate::scenario::Members;
+
+fn line(at: u64, node: Option<usize>, text: &str) -> Line {
+    Line { at: at * 1_000, node, text: text.to_string() }
+}
+
+#[test]
+fn a_message_is_an_arrow_from_where_it_left_to_where_it_arrived() {
+    let lines = [
+        line(0, Some(0), "= start as 1"),
+        line(0, Some(1), "= start as 7"),
+        line(5, Some(0), ">7 MsgVote t2 i3"),
+        line(6, Some(0), ">7 MsgVote t2 i3"),
+        line(9, Some(1), "<1 MsgVote t2 i3"),
+        line(9, Some(1), "<3 MsgVote t2 i3"),
+    ];
+    let what = "MsgVote t2 i3".to_string();
+    let arrow = |sent, arrived| Arrow { from: 0, to: Some(1), sent, arrived, what: what.clone() };
+    assert_eq!(read::read(&lines).arrows, [arrow(5, Some(9)), arrow(6, None)]);
+}
+
+#[test]
+fn a_batch_is_on_disk_when_it_or_a_later_one_is_and_a_crash_leaves_it_open() {
+    let lines = [
+        line(0, Some(0), "= start as 1"),
+        line(1, Some(0), ">write 1 -"),
+        line(2, Some(0), ">sync 2 4..5@2"),
+        line(3, Some(0), ">sync 3 6@2"),
+        line(4, Some(0), "<persisted 2"),
+        line(5, Some(0), "= stop Crash"),
+        line(6, Some(0), "= start as 1"),
+        line(7, Some(0), ">sync 1 6@3"),
+        line(8, Some(0), "<persisted 1"),
+    ];
+    let picture = read::read(&lines);
+    let ends: Vec<_> = picture.machines[0].writes.iter().map(|write| write.to).collect();
+    assert_eq!(ends, [Some(4), Some(4), None, Some(8)]);
+    assert_eq!(picture.machines[0].lives.len(), 3);
+    assert_eq!(picture.machines[0].names, [(0, 1)]);
+}
+
+#[test]
+fn a_call_knows_what_was_learned_and_at_which_revision() {
+    let lines = [
+        line(1, None, "c2 #9 Put(PutRequest { .. })"),
+        line(
+            4,
+            None,
+            "c2 #9 = Response(Put(PutResponse { header: { member_id: 2, revision: 12, ra..",
+        ),
+        line(5, None, "! heal"),
+    ];
+    let picture = read::read(&lines);
+    let call = &picture.clients[2][0];
+    assert_eq!((call.from, call.to, call.revision), (1, Some(4), Some(12)));
+    assert_eq!(picture.healed, Some(5));
+}
+
+/// What a script element of the page holds.
+fn data_of(page: &str) -> serde_json::Value {
+    let start = page.find("const picture = ").expect("the page has its data") + 16;
+    let end = start + page[start..].find(";\n").expect("and it ends");
+    serde_json::from_str(&page[start..end].replace("<\\/", "</")).expect("as JSON")
+}
+
+#[test]
+fn a_real_run_has_leaders_arrows_writes_and_answers() {
+    let plan = Plan::draw(3, Shape { seconds: 5, ..Shape::R3 });
+    let wanted = Wanted { lines: usize::MAX, ..Wanted::default() };
+    let (report, failure) = check::<Members>(&plan, true, wanted.lines);
+    assert!(failure.is_none(), "{failure:?}");
+    let found = Found::Wrong;
+    let text = "an objection with </script> in it".to_string();
+    let told = Failure { seed: 3, found, oracle: "linear", text: text.clone() };
+    let page = draw(&plan, &report.recording.lines, report.ended_at, Some(&told));
+    assert!(page.len() < 5_000_000, "{}", page.len());
+    let data = data_of(&page);
+    assert_eq!(data["objection"], text);
+    let count = |list: &serde_json::Value, is_it: &dyn Fn(&serde_json::Value) -> bool| {
+        list.as_array().map_or(0, |items| items.iter().filter(|item| is_it(item)).count())
+    };
+    let leads = |machine: &serde_json::Value| count(&machine["roles"], &|role| role[3] == true);
+    let machines = data["machines"].as_array().expect("lanes");
+    assert!(machines.len() >= 3);
+    assert!(machines.iter().map(leads).sum::<usize>() > 0, "somebody led");
+    assert!(count(&data["arrows"], &|arrow| arrow["arrived"].is_u64()) > 100);
+    assert!(count(&machines[0]["writes"], &|write| write["to"].is_u64()) > 10);
+    let clients = data["clients"].as_array().expect("clients");
+    let answers = |calls: &serde_json::Value| count(calls, &|call| call["revision"].is_u64());
+    assert!(clients.iter().map(answers).sum::<usize>() > 50);
+    assert_eq!(count(&data["faults"], &|_| true), plan.strikes.len());
+}
