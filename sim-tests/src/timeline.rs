@@ -57,17 +57,18 @@ struct Machine {
     committed: Vec<(u64, u64)>,
     /// How far it is applied.
     applied: Vec<(u64, u64)>,
-    /// What the disk had to write, from when to when; without an end it never did.
+    /// What the disk had to write.
     writes: Vec<Write>,
 }
 
-/// One batch on its way to the disk.
+/// One batch on its way to the disk, until it is there or lost.
 #[derive(Debug, Serialize)]
 struct Write {
     from: u64,
     to: Option<u64>,
     what: String,
     is_synced: bool,
+    is_lost: bool,
 }
 
 /// One call of a client.

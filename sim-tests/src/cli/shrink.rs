@@ -21,9 +21,12 @@ pub(super) struct ShrinkArgs {
     /// Most runs to try.
     #[arg(long, default_value_t = 4_000)]
     runs: u64,
-    /// The folder the small schedule is kept in, as `seed_N_ORACLE.schedule`.
+    /// The folder the small schedule is kept in.
     #[arg(long, default_value = "sim-tests/regressions")]
     folder: PathBuf,
+    /// The name it is kept under; `seed_N_ORACLE` if not given.
+    #[arg(long)]
+    name: Option<String>,
 }
 
 /// Shrinks, keeps the schedule, and prints a test of it. Found is what was found before.
@@ -64,7 +67,8 @@ pub(super) fn shrink<S: Subject>(args: &ShrinkArgs) -> Result<Found, io::Error> 
 /// Writes the schedule down, and prints the test.
 fn keep(args: &ShrinkArgs, plan: &Plan, failure: &Failure) -> Result<(), io::Error> {
     std::fs::create_dir_all(&args.folder)?;
-    let path = args.folder.join(format!("{}.schedule", failure.name()));
+    let name = args.name.clone().unwrap_or_else(|| failure.name());
+    let path = args.folder.join(format!("{name}.schedule"));
     let objection = failure.text.lines().next().unwrap_or_default();
     std::fs::write(&path, format!("# {objection}\n{}", plan.write()))?;
     say(&format!("kept in {0}\nquorate-sim show --schedule {0}", path.display()));

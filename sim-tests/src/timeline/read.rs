@@ -49,7 +49,11 @@ impl Reader {
         match words.as_slice() {
             ["=", "start", "as", id] => self.start(at, node, number(id)),
             ["=", "stop", why @ ..] => {
-                self.machine(node).lives.push((at, Some(why.join(" "))));
+                let machine = self.machine(node);
+                machine.lives.push((at, Some(why.join(" "))));
+                for write in machine.writes.iter_mut().rev().take_while(|it| it.to.is_none()) {
+                    (write.to, write.is_lost) = (Some(at), true);
+                }
             }
             [">role", term, "led", "by", leader] => {
                 let own = self.ids.get(&node).copied();
@@ -63,7 +67,13 @@ impl Reader {
             [kind @ (">sync" | ">write"), number, what @ ..] => {
                 let what = format!("batch {number}: {}", what.join(" "));
                 let is_synced = *kind == ">sync";
-                self.machine(node).writes.push(Write { from: at, to: None, what, is_synced });
+                self.machine(node).writes.push(Write {
+                    from: at,
+                    to: None,
+                    what,
+                    is_synced,
+                    is_lost: false,
+                });
             }
             ["<persisted", number] => self.persist(at, node, number),
             [peer, what @ ..] if !what.is_empty() => self.take_message(at, node, peer, what),
@@ -80,15 +90,13 @@ impl Reader {
         }
     }
 
-    /// A batch and all before it, since the last start, are on disk.
+    /// A batch and all before it are on disk.
     fn persist(&mut self, at: u64, node: usize, number: &str) {
-        let machine = self.machine(node);
-        let start = machine.lives.last().map_or(0, |(start, _)| *start);
-        let up_to = format!("batch {number}: ");
-        let since = machine.writes.iter().rposition(|write| write.what.starts_with(&up_to));
-        let upto = since.map_or(0, |place| place + 1);
-        let open = machine.writes[..upto].iter_mut().rev();
-        for write in open.take_while(|write| write.to.is_none() && write.from >= start) {
+        let writes = &mut self.machine(node).writes;
+        let name = format!("batch {number}: ");
+        let last = writes.iter().rposition(|write| write.what.starts_with(&name));
+        let written = writes[..last.map_or(0, |place| place + 1)].iter_mut().rev();
+        for write in written.take_while(|write| write.to.is_none()) {
             write.to = Some(at);
         }
     }

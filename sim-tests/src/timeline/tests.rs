@@ -26,7 +26,7 @@ fn a_message_is_an_arrow_from_where_it_left_to_where_it_arrived() {
 }
 
 #[test]
-fn a_batch_is_on_disk_when_it_or_a_later_one_is_and_a_crash_leaves_it_open() {
+fn a_batch_is_on_disk_when_it_or_a_later_one_is_and_a_crash_loses_it() {
     let lines = [
         line(0, Some(0), "= start as 1"),
         line(1, Some(0), ">write 1 -"),
@@ -39,8 +39,9 @@ fn a_batch_is_on_disk_when_it_or_a_later_one_is_and_a_crash_leaves_it_open() {
         line(8, Some(0), "<persisted 1"),
     ];
     let picture = read::read(&lines);
-    let ends: Vec<_> = picture.machines[0].writes.iter().map(|write| write.to).collect();
-    assert_eq!(ends, [Some(4), Some(4), None, Some(8)]);
+    let ends = picture.machines[0].writes.iter().map(|write| (write.to, write.is_lost));
+    let [early, late] = [(Some(4), false), (Some(8), false)];
+    assert_eq!(ends.collect::<Vec<_>>(), [early, early, (Some(5), true), late]);
     assert_eq!(picture.machines[0].lives.len(), 3);
     assert_eq!(picture.machines[0].names, [(0, 1)]);
 }
