@@ -71,6 +71,24 @@ macro_rules! planted {
     };
 }
 
+/// Notes that this place was reached: see [`probes`].
+#[cfg(probes)]
+#[macro_export]
+macro_rules! probe {
+    ($name:literal) => {
+        $crate::probes::hit(const { $crate::probes::place($name) })
+    };
+}
+
+/// Nothing in this build, but the name must be known.
+#[cfg(not(probes))]
+#[macro_export]
+macro_rules! probe {
+    ($name:literal) => {
+        const { _ = $crate::probes::place($name) }
+    };
+}
+
 pub mod auth;
 pub mod config;
 pub mod draw;
@@ -88,6 +106,7 @@ pub mod output;
 pub mod peer;
 #[cfg(planted)]
 pub mod planted;
+pub mod probes;
 pub mod recipe;
 pub mod schema;
 pub mod stage;

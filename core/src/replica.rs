@@ -232,12 +232,16 @@ impl Replica {
             return Err(StorageFault::new(format!("batch {number} was never emitted")));
         }
         let (batches, messages) = self.disk.handle_persisted(number);
+        if batches.len() > 1 {
+            crate::probe!("several batches written at once");
+        }
         if let Some(last) = batches.last() {
             self.node.handle_persisted(last.ready);
         }
         let images_max = if crate::planted!("two-images-in-a-row") { 1 } else { usize::MAX };
         let marks = batches.into_iter().filter_map(|batch| batch.snapshot);
         for mark in marks.take(images_max) {
+            crate::probe!("image installed");
             self.node.handle_applied(mark.index);
             self.backlog.apply(mark.index);
             self.stored = mark.index;
@@ -341,10 +345,12 @@ impl Replica {
             Some(StallStep::HandOver { number }) => {
                 self.outputs.push_back(ReplicaOutput::Note(Note::LogStalled { number }));
                 if is_leader && !is_alone {
+                    crate::probe!("leadership handed over for a silent disk");
                     self.node.transfer_leader(None);
                 }
             }
             Some(StallStep::StepDown) if is_leader && !is_alone => {
+                crate::probe!("leader stepped down for a silent disk");
                 self.node.step_down();
                 self.announce_role("the log's disk is silent");
             }
@@ -467,6 +473,9 @@ impl Replica {
         self.note_role(before, why);
         self.outputs.push_back(ReplicaOutput::Role(role));
         for context in self.barriers.take_lost() {
+            if before.is_leader {
+                crate::probe!("leader deposed with a read waiting");
+            }
             self.outputs.push_back(ReplicaOutput::BarrierLost { context });
         }
     }

@@ -203,6 +203,9 @@ impl Ledgers {
         if crate::planted!("revoke-spread") && keys.len() > 1 {
             return self.revoke_one_by_one(keys, write);
         }
+        if keys.len() > 1 {
+            crate::probe!("lease with several keys ended");
+        }
         let mut outcome = self.write(|writer, _| {
             for key in keys {
                 writer.delete_range(&KeyRange::One(key));

@@ -164,6 +164,7 @@ impl Book {
         }
         self.check_somebody(who)?;
         if who.revision < self.revision() && !crate::planted!("old-rights-count") {
+            crate::probe!("rights changed while a call was under way");
             return Err(Refusal::AuthOldRevision);
         }
         let user = self.users.get(&*who.user).ok_or(Refusal::PermissionDenied)?;

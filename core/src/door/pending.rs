@@ -120,6 +120,7 @@ impl Pending {
         let proposal = Proposal { deadline, waiter, sent_in: led_in, data: kept, kind };
         self.waiting.insert(id, proposal);
         if led_in.is_none() {
+            crate::probe!("write kept until somebody leads");
             self.unsent.insert(id);
             return Ok(None);
         }
@@ -140,6 +141,7 @@ impl Pending {
             let proposal = self.waiting.get_mut(&id)?;
             proposal.sent_in = Some(term);
             let data = proposal.data.clone()?;
+            crate::probe!("write proposed again to a new leader");
             Some(Sending { id, data, kind: proposal.kind, may_forward: true })
         };
         core::mem::take(&mut self.unsent).into_iter().filter_map(send).collect()

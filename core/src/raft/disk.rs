@@ -134,6 +134,7 @@ impl Disk {
         if self.is_written(behind) {
             return Some(message);
         }
+        crate::probe!("promise held back for the disk");
         // Raft repeats what is lost; only a peer that floods a silent disk gets here.
         if self.held.len() == HELD_MAX {
             self.held.pop_front();
@@ -157,6 +158,7 @@ impl Disk {
         if self.is_written(behind) {
             return Some(entries);
         }
+        crate::probe!("change of the group held back for the disk");
         self.unsettled.push_back((behind, entries));
         None
     }

@@ -127,6 +127,8 @@ impl State {
         let is_for_us = self.role.is_leader && is_now;
         if is_for_us && self.ledgers.members.contains(from) {
             self.take_wish(Wish { id: RequestId(wish.id), from: Some(from), data: wish.change });
+        } else if !is_now {
+            crate::probe!("wish of another term refused");
         }
     }
 

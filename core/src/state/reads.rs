@@ -206,7 +206,11 @@ impl State {
             Question::KeepAlive(renewal) => {
                 let leases = &self.ledgers.leases;
                 let knows_it = leases.is_primary() && leases.exists(LeaseId(renewal.id));
-                !knows_it || !self.led_lately()
+                let is_sure = knows_it && self.led_lately();
+                if !is_sure {
+                    crate::probe!("renewal asked for a barrier");
+                }
+                !is_sure
             }
             Question::Lease(_) => true,
         }

@@ -148,6 +148,7 @@ impl Hub {
 
     fn cancel_compacted(&mut self, slot: Slot, compacted: Revision) {
         let Some(watcher) = self.watchers.get_mut(slot) else { return };
+        crate::probe!("watch canceled by a compaction");
         watcher.place = Place::Canceled;
         let (stream, id) = (watcher.stream, watcher.id);
         let next = watcher.next;

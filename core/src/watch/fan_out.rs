@@ -124,6 +124,7 @@ impl Hub {
             return Ok(());
         }
         if !self.streams.get(&watcher.stream).is_some_and(|stream| stream.has_room()) {
+            crate::probe!("watcher fell behind");
             let has_seen = i64::from(!crate::planted!("watch-event-repeated"));
             self.fall_behind(slot, Revision(changes.revision.get() - 1 + has_seen));
             return Ok(());

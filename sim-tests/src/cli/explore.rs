@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use quorate_core::probes::{PROBES, hits};
 use quorate_io_sim::world::{Plan, Report};
 
 use super::say;
@@ -19,6 +20,9 @@ pub(super) struct RunArgs {
     /// How many seeds.
     #[arg(long, default_value_t = 100)]
     seeds: u64,
+    /// As many seeds as fit into so many minutes.
+    #[arg(long, conflicts_with = "seeds")]
+    minutes: Option<u64>,
     /// The first seed.
     #[arg(long, default_value_t = 0)]
     start: u64,
@@ -57,7 +61,8 @@ struct Sum {
     simulated_ns: u64,
     answered: u64,
     events: u64,
-    fired: BTreeMap<&'static str, u64>,
+    /// How often each fault struck, and in how many seeds.
+    fired: BTreeMap<&'static str, (u64, u64)>,
     failures: Vec<Failure>,
 }
 
@@ -67,9 +72,6 @@ impl Sum {
         self.simulated_ns += runs * report.ended_at;
         self.answered += runs * report.answered;
         self.events += runs * report.events;
-        for (word, times) in &report.fired {
-            *self.fired.entry(word).or_default() += times;
-        }
         let counts = report.network;
         let weather = [
             ("net-lost", counts.lost),
@@ -79,24 +81,42 @@ impl Sum {
             ("net-astray", counts.astray),
             ("net-reset", counts.resets),
         ];
-        for (word, times) in weather {
-            *self.fired.entry(word).or_default() += times;
+        let struck = report.fired.iter().map(|(word, times)| (*word, *times));
+        for (word, times) in struck.chain(weather) {
+            let (all, seeds) = self.fired.entry(word).or_default();
+            *all += times;
+            *seeds += u64::from(times > 0);
         }
         self.failures.extend(failure);
     }
 
     fn say(&self, cpu: Duration) {
         let cpu_us = cpu.as_micros().max(1);
-        let hours = |ns: u64| format!("{}.{:02}", ns / HOUR, ns % HOUR * 100 / HOUR);
+        let parts = |ns: u64, unit: u64| format!("{}.{:02}", ns / unit, ns % unit * 100 / unit);
         let per_cpu_hour = u128::from(self.simulated_ns) / 1_000 / cpu_us;
         let per_cpu_second = |n: u64| u128::from(n) * 1_000_000 / cpu_us;
         say(&format!("seeds             {}", self.seeds));
-        say(&format!("simulated hours   {}", hours(self.simulated_ns)));
+        say(&format!("simulated hours   {}", parts(self.simulated_ns, HOUR)));
+        say(&format!("simulated years   {}", parts(self.simulated_ns, 8_766 * HOUR)));
         say(&format!("hours per CPU-h   {per_cpu_hour}"));
         say(&format!("calls per CPU-s   {}", per_cpu_second(self.answered)));
         say(&format!("events per CPU-s  {}", per_cpu_second(self.events)));
-        let fired: Vec<_> = self.fired.iter().map(|(word, n)| format!("{word} {n}")).collect();
-        say(&format!("faults            {}", fired.join(", ")));
+        let share = |seeds: u64| 100 * seeds / self.seeds.max(1);
+        let fired = self.fired.iter();
+        let fired = fired.map(|(word, (n, seeds))| format!("{word} {n} ({} %)", share(*seeds)));
+        say(&format!("faults, in seeds  {}", fired.collect::<Vec<_>>().join(", ")));
+        if let Some(hits) = hits() {
+            say_probes(&hits);
+        }
+    }
+}
+
+/// Which places were reached, in a build that counts them.
+fn say_probes(hits: &[u64]) {
+    let reached = hits.iter().filter(|times| **times > 0).count();
+    say(&format!("probes            {reached} of {}", PROBES.len()));
+    for (name, times) in PROBES.iter().zip(hits) {
+        say(&format!("  {times:>12}    {name}"));
     }
 }
 
@@ -104,19 +124,21 @@ const HOUR: u64 = 3_600_000_000_000;
 
 /// Explores.
 pub(super) fn run<S: Subject>(args: &RunArgs) -> Result<Found, std::io::Error> {
-    let seeds: Vec<_> = (args.start..args.start.saturating_add(args.seeds))
-        .filter(|seed| seed % args.shard.1 == args.shard.0)
-        .collect();
-    let bar = progress(seeds.len() as u64);
+    let count = if args.minutes.is_some() { u64::MAX } else { args.seeds };
+    let seeds = (args.start..args.start.saturating_add(count))
+        .filter(|seed| seed % args.shard.1 == args.shard.0);
+    let bar = progress(args.minutes.is_none().then(|| seeds.clone().count() as u64));
+    let seeds = Mutex::new(seeds);
     let sum = Mutex::new(Sum::default());
-    let (next, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
+    let is_over = AtomicBool::new(false);
     let (began, began_cpu) = (Instant::now(), cpu_time());
     std::thread::scope(|scope| {
         for _ in 0..args.jobs.max(1) {
             scope.spawn(|| {
-                while !is_over.load(Ordering::Relaxed) {
-                    let place = next.fetch_add(1, Ordering::Relaxed) as usize;
-                    let Some(&seed) = seeds.get(place) else { break };
+                let is_late =
+                    || args.minutes.is_some_and(|it| began.elapsed().as_secs() >= 60 * it);
+                while !is_over.load(Ordering::Relaxed) && !is_late() {
+                    let Some(seed) = lock(&seeds).next() else { break };
                     let failed = explore::<S>(args, seed, &sum);
                     is_over.fetch_or(failed, Ordering::Relaxed);
                     bar.inc(1);
@@ -153,18 +175,25 @@ fn explore<S: Subject>(args: &RunArgs, seed: u64, sum: &Mutex<Sum>) -> bool {
     let (report, failure) = check::<S>(&plan, args.once, 0);
     let failed = failure.is_some();
     let runs = if args.once || report.violation.is_some() { 1 } else { 2 };
-    let mut sum = sum.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    sum.add(&report, runs, failure);
+    lock(sum).add(&report, runs, failure);
     failed
 }
 
-/// A bar on a terminal, nothing elsewhere.
-fn progress(seeds: u64) -> ProgressBar {
+fn lock<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// A bar on a terminal, nothing elsewhere. How many seeds there will be, if that is known.
+fn progress(seeds: Option<u64>) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {eta} left");
-    let bar = ProgressBar::new(seeds);
+    let words = match seeds {
+        Some(_) => "{bar:40} {pos}/{len} seeds, {eta} left",
+        None => "{spinner} {pos} seeds in {elapsed}",
+    };
+    let style = ProgressStyle::with_template(words);
+    let bar = ProgressBar::with_draw_target(seeds, ProgressDrawTarget::stderr());
     match style {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,

@@ -102,6 +102,9 @@ impl History {
     /// remembered, but if it happened at `compacted`, watches that start there must hear of it.
     pub(super) fn remains(&self, compacted: i64) -> Remains {
         let Some(decisive) = self.as_of(compacted) else { return Remains::All };
+        if !decisive.is_live() && decisive.at.main == compacted {
+            crate::probe!("compaction at the revision of a deletion");
+        }
         let keep = if decisive.is_live() || decisive.at.main == compacted {
             decisive.at
         } else if decisive.at == self.newest.at {

@@ -48,6 +48,9 @@ impl Driver {
         let raft = &self.node.raft;
         let is_busy = raft.has_pending_conf() && !crate::planted!("second-change-pending");
         if raft.state != StateRole::Leader || is_busy || self.is_full() {
+            if is_busy {
+                crate::probe!("change refused while another is pending");
+            }
             return false;
         }
         let mut entry = eraftpb::Entry { data, ..eraftpb::Entry::default() };
@@ -118,6 +121,7 @@ impl Driver {
         if raft.state == StateRole::Leader && !raft.promotable() && !stays {
             self.step_down();
             effect.gave_up = "no longer a voter";
+            crate::probe!("leader removed itself");
         }
         effect.is_removed = was_member && !is_member(&self.node);
         effect
