@@ -85,6 +85,8 @@ pub enum ReplicaInput {
         /// The member.
         to: MemberId,
     },
+    /// Another member says that this one was removed.
+    Removed,
     /// Hand leadership over: to that member, or to whoever is furthest. Ignored by non-leaders.
     TransferLeader {
         /// The successor, if it matters who.

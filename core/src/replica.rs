@@ -176,6 +176,7 @@ impl Replica {
                 self.ask_image();
             }
             ReplicaInput::Unreachable { to } => self.node.handle_unreachable(to),
+            ReplicaInput::Removed => self.begin_farewell(),
             ReplicaInput::TransferLeader { to } => {
                 self.node.transfer_leader(to);
             }
@@ -203,13 +204,22 @@ impl Replica {
         self.heard.retain(|member, _| self.node.has_member(*member));
         self.announce_role(effect.gave_up);
         if effect.is_removed {
-            let until = self.now + FAREWELL_ELECTIONS * self.election_timeout;
-            self.farewell.get_or_insert(until);
+            self.begin_farewell();
         }
     }
 
-    /// Whoever was removed stays for a while: those who do not know yet that the change is
-    /// committed may need its vote to find out.
+    /// Whoever was removed, by its own log or by another's word, stays for a while: those who do
+    /// not know yet that the change is committed may need its vote to find out, or it is the leader
+    /// who would have told them.
+    fn begin_farewell(&mut self) {
+        if !crate::planted!("removed-leaves-at-once") {
+            let until = self.now + FAREWELL_ELECTIONS * self.election_timeout;
+            self.farewell.get_or_insert(until);
+        } else {
+            self.farewell = Some(self.now);
+        }
+    }
+
     fn say_farewell(&mut self) {
         if !self.is_removed && self.farewell.is_some_and(|until| until <= self.now) {
             self.is_removed = true;

@@ -31,15 +31,21 @@ pub(crate) enum Waiter {
     Physical(Token),
     /// The core itself, for a lease that has run out.
     Expiry(LeaseId),
+    /// The core itself, for the time that leases have left.
+    Checkpoint,
     /// The core itself; asked again later if it fails.
     Upkeep,
 }
 
 impl Waiter {
     /// Whether only the leader itself may propose it: forwarded or repeated, it could be a deposed
-    /// leader's.
+    /// leader's, and what that one knows of leases is old.
     fn is_leaders_own(self) -> bool {
-        matches!(self, Self::Expiry(_)) && !crate::planted!("deposed-leader-revokes")
+        match self {
+            Self::Expiry(_) => !crate::planted!("deposed-leader-revokes"),
+            Self::Checkpoint => !crate::planted!("checkpoint-repeated"),
+            Self::Client(_) | Self::Physical(_) | Self::Upkeep => false,
+        }
     }
 }
 
@@ -278,10 +284,12 @@ mod tests {
     #[test]
     fn what_a_leader_asks_of_itself_is_not_asked_by_its_successor() {
         let mut pending = pending();
-        let expiry = Waiter::Expiry(LeaseId(7));
-        assert_eq!(insert(&mut pending, 1, expiry, None), Err(Refusal::NoLeader));
-        let (id, _) = insert(&mut pending, 1, expiry, Some(TERM)).unwrap();
-        assert_eq!(pending.on_term_applied(LATER), [id]);
+        for waiter in [Waiter::Expiry(LeaseId(7)), Waiter::Checkpoint] {
+            assert_eq!(insert(&mut pending, 1, waiter, None), Err(Refusal::NoLeader));
+            let (id, _) = insert(&mut pending, 1, waiter, Some(TERM)).unwrap();
+            assert_eq!(pending.on_term_applied(LATER), [id]);
+            pending.remove(id);
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ impl Canonical for ReplicaInput {
             Self::Unreachable { to } => tag(8, out).put(to),
             Self::TransferLeader { to } => tag(9, out).put(to),
             Self::WantImage => tag(11, out),
+            Self::Removed => tag(12, out),
             Self::Changed { index, is_accepted } => tag(10, out).put(index).put(is_accepted),
         };
     }

@@ -70,6 +70,7 @@ fn replica_inputs_differ() {
         ReplicaInput::SnapshotSent { to: TO, delivered: true },
         ReplicaInput::SnapshotSent { to: TO, delivered: false },
         ReplicaInput::Unreachable { to: TO },
+        ReplicaInput::Removed,
         ReplicaInput::TransferLeader { to: None },
         ReplicaInput::TransferLeader { to: Some(TO) },
         ReplicaInput::WantImage,

@@ -281,7 +281,7 @@ impl State {
                 self.physical.push((self.ledgers.kv.compacted(), token));
             }
             Waiter::Physical(token) => self.respond(token, result),
-            Waiter::Expiry(_) | Waiter::Upkeep => {}
+            Waiter::Expiry(_) | Waiter::Checkpoint | Waiter::Upkeep => {}
         }
     }
 
@@ -304,7 +304,7 @@ impl State {
         match waiter {
             Waiter::Client(token) | Waiter::Physical(token) => self.respond(token, Err(refusal)),
             Waiter::Expiry(lease) => self.ledgers.leases.on_revoke_failed(lease, self.now),
-            Waiter::Upkeep => {}
+            Waiter::Checkpoint | Waiter::Upkeep => {}
         }
     }
 
@@ -370,7 +370,7 @@ impl State {
             lease_checkpoint: Some(request.into()),
             ..InternalRaftRequest::default()
         };
-        let _ = self.propose(envelope, Waiter::Upkeep);
+        let _ = self.propose(envelope, Waiter::Checkpoint);
     }
 
     pub(super) fn enter_lane(&mut self, reader: Reader) {

@@ -250,7 +250,9 @@ impl<B: Build, O: Observer> World<B, O> {
             Event::Wake(client) => self.wake_client(client),
             Event::Chore(n) => self.begin_chore(n),
             Event::Order(n) => self.begin_order(n),
-            Event::Removed(node, boot) if !self.is_stale(node, boot) => self.retire(node),
+            Event::Removed(node, boot) if !self.is_stale(node, boot) => {
+                self.give_replica(node, ReplicaInput::Removed);
+            }
             Event::GiveUp(call) => self.give_up(call),
             Event::Heal => self.heal(),
             Event::Look => self.look(),

@@ -158,7 +158,7 @@ impl Core {
 
     /// This member was removed from the cluster, as another says.
     pub fn removed(&self) {
-        self.0.to_replica.send(ToReplica::Removed).ok();
+        self.tell(ReplicaInput::Removed);
     }
 
     /// Hands leadership over, to that member or to whoever is furthest.

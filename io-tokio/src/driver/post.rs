@@ -27,8 +27,6 @@ pub(super) enum ToReplica {
     Peer { from: MemberId, message: raftpb::Message },
     /// An image to send when the replica announces it.
     Image { mark: SnapshotMark, image: Arc<dyn StateRead> },
-    /// Another member says that this one was removed.
-    Removed,
     /// End after this turn.
     Stop,
 }

@@ -82,7 +82,6 @@ impl<R: Machine<Input = ReplicaInput, Output = ReplicaOutput>> ReplicaLoop<R> {
                 self.image = Some((mark.index, image));
                 self.machine.handle(now, ReplicaInput::SnapshotTaken { mark });
             }
-            ToReplica::Removed => self.common.tell(Fatal::Removed),
             ToReplica::Stop => self.is_stopping = true,
         }
     }

@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use quorate_core::ids::MemberId;
-use quorate_core::storage::{HardState, LogContents, SnapshotMark};
+use quorate_core::storage::{Entry, HardState, LogContents, SnapshotMark};
 use quorate_core::time::Time;
 use quorate_io_sim::world::observe::{Observer, Seen, Sent, Violation};
 use quorate_proto::raftpb::MessageType;
@@ -63,7 +63,8 @@ impl Durability {
         let synced = self.synced.get(&member).copied().unwrap_or(0);
         self.committed = self.committed.max(found.hard_state.commit.0).max(stored.index.0);
         self.written.insert(member, found.hard_state);
-        let Log { durable: log, hard_state: had, .. } = self.logs.of(member);
+        let kept = &*self.logs.of(member);
+        let Log { durable: log, hard_state: had, .. } = kept;
         if stored.index.0 < synced {
             let index = stored.index;
             return Err(format!("member {member} had its store at {synced}, found it at {index}"));
@@ -73,19 +74,17 @@ impl Durability {
             let (had, has) = (describe(*had), describe(has));
             return Err(format!("member {member} had {had} on disk, found {has}"));
         }
-        let end = found
-            .entries
-            .last()
-            .map_or((found.mark.index.0, found.mark.term.0), |entry| (entry.index.0, entry.term.0));
-        let is_overwritten = log.term(end.0).is_some_and(|term| term < end.1);
-        if end.0 < log.last() && !is_overwritten {
-            let (had, found) = (log.last(), end.0);
-            return Err(format!("member {member} had entries up to {had} on disk, found {found}"));
+        let end = found.entries.last().map_or(found.mark.index.0, |entry| entry.index.0);
+        let is_overwritten = found.entries.last().is_some_and(|entry| kept.is_writing(entry));
+        if end < log.last() && !is_overwritten {
+            let had = log.last();
+            return Err(format!("member {member} had entries up to {had} on disk, found {end}"));
         }
-        let older = found
-            .entries
-            .iter()
-            .find(|entry| log.term(entry.index.0).is_some_and(|term| term > entry.term.0));
+        let is_older = |entry: &&Entry| {
+            log.term(entry.index.0).is_some_and(|term| term > entry.term.0)
+                && !kept.is_writing(entry)
+        };
+        let older = found.entries.iter().find(is_older);
         match older {
             Some(entry) => {
                 let index = entry.index;

@@ -90,6 +90,12 @@ impl Log {
         Self { durable, accepted, hard_state: contents.hard_state, pending: VecDeque::new() }
     }
 
+    /// Whether an entry like this was on its way to the disk: a newer leader's log may hold older
+    /// entries than those it replaces.
+    pub(super) fn is_writing(&self, entry: &Entry) -> bool {
+        self.pending.iter().any(|batch| batch.entries.contains(&place(entry)))
+    }
+
     fn persisted(&mut self, number: u64) {
         while let Some(batch) = self.pending.pop_front_if(|batch| batch.number <= number) {
             self.hard_state = batch.hard_state.unwrap_or(self.hard_state);

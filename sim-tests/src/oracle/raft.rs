@@ -39,8 +39,10 @@ pub struct Raft {
     committed: BTreeMap<u64, Entry>,
     /// By index: the term of the newest change of the group anyone wrote there.
     changes: BTreeMap<u64, u64>,
-    /// By term: the last index committed with it.
+    /// By term: the last index committed in it, entries of earlier terms included.
     last_of_term: BTreeMap<u64, u64>,
+    /// The term each member is in, as far as it told.
+    terms: BTreeMap<MemberId, u64>,
     /// What each running member was handed last.
     handed: BTreeMap<MemberId, u64>,
     groups: Groups,
@@ -120,6 +122,9 @@ impl Groups {
 
 impl Observer for Raft {
     fn observe(&mut self, _at: Time, seen: &Seen) -> Result<(), Violation> {
+        if let Seen::Role { member, role } = seen {
+            self.terms.insert(*member, role.term.0);
+        }
         let judged = match seen {
             Seen::Role { member, role } if role.is_leader => self.check_leader(*member, role.term),
             Seen::Persisting { member, entries, .. } => self.check_entries(*member, entries),
@@ -219,15 +224,18 @@ impl Raft {
         Ok(())
     }
 
-    /// What is committed is never replaced where it is held, nor by anything newer anywhere. Older
-    /// entries may come late: a leader that stood still writes its own before it learns that it was
-    /// deposed, and others have committed there since.
+    /// What is committed is never replaced where it is held, nor by anything of the term it was
+    /// committed in or a later one anywhere. Entries of earlier terms may come late: a leader that
+    /// stood still writes its own before it learns that it was deposed, and one that hears late
+    /// writes what it was sent.
     fn check_kept(&mut self, member: MemberId, entry: &Entry) -> Result<(), String> {
         let Some(committed) = self.committed.get(&entry.index.0) else { return Ok(()) };
         let (index, old, new) = (entry.index, committed.term, entry.term);
         let log = &self.logs.of(member).accepted;
         let is_held = log.mark() >= index.0 || log.term(index.0) == Some(old.0);
-        if committed == entry || (new < old && !is_held) {
+        let mut terms = self.last_of_term.iter().filter(|(_, last)| **last >= index.0);
+        let is_late = terms.next().is_some_and(|(committed_in, _)| new.0 < *committed_in);
+        if committed == entry || (is_late && !is_held) {
             return Ok(());
         }
         Err(format!("member {member} replaces committed entry {index} of term {old} by term {new}"))
@@ -253,8 +261,9 @@ impl Raft {
             return Ok(());
         };
         self.check_quorum(member, last)?;
+        let committed_in = self.terms.get(&member).copied().unwrap_or(0).max(last.term.0);
+        self.last_of_term.insert(committed_in, last.index.0);
         for entry in entries {
-            self.last_of_term.insert(entry.term.0, entry.index.0);
             self.groups.apply_entry(entry);
             self.committed.insert(entry.index.0, entry.clone());
         }

@@ -195,6 +195,13 @@ pub const BUGS: &[Bug] = &[
         oracle: "lease",
     },
     Bug {
+        name: "checkpoint-repeated",
+        from: "ours: a deposed leader's checkpoint of a lease proposed again to its successor",
+        breaks: "a lease that was renewed since has less time left",
+        place: "core/src/door/pending.rs is_leaders_own(): checkpoints are not",
+        oracle: "lease",
+    },
+    Bug {
         name: "lease-time-lost",
         from: "etcd 17132: time of a lease lost after leader changes",
         breaks: "a renewed lease ends when a checkpoint from before says so",
@@ -334,6 +341,13 @@ pub const BUGS: &[Bug] = &[
         breaks: "a machine is two members",
         place: "core/src/membership/change.rs check_urls(): others are not asked",
         oracle: "membership",
+    },
+    Bug {
+        name: "removed-leaves-at-once",
+        from: "ours: a member that is told it was removed ends at once",
+        breaks: "those who do not know yet that it was wait for its vote for ever",
+        place: "core/src/replica.rs begin_farewell(): no time for it",
+        oracle: "liveness",
     },
     Bug {
         name: "change-before-commit-synced",

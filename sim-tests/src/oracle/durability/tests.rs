@@ -1,7 +1,6 @@
 //! One member and its disk, right and then wrong in every way.
 
 use quorate_core::ids::{LogIndex, Term};
-use quorate_core::storage::Entry;
 
 use super::*;
 
@@ -76,6 +75,21 @@ fn what_was_on_its_way_may_be_there_or_not() {
     // An overwrite that was on its way may have cut the log.
     let cut = persisting(3, state(4, 1), vec![entry(1, 4)]);
     assert_eq!(right_then(vec![cut, started(state(4, 1), vec![entry(1, 4)], 0)]), "fine");
+}
+
+/// A newer leader's log may hold older entries than those it replaces.
+#[test]
+fn older_entries_may_replace_newer_ones_if_they_were_on_their_way() {
+    let first = || started(state(4, 0), vec![entry(1, 2), entry(2, 3), entry(3, 3)], 0);
+    let append = || persisting(1, state(5, 0), vec![entry(2, 2), entry(3, 5)]);
+    let found = |entries| started(state(4, 0), entries, 0);
+    let whole = vec![entry(1, 2), entry(2, 2), entry(3, 5)];
+    assert_eq!(said(vec![first(), append(), found(whole.clone())]), "fine");
+    assert_eq!(said(vec![first(), append(), found(whole[..2].to_vec())]), "fine");
+    let never = "member 1 found an older entry 2 than it had on disk";
+    assert_eq!(said(vec![first(), found(whole)]), never);
+    let short = "member 1 had entries up to 3 on disk, found 2";
+    assert_eq!(said(vec![first(), append(), found(vec![entry(1, 2), entry(2, 3)])]), short);
 }
 
 #[test]

@@ -118,6 +118,28 @@ fn an_older_entry_may_come_late_where_the_committed_one_was_never_held() {
 }
 
 #[test]
+fn what_a_deposed_leader_sent_may_come_late_though_it_is_newer_than_what_was_committed() {
+    let until = |committed_in| {
+        vec![
+            persisting(A, 1, vec![entry(2, 2)]),
+            persisting(B, 1, vec![entry(2, 2)]),
+            persisted(A, 1),
+            persisted(B, 1),
+            leads(B, 3),
+            leads(A, committed_in),
+            committed(A, vec![entry(2, 2)]),
+            persisting(C, 1, vec![entry(2, 3)]),
+        ]
+    };
+    assert_eq!(said(until(4)), "fine");
+    let too_late = "term 3 has two leaders: 2 and 1";
+    assert_eq!(said(until(3)), too_late);
+    let mut seen = until(4);
+    seen.remove(5);
+    assert_eq!(said(seen), "member 3 replaces committed entry 2 of term 2 by term 3");
+}
+
+#[test]
 fn another_entry_at_a_committed_index_is_found() {
     assert_eq!(
         right_then(vec![committed(C, vec![entry(2, 3)])]),
