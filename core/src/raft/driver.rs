@@ -52,6 +52,8 @@ pub(crate) struct Driver {
     asked_image_in: u64,
     /// Term and vote as they were last handed out to be persisted.
     vote: (Term, u64),
+    /// How far the log was known to be committed when that last went to the disk with a sync.
+    commit_synced: LogIndex,
     /// Last entry handed out as committed.
     emitted: LogIndex,
     /// Changes of the group among those, not yet judged.
@@ -126,6 +128,7 @@ impl Driver {
             asked_votes_in: 0,
             asked_image_in: 0,
             vote: (start.hard_state.term, start.hard_state.vote),
+            commit_synced: start.hard_state.commit,
             emitted: stored.index,
             handed_out: BTreeMap::new(),
             campaigned_at: None,
@@ -482,10 +485,16 @@ impl Driver {
             ready.take_committed_entries().iter().map(export_entry).collect();
         // Whoever is removed may be gone for good as soon as it hears of it: those that stay must
         // not forget that it was, or they wait for its vote for ever.
-        let settles_change = committed.iter().any(|entry| entry.kind != EntryKind::Normal);
+        let changes = committed.iter().filter(|entry| entry.kind != EntryKind::Normal);
+        let last_change = changes.map(|entry| entry.index).next_back();
+        let settles_change = last_change > Some(self.commit_synced);
         if settles_change {
             // What was committed may have been written before, without a sync.
             hard_state = Some(export_hard_state(&self.node.raft.hard_state()));
+        }
+        let must_sync = ready.must_sync() || settles_change;
+        if let Some(hard_state) = hard_state.filter(|_| must_sync) {
+            self.commit_synced = hard_state.commit;
         }
         let snapshot = (!ready.snapshot().is_empty()).then(|| export_mark(ready.snapshot()));
         let accepted = ready.take_entries();
@@ -501,7 +510,7 @@ impl Driver {
             is_binding: changes_vote || settles_change,
             entries: accepted.iter().map(export_entry).collect(),
             snapshot,
-            must_sync: ready.must_sync() || settles_change,
+            must_sync,
             messages: order_messages(encoded, limits::APPEND_BYTES_MAX as usize),
             committed,
             reads: reads.map(|read| (read.request_ctx, LogIndex(read.index))).collect(),
