@@ -30,10 +30,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
 use crate::cli::{self, Called, CliError, Outcome, Place, Settings, Url};
+use crate::console::{Console, Rounds};
 use crate::driver::Core;
 use crate::gateway::Gateway;
 use crate::grpc::{Front, Limits, Passwords, Services};
-use crate::http::{Pages, Surface};
+use crate::http::{Hosts, Pages, Surface};
 use crate::metrics::{Metrics, Traffic};
 use crate::tls::{Keyring, Security};
 use crate::tokens::Tokens;
@@ -191,8 +192,14 @@ fn serve_settings(settings: &Settings) -> Result<End, String> {
     let signals = Signals::new().map_err(told("the signal handlers"))?;
     let dialer = Dialer::new(keyrings.peer);
     let member = member::open(settings, &metrics, &peer_threads, &dialer)?;
-    let server =
-        Server { settings, metrics, tokens, peer_threads: &peer_threads, io_threads: &io_threads };
+    let server = Server {
+        settings,
+        metrics,
+        tokens,
+        dialer,
+        peer_threads: &peer_threads,
+        io_threads: &io_threads,
+    };
     let end = runtime.block_on(server.run(member, ports, signals));
     io_threads.stop();
     peer_threads.stop();
@@ -299,6 +306,8 @@ pub struct Server<'a> {
     pub metrics: Arc<Metrics>,
     /// What its users get for their passwords.
     pub tokens: Tokens,
+    /// How it connects to the other members.
+    pub dialer: Dialer,
     /// Where peers' connections live.
     pub peer_threads: &'a IoThreads,
     /// Where clients' connections live.
@@ -354,21 +363,28 @@ impl Server<'_> {
         let peer = Arc::new(Port {
             grpc: Some(PeerPort::new(inbound)),
             gateway: None,
+            console: None,
             pages: pages(Surface::Peer),
             http2: Http2::with_streams(u32::MAX),
             traffic: Traffic::default(),
         });
+        let services = Services::new(self.front(core));
+        let gateway = || Gateway::new(services.clone(), self.settings.message_bytes_max());
+        let console = || {
+            let rounds = Rounds::new(core.clone(), self.metrics.clone(), self.dialer.clone());
+            Console::new(services.clone(), gateway(), own_hosts(self.settings), rounds)
+        };
         let metrics = Arc::new(Port {
             grpc: None::<NoGrpc>,
             gateway: None,
+            console: self.settings.has_console.then(console),
             pages: pages(Surface::Metrics),
             http2,
             traffic: Traffic::default(),
         });
-        let services = Services::new(self.front(core));
-        let gateway = || Gateway::new(services.clone(), self.settings.message_bytes_max());
         let client = Arc::new(Port {
             gateway: self.settings.has_gateway.then(gateway),
+            console: None,
             grpc: Some(services),
             pages: pages(Surface::Client),
             http2,
@@ -379,7 +395,8 @@ impl Server<'_> {
             connections.accept(bound, peer.clone(), self.peer_threads)
         });
         let metrics_served = ports.metrics.into_iter().map(|bound| {
-            info!(address = %bound.address, "serving metrics");
+            let has_console = self.settings.has_console;
+            info!(address = %bound.address, console = has_console, "serving metrics");
             connections.accept(bound, metrics.clone(), self.io_threads)
         });
         let clients_served = async {
@@ -416,6 +433,15 @@ impl Server<'_> {
             limits,
         }
     }
+}
+
+/// Names of hosts by which this server says to be reached.
+fn own_hosts(settings: &Settings) -> Hosts {
+    let urls = settings.listen_metrics.iter().chain(&settings.advertise_client);
+    Hosts::new(urls.filter_map(|url| match &url.place {
+        Place::Port { host, .. } => Some(host.clone()),
+        Place::File(_) => None,
+    }))
 }
 
 /// Waits until this member's attributes are known to all, the cluster has a version, and there is

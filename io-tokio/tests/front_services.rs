@@ -430,6 +430,7 @@ async fn answers_that_are_ready_together_leave_together() {
     let port = Arc::new(Port {
         grpc: fake.services(),
         gateway: None,
+        console: None,
         pages: fake.pages(Surface::Client),
         http2: Http2::with_streams(100),
         traffic: traffic.clone(),

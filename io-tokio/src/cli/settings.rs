@@ -55,6 +55,8 @@ pub struct Settings {
     pub advertise_peer: Vec<Url>,
     /// Further listeners for metrics and health.
     pub listen_metrics: Vec<Url>,
+    /// Whether there is a page for people on those.
+    pub has_console: bool,
     /// Initial members: name and URLs, as given.
     pub initial_cluster: Vec<(String, Vec<Url>)>,
     /// Whether the cluster starts with this start.
@@ -209,6 +211,7 @@ pub fn understand(flags: &Flags, called: Called) -> Result<Settings, CliError> {
         advertise_client: urls("advertise-client-urls", &flags.advertise_client_urls)?,
         listen_peer,
         listen_metrics,
+        has_console: flags.console,
         client_security: secured.client,
         peer_security: secured.peer,
         security_remarks: secured.remarks,
@@ -303,6 +306,12 @@ fn check_words(flags: &Flags) -> Result<(), CliError> {
         return Err(CliError::settings(
             "--advertise-client-urls is required when --listen-client-urls is set explicitly; \
              give the URLs at which clients reach this member",
+        ));
+    }
+    if flags.console && flags.listen_metrics_urls.is_empty() {
+        return Err(CliError::settings(
+            "--console is served on --listen-metrics-urls, and there are none; name one, such as \
+             http://localhost:2381",
         ));
     }
     Ok(())

@@ -183,6 +183,8 @@ flags! {
             "URLs to listen on for clients: gRPC and HTTP.";
         "listen-metrics-urls" => listen_metrics_urls: String = "",
             "Further URLs to listen on for metrics and health.";
+        "console" => console: bool = "false",
+            "Serve a page for people below /console/ on --listen-metrics-urls: it only reads.";
         "quota-backend-bytes" => quota_backend_bytes: i64 = "0",
             "Bytes the store may hold; 0 for 2 GiB, negative for no limit.";
         "max-txn-ops" => max_txn_ops: u64 = "128",

@@ -8,9 +8,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, Request, Response};
 use http_body::Frame;
 use hyper::body::Incoming;
+use quorate_core::auth::Book;
 use quorate_core::error::Refusal;
 use quorate_proto::etcdserverpb::auth_server::AuthServer;
 use quorate_proto::etcdserverpb::cluster_server::ClusterServer;
@@ -24,6 +26,7 @@ use quorate_proto::v3lockpb::lock_server::LockServer;
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
 use tonic::codegen::StdError;
+use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 use tower_service::Service;
 
@@ -109,6 +112,16 @@ impl Services {
     /// Whether anybody is asked who they are.
     pub(crate) fn is_auth_enabled(&self) -> bool {
         self.0.front.core.look(|view| view.facts.auth.book.is_enabled())
+    }
+
+    /// Whether these headers show who asks; where nobody is asked, anybody does.
+    pub(crate) async fn check_somebody(&self, headers: &HeaderMap) -> Result<(), Status> {
+        let mut shown = tonic::Request::new(());
+        if let Some(token) = headers.get(AUTHORIZATION) {
+            let metadata = HeaderMap::from_iter([(AUTHORIZATION, token.clone())]);
+            *shown.metadata_mut() = MetadataMap::from_headers(metadata);
+        }
+        self.0.front.check_call(&shown, Book::check_somebody).await.map(drop)
     }
 
     fn answer<B>(&self, request: Request<B>) -> Counted

@@ -6,7 +6,7 @@
 //! | `/livez`, `/readyz`, `/livez/<check>`, `/readyz/<check>` | yes | yes | |
 //! | `/metrics` | yes | yes | |
 //! | `/version` | yes | | yes |
-//! | `/members` | | | yes |
+//! | `/members`, `/vitals` | | | yes |
 //!
 //! Invariants
 //! - Bodies and codes are etcd's, byte by byte: probes compare them.
@@ -17,7 +17,13 @@
 //! Answers to: etcd v3.7.1 `server/etcdserver/api/etcdhttp/`
 
 mod checks;
+mod hosts;
 mod pages;
+mod vitals;
 
 pub use checks::{Check, Health, Probe};
+pub use hosts::Hosts;
+pub(crate) use hosts::host_of;
+pub(crate) use pages::VITALS;
 pub use pages::{Pages, Surface};
+pub(crate) use vitals::vitals;

@@ -9,6 +9,7 @@ use http_body_util::Full;
 use serde_json::{Map, Value, json};
 
 use super::checks::{Check, Health, Probe};
+use super::vitals::vitals;
 use crate::driver::Core;
 use crate::metrics::{self, Metrics};
 use crate::version;
@@ -33,6 +34,9 @@ pub struct Pages {
 }
 
 type Page = Response<Full<Bytes>>;
+
+/// Where members tell each other how they are.
+pub(crate) const VITALS: &str = "/vitals";
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -64,6 +68,10 @@ impl Pages {
             }
             Kind::Version => page(StatusCode::OK, JSON, versions(&self.core)),
             Kind::Members => members(&self.core),
+            Kind::Vitals => {
+                let vitals = vitals(&self.core.view(), &self.metrics);
+                page(StatusCode::OK, JSON, vitals.to_string())
+            }
         }
     }
 
@@ -90,6 +98,7 @@ enum Kind {
     Metrics,
     Version,
     Members,
+    Vitals,
 }
 
 fn find(surface: Surface, path: &str) -> Option<Kind> {
@@ -97,6 +106,7 @@ fn find(surface: Surface, path: &str) -> Option<Kind> {
     match path {
         "/version" if surface != Surface::Metrics => Some(Kind::Version),
         "/members" if is_peer => Some(Kind::Members),
+        VITALS if is_peer => Some(Kind::Vitals),
         _ if is_peer => None,
         "/health" => Some(Kind::Health),
         "/metrics" => Some(Kind::Metrics),

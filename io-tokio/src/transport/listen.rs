@@ -33,6 +33,7 @@ use super::intake::Intake;
 use super::pings::{PREFACE_BYTES, Pings, Presence};
 use super::porch::Porch;
 use super::{CertifiedName, IoThreads};
+use crate::console::Console;
 use crate::gateway::Gateway;
 use crate::http::Pages;
 use crate::metrics::Traffic;
@@ -100,6 +101,8 @@ pub struct Port<G> {
     pub grpc: Option<G>,
     /// Answers the same calls in JSON.
     pub gateway: Option<Gateway>,
+    /// Answers people.
+    pub console: Option<Console>,
     /// Answers everything else.
     pub pages: Pages,
     /// How HTTP/2 is spoken.
@@ -115,8 +118,10 @@ impl<G> Port<G> {
         request: Request<Incoming>,
         stop: watch::Receiver<bool>,
     ) -> Result<Response<Body>, Infallible> {
-        let answer = match &self.gateway {
-            Some(gateway) if Gateway::owns(request.uri().path()) => gateway.answer(request).await,
+        let path = request.uri().path();
+        let answer = match (&self.gateway, &self.console) {
+            (Some(gateway), _) if Gateway::owns(path) => gateway.answer(request).await,
+            (_, Some(console)) if Console::owns(path) => console.answer(request).await,
             _ => self.pages.answer(request).await.map(Body::new),
         };
         Ok(answer.map(|body| Body::new(Ending::new(body, stop))))

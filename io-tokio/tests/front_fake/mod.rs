@@ -315,7 +315,7 @@ pub fn serve_with<G: Grpc>(
 ) -> Served {
     let authority = bound.address.clone();
     let (http2, traffic) = (Http2::with_streams(100), Traffic::default());
-    let port = Arc::new(Port { grpc, gateway, pages, http2, traffic });
+    let port = Arc::new(Port { grpc, gateway, console: None, pages, http2, traffic });
     let connections = Arc::new(Connections::default());
     let open = connections.clone();
     let accepting = tokio::spawn(async move {
