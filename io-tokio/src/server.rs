@@ -14,7 +14,6 @@
 //!
 //! Answers to: etcd v3.7.1 `server/etcdmain/etcd.go`, `server/embed/etcd.go`
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::future::Future;
 use std::io::{self, Write as _};
@@ -23,6 +22,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use quorate_core::ids::MemberId;
 use quorate_core::view::Facts;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -36,13 +36,16 @@ use crate::gateway::Gateway;
 use crate::grpc::{Front, Limits, Passwords, Services};
 use crate::http::{Hosts, Pages, Surface};
 use crate::metrics::{Metrics, Traffic};
-use crate::tls::{Keyring, Security};
 use crate::tokens::Tokens;
-use crate::transport::bind::{Bound, bind};
+use crate::transport::bind::Bound;
 use crate::transport::listen::{Connections, Http2, NoGrpc, Port};
 use crate::transport::peers::{Inbound, PeerPort, Peers};
-use crate::transport::{Dialer, Entrance, IoThreads, Kind};
+use crate::transport::{Dialer, IoThreads};
 use crate::{bootstrap, ctl, logging, member, utl, version};
+
+mod ports;
+
+pub use ports::{Keyrings, Ports};
 
 /// How long a successor may take.
 const TRANSFER_MAX: Duration = Duration::from_millis(500);
@@ -108,12 +111,10 @@ pub fn main() -> ExitCode {
     let outcome = cli::parse(&words, std::env::vars());
     let run = |flags: &cli::Flags, warnings| {
         let settings = cli::understand(flags, called)?;
-        logging::start(settings.log_level, settings.log_format, &settings.log_outputs).map_err(
-            |error| CliError {
-                code: 1,
-                text: format!("cannot open --log-outputs: {error}; name files that can be written"),
-            },
-        )?;
+        logging::start(&settings).map_err(|error| CliError {
+            code: 1,
+            text: format!("cannot open --log-outputs: {error}; name files that can be written"),
+        })?;
         Ok(run(&settings, warnings))
     };
     let result = match outcome {
@@ -207,73 +208,6 @@ fn serve_settings(settings: &Settings) -> Result<End, String> {
     Ok(end)
 }
 
-/// Bound ports with the URLs they were named by.
-pub struct Ports {
-    client: Vec<Bound>,
-    peer: Vec<Bound>,
-    metrics: Vec<Bound>,
-}
-
-impl Ports {
-    /// Binds all ports, or none.
-    pub fn bind(settings: &Settings, keyrings: &Keyrings) -> Result<Self, String> {
-        let of_clients = |urls| bind_all(urls, Kind::Client, keyrings.client.as_ref());
-        Ok(Self {
-            client: of_clients(&settings.listen_client)?,
-            peer: bind_all(&settings.listen_peer, Kind::Peer, Some(&keyrings.peer))?,
-            metrics: of_clients(&settings.listen_metrics)?,
-        })
-    }
-
-    /// Where clients will be served.
-    pub fn client_addresses(&self) -> Vec<std::net::SocketAddr> {
-        self.client.iter().filter_map(Bound::socket_address).collect()
-    }
-}
-
-/// Binds to the places of all URLs. URLs that differ only in their scheme are one place.
-fn bind_all(
-    urls: &[Url],
-    kind: Kind,
-    keyring: Option<&Arc<Keyring>>,
-) -> Result<Vec<Bound>, String> {
-    let places: BTreeSet<&Place> = urls.iter().map(|url| &url.place).collect();
-    let one = |place: &Place| {
-        let has = |is_secure| urls.contains(&Url { is_secure, place: place.clone() });
-        let keyring = keyring.filter(|_| has(true)).cloned();
-        let url = urls.iter().find(|url| url.place == *place);
-        let named = url.map_or_else(String::new, Url::to_string);
-        let bound = bind(place).map_err(|error| format!("listen {named}: {error}"))?;
-        Ok(bound.with_entrance(Entrance::new(kind, has(false), keyring)))
-    };
-    places.into_iter().map(one).collect()
-}
-
-/// What TLS needs of files, for clients and for members.
-pub struct Keyrings {
-    /// Nothing where clients are served without TLS.
-    client: Option<Arc<Keyring>>,
-    peer: Arc<Keyring>,
-}
-
-impl Keyrings {
-    /// Reads all files.
-    ///
-    /// # Errors
-    /// Which of them cannot be used, and how to mend it.
-    pub fn open(settings: &Settings) -> Result<Self, String> {
-        for remark in &settings.security_remarks {
-            warn!("{remark}");
-        }
-        let open = |what, security: &Security| Keyring::open(what, security.clone()).map(Arc::new);
-        let client = &settings.client_security;
-        Ok(Self {
-            client: client.can_serve().then(|| open("client", client)).transpose()?,
-            peer: open("peer", &settings.peer_security)?,
-        })
-    }
-}
-
 /// The two signals that ask a server to end.
 pub struct Signals {
     terminate: Signal,
@@ -353,43 +287,24 @@ impl Server<'_> {
 
     /// Serves all ports; never ends by itself as long as one accepts.
     async fn serve(&self, core: &Core, inbound: Inbound, ports: Ports, connections: &Connections) {
-        let http2 = Http2 {
-            streams_max: self.settings.streams_max,
-            keepalive_interval: self.settings.keepalive_interval,
-            keepalive_timeout: self.settings.keepalive_timeout,
-            keepalive_min_time: Some(self.settings.keepalive_min_time),
-        };
-        let pages = |surface| Pages::new(surface, core.clone(), self.metrics.clone());
+        let services = Services::new(self.front(core));
         let peer = Arc::new(Port {
             grpc: Some(PeerPort::new(inbound)),
-            gateway: None,
-            console: None,
-            pages: pages(Surface::Peer),
             http2: Http2::with_streams(u32::MAX),
-            traffic: Traffic::default(),
+            ..self.bare_port(core, Surface::Peer)
         });
-        let services = Services::new(self.front(core));
-        let gateway = || Gateway::new(services.clone(), self.settings.message_bytes_max());
-        let console = || {
-            let rounds = Rounds::new(core.clone(), self.metrics.clone(), self.dialer.clone());
-            Console::new(services.clone(), gateway(), own_hosts(self.settings), rounds)
-        };
         let metrics = Arc::new(Port {
-            grpc: None::<NoGrpc>,
-            gateway: None,
-            console: self.settings.has_console.then(console),
-            pages: pages(Surface::Metrics),
-            http2,
-            traffic: Traffic::default(),
+            console: self.settings.has_console.then(|| self.console(core, &services)),
+            ..self.bare_port::<NoGrpc>(core, Surface::Metrics)
         });
-        let client = Arc::new(Port {
-            gateway: self.settings.has_gateway.then(gateway),
-            console: None,
-            grpc: Some(services),
-            pages: pages(Surface::Client),
-            http2,
-            traffic: self.metrics.traffic.clone(),
-        });
+        let http = Arc::new(self.http_port::<NoGrpc>(core, &services));
+        let is_split = !ports.client_http.is_empty();
+        let client = match is_split {
+            true => Port { pages: None, ..self.bare_port(core, Surface::Client) },
+            false => self.http_port(core, &services),
+        };
+        let traffic = self.metrics.traffic.clone();
+        let client = Arc::new(Port { grpc: Some(services), traffic, ..client });
         let peers_served = ports.peer.into_iter().map(|bound| {
             info!(address = %bound.address, "serving peer traffic");
             connections.accept(bound, peer.clone(), self.peer_threads)
@@ -402,18 +317,58 @@ impl Server<'_> {
         let clients_served = async {
             settled(core).await;
             let served = ports.client.into_iter().map(|bound| {
-                log_ready(&bound);
+                log_ready(&bound, if is_split { "grpc" } else { "grpc+http" });
                 connections.accept(bound, client.clone(), self.io_threads)
             });
-            let accepting: Vec<_> = served.collect();
+            let served: Vec<_> = served.collect();
+            let served_by_http = ports.client_http.into_iter().map(|bound| {
+                log_ready(&bound, "http");
+                connections.accept(bound, http.clone(), self.io_threads)
+            });
+            let served_by_http: Vec<_> = served_by_http.collect();
             notify_ready();
-            futures_util::future::join_all(accepting).await;
+            tokio::join!(join_all(served), join_all(served_by_http));
         };
-        tokio::join!(
-            futures_util::future::join_all(peers_served),
-            futures_util::future::join_all(metrics_served),
-            clients_served,
-        );
+        tokio::join!(join_all(peers_served), join_all(metrics_served), clients_served);
+    }
+
+    /// A port with nothing but pages.
+    fn bare_port<G>(&self, core: &Core, surface: Surface) -> Port<G> {
+        let pages = Pages::new(surface, core.clone(), self.metrics.clone());
+        Port {
+            grpc: None,
+            gateway: None,
+            console: None,
+            access: None,
+            pages: Some(pages.with_profiles(self.settings.has_profiles)),
+            http2: Http2 {
+                streams_max: self.settings.streams_max,
+                keepalive_interval: self.settings.keepalive_interval,
+                keepalive_timeout: self.settings.keepalive_timeout,
+                keepalive_min_time: Some(self.settings.keepalive_min_time),
+            },
+            traffic: Traffic::default(),
+        }
+    }
+
+    /// What clients have by HTTP.
+    fn http_port<G>(&self, core: &Core, services: &Services) -> Port<G> {
+        let settings = self.settings;
+        Port {
+            gateway: settings.has_gateway.then(|| self.gateway(services)),
+            access: Some(settings.access.clone()),
+            ..self.bare_port(core, Surface::Client)
+        }
+    }
+
+    fn gateway(&self, services: &Services) -> Gateway {
+        Gateway::new(services.clone(), self.settings.message_bytes_max())
+    }
+
+    fn console(&self, core: &Core, services: &Services) -> Console {
+        let rounds = Rounds::new(core.clone(), self.metrics.clone(), self.dialer.clone());
+        let hosts = own_hosts(self.settings);
+        Console::new(services.clone(), self.gateway(services), hosts, rounds)
     }
 
     fn front(&self, core: &Core) -> Front {
@@ -424,6 +379,7 @@ impl Server<'_> {
             election_timeout: self.settings.election_timeout,
             quota_backend_bytes: self.settings.quota_backend_bytes,
             txn_ops_max: self.settings.txn_ops_max,
+            patience: self.settings.patience,
         };
         Front {
             core: core.clone(),
@@ -438,10 +394,11 @@ impl Server<'_> {
 /// Names of hosts by which this server says to be reached.
 fn own_hosts(settings: &Settings) -> Hosts {
     let urls = settings.listen_metrics.iter().chain(&settings.advertise_client);
-    Hosts::new(urls.filter_map(|url| match &url.place {
-        Place::Port { host, .. } => Some(host.clone()),
+    let named = urls.filter_map(|url| match &url.place {
+        Place::Port { host, .. } => Some(host),
         Place::File(_) => None,
-    }))
+    });
+    Hosts::new(named.chain(settings.access.hosts.names()).cloned())
 }
 
 /// Waits until this member's attributes are known to all, the cluster has a version, and there is
@@ -501,17 +458,17 @@ async fn hand_over(core: &Core) {
     }
 }
 
-fn log_ready(bound: &Bound) {
+fn log_ready(bound: &Bound, traffic: &str) {
     info!("ready to serve client requests");
     if bound.entrance().takes_plain() {
         info!(
-            traffic = "grpc+http",
+            traffic,
             address = %bound.address,
             "serving client traffic insecurely; this is strongly discouraged!"
         );
     }
     if bound.entrance().takes_secure() {
-        info!(traffic = "grpc+http", address = %bound.address, "serving client traffic securely");
+        info!(traffic, address = %bound.address, "serving client traffic securely");
     }
 }
 
@@ -561,7 +518,10 @@ fn log_start(settings: &Settings) {
         "listen-peer-urls" = urls(&settings.listen_peer),
         "advertise-client-urls" = urls(&settings.advertise_client),
         "listen-client-urls" = urls(&settings.listen_client),
+        "listen-client-http-urls" = urls(&settings.listen_client_http),
         "listen-metrics-urls" = urls(&settings.listen_metrics),
+        cors = %settings.access.origins,
+        "host-whitelist" = %settings.access.hosts,
         "initial-cluster" = bootstrap::show(&settings.initial_cluster),
         "initial-cluster-state" = if settings.is_new_cluster { "new" } else { "existing" },
         "initial-cluster-token" = settings.token,

@@ -86,6 +86,7 @@ fn open(dir: &TempDir, peer_threads: &IoThreads) -> (Services, Member) {
         election_timeout: settings.election_timeout,
         quota_backend_bytes: settings.quota_backend_bytes,
         txn_ops_max: settings.txn_ops_max,
+        patience: settings.patience,
     };
     let core = member.core.clone();
     let (passwords, tokens) = (Passwords::new(4), Tokens::Simple);

@@ -431,7 +431,8 @@ async fn answers_that_are_ready_together_leave_together() {
         grpc: fake.services(),
         gateway: None,
         console: None,
-        pages: fake.pages(Surface::Client),
+        access: None,
+        pages: Some(fake.pages(Surface::Client)),
         http2: Http2::with_streams(100),
         traffic: traffic.clone(),
     });

@@ -11,6 +11,9 @@ use super::security::{Listening, secure};
 use super::table::Flags;
 use super::url::{Url, parse_members, parse_urls};
 use super::{Called, parse_duration};
+use crate::grpc::Patience;
+use crate::http::{Access, Listed};
+use crate::logging::Rotation;
 use crate::tls::Security;
 use crate::tokens::TokenKind;
 
@@ -47,6 +50,8 @@ pub struct Settings {
     pub wal_dir: PathBuf,
     /// Client listeners.
     pub listen_client: Vec<Url>,
+    /// Listeners of clients that speak HTTP, where those of gRPC have their own.
+    pub listen_client_http: Vec<Url>,
     /// Client URLs told to the others.
     pub advertise_client: Vec<Url>,
     /// Peer listeners.
@@ -99,12 +104,18 @@ pub struct Settings {
     pub streams_max: u32,
     /// Whether clients may speak JSON.
     pub has_gateway: bool,
+    /// Who may ask by HTTP.
+    pub access: Access,
+    /// Whether profiles can be taken.
+    pub has_profiles: bool,
     /// Time a client must leave between two pings.
     pub keepalive_min_time: Duration,
     /// How often an idle client is asked whether it is there.
     pub keepalive_interval: Duration,
     /// How long it may take to answer.
     pub keepalive_timeout: Duration,
+    /// What calls may take before somebody hears of it.
+    pub patience: Patience,
     /// How often everything stored is read.
     pub scrub_interval: Duration,
     /// Time between progress notifications.
@@ -123,6 +134,8 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// Where to.
     pub log_outputs: Vec<LogOutput>,
+    /// When the file among them is turned over, if it is.
+    pub log_rotation: Option<Rotation>,
 }
 
 impl Settings {
@@ -201,13 +214,23 @@ pub fn understand(flags: &Flags, called: Called) -> Result<Settings, CliError> {
         "" => Vec::new(),
         given => listening("listen-metrics-urls", given)?,
     };
-    let listen = Listening { client: &listen_client, peer: &listen_peer, metrics: &listen_metrics };
+    let listen_client_http = match flags.listen_client_http_urls.as_str() {
+        "" => Vec::new(),
+        given => listening("listen-client-http-urls", given)?,
+    };
+    let listen = Listening {
+        client: &[listen_client.as_slice(), &listen_client_http].concat(),
+        peer: &listen_peer,
+        metrics: &listen_metrics,
+    };
     let secured = secure(flags, &data_dir, &listen)?;
+    let log_outputs = log_outputs(&flags.log_outputs)?;
     Ok(Settings {
         name: flags.name.clone(),
         data_dir,
         wal_dir,
         listen_client,
+        listen_client_http,
         advertise_client: urls("advertise-client-urls", &flags.advertise_client_urls)?,
         listen_peer,
         listen_metrics,
@@ -238,9 +261,18 @@ pub fn understand(flags: &Flags, called: Called) -> Result<Settings, CliError> {
         txn_ops_max: usize::try_from(flags.max_txn_ops).unwrap_or(usize::MAX),
         streams_max: flags.max_concurrent_streams,
         has_gateway: flags.enable_grpc_gateway,
+        access: Access {
+            origins: origins(&flags.cors)?,
+            hosts: Listed::parse(&flags.host_whitelist),
+        },
+        has_profiles: flags.enable_pprof || flags.log_level == "debug",
         keepalive_min_time: or_default(flags.grpc_keepalive_min_time, KEEPALIVE_MIN_TIME),
         keepalive_interval,
         keepalive_timeout,
+        patience: Patience {
+            apply: flags.warning_apply_duration,
+            unary: flags.warning_unary_request_duration,
+        },
         scrub_interval: or_default(flags.corrupt_check_time, SCRUB_INTERVAL),
         watch_progress_interval: progress_interval(flags.watch_progress_notify_interval)?,
         learners_max: usize::try_from(flags.max_learners).unwrap_or(usize::MAX),
@@ -249,7 +281,8 @@ pub fn understand(flags: &Flags, called: Called) -> Result<Settings, CliError> {
         has_extensive_metrics: flags.metrics == "extensive",
         log_level: log_level(&flags.log_level)?,
         log_format: log_format(&flags.log_format)?,
-        log_outputs: log_outputs(&flags.log_outputs)?,
+        log_rotation: log_rotation(flags, &log_outputs)?,
+        log_outputs,
     })
 }
 
@@ -462,6 +495,18 @@ fn progress_interval(given: Duration) -> Result<Duration, CliError> {
     }
 }
 
+fn origins(words: &str) -> Result<Listed, CliError> {
+    let origins = Listed::parse(words);
+    let is_origin = |name: &&String| name.starts_with("http://") || name.starts_with("https://");
+    match origins.names().find(|name| !is_origin(name)).cloned() {
+        None => Ok(origins),
+        Some(name) => Err(CliError::settings(format!(
+            "error parsing --cors: {name:?} is no origin; write http://host:port or \
+             https://host:port"
+        ))),
+    }
+}
+
 fn log_level(word: &str) -> Result<LogLevel, CliError> {
     Ok(match word {
         "debug" => LogLevel::Debug,
@@ -486,6 +531,19 @@ fn log_format(word: &str) -> Result<LogFormat, CliError> {
             "unknown log format {word:?}; give --log-format json or console"
         ))),
     }
+}
+
+fn log_rotation(flags: &Flags, outputs: &[LogOutput]) -> Result<Option<Rotation>, CliError> {
+    if !flags.enable_log_rotation {
+        return Ok(None);
+    }
+    let files = outputs.iter().filter(|output| matches!(output, LogOutput::File(_))).count();
+    if files != 1 {
+        return Err(CliError::settings(
+            "--log-outputs requires a single file path when --log-rotate-config-json is defined",
+        ));
+    }
+    Rotation::parse(&flags.log_rotation_config_json).map(Some).map_err(CliError::settings)
 }
 
 fn log_outputs(words: &str) -> Result<Vec<LogOutput>, CliError> {

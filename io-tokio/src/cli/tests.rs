@@ -304,9 +304,11 @@ fn flags_that_change_nothing_are_taken_with_a_warning_or_refused_with_a_cure() {
         said[0].starts_with("--max-snapshots changes nothing: images of the state"),
         "{said:?}"
     );
-    assert_eq!(warnings(&["--cors=*"], &[]).unwrap(), ["--cors is as it always is"]);
-    let (code, text) = warnings(&["--cors=http://a"], &[]).unwrap_err();
-    assert_eq!((code, text.starts_with("--cors \"http://a\" is not served: origins")), (1, true));
+    let always = warnings(&["--discovery-fallback=exit"], &[]).unwrap();
+    assert_eq!(always, ["--discovery-fallback is as it always is"]);
+    let (code, text) = warnings(&["--discovery-fallback=proxy"], &[]).unwrap_err();
+    let is_told = text.starts_with("--discovery-fallback \"proxy\" is not served: without its");
+    assert_eq!((code, is_told), (1, true));
     assert_eq!(warnings(&["--max-wals=x"], &[]).unwrap_err().0, 2);
     let shadowed = warnings(&["--max-wals=3"], &[("ETCD_MAX_WALS", "1")]).unwrap_err();
     assert!(shadowed.1.contains("shadowed"), "{shadowed:?}");

@@ -30,6 +30,7 @@ mod recipes;
 mod services;
 mod snapshot;
 pub mod status;
+mod trace;
 mod watch;
 mod who;
 
@@ -46,6 +47,7 @@ use crate::tokens::Tokens;
 
 pub use passwords::Passwords;
 pub use services::Services;
+pub use trace::Patience;
 use who::Shown;
 
 /// What every service needs.
@@ -76,6 +78,8 @@ pub struct Limits {
     pub quota_backend_bytes: u64,
     /// Most operations in one transaction.
     pub txn_ops_max: usize,
+    /// What calls may take before somebody hears of it.
+    pub patience: Patience,
 }
 
 /// A stream of answers.

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Read as _;
+use std::num::NonZeroU16;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::{os::unix::process::CommandExt as _, process::Child};
@@ -39,7 +40,7 @@ impl Terminal {
             .spawn()
             .expect("a terminal");
         let mut shown = child.stdout.take().expect("a piped stdout");
-        let screen = Arc::new(Mutex::new(vt100::Parser::new(rows, columns, 0)));
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(size(rows), size(columns), 0)));
         let seen = screen.clone();
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
@@ -61,8 +62,8 @@ impl Terminal {
         let screen = parser.screen();
         let (rows, columns) = screen.size();
         let mut body = String::new();
-        for row in 0..rows {
-            for cell in (0..columns).filter_map(|column| screen.cell(row, column)) {
+        for row in 0..rows.get() {
+            for cell in (0..columns.get()).filter_map(|column| screen.cell(row, column)) {
                 let _ = write!(body, "<span style=\"{}\">", style(cell));
                 body.push_str(&escaped(cell.contents()));
                 body.push_str("</span>");
@@ -84,6 +85,10 @@ impl Drop for Terminal {
         let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
         let _ = self.child.wait();
     }
+}
+
+fn size(cells: u16) -> NonZeroU16 {
+    NonZeroU16::new(cells).expect("a terminal has cells")
 }
 
 fn style(cell: &vt100::Cell) -> String {
