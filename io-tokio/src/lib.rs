@@ -31,6 +31,7 @@ pub mod logging;
 pub mod member;
 pub mod metrics;
 pub mod server;
+pub mod spans;
 pub mod tls;
 pub mod tokens;
 mod tool;

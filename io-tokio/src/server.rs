@@ -36,6 +36,7 @@ use crate::gateway::Gateway;
 use crate::grpc::{Front, Limits, Passwords, Services};
 use crate::http::{Hosts, Pages, Surface};
 use crate::metrics::{Metrics, Traffic};
+use crate::spans::Spans;
 use crate::tokens::Tokens;
 use crate::transport::bind::Bound;
 use crate::transport::listen::{Connections, Http2, NoGrpc, Port};
@@ -185,6 +186,13 @@ fn serve_settings(settings: &Settings) -> Result<End, String> {
     }
     let peer_threads = IoThreads::start("peer", 1).map_err(told("the peer thread"))?;
     let io_threads = IoThreads::for_clients().map_err(told("the I/O threads"))?;
+    let spans = {
+        // Where they are sent from goes on running until the last of them is sent.
+        let _entered = io_threads.next().enter();
+        settings.collector.as_ref().map(Spans::start).transpose()
+    };
+    let spans =
+        spans.map_err(|error| format!("cannot send to --distributed-tracing-address: {error}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -197,11 +205,13 @@ fn serve_settings(settings: &Settings) -> Result<End, String> {
         settings,
         metrics,
         tokens,
+        spans,
         dialer,
         peer_threads: &peer_threads,
         io_threads: &io_threads,
     };
     let end = runtime.block_on(server.run(member, ports, signals));
+    server.spans.iter().for_each(Spans::stop);
     io_threads.stop();
     peer_threads.stop();
     info!(name = settings.name, "closed etcd server");
@@ -240,6 +250,8 @@ pub struct Server<'a> {
     pub metrics: Arc<Metrics>,
     /// What its users get for their passwords.
     pub tokens: Tokens,
+    /// Where spans of calls go, if anywhere.
+    pub spans: Option<Spans>,
     /// How it connects to the other members.
     pub dialer: Dialer,
     /// Where peers' connections live.
@@ -386,6 +398,7 @@ impl Server<'_> {
             metrics: self.metrics.clone(),
             passwords: Passwords::new(self.settings.bcrypt_cost),
             tokens: self.tokens.clone(),
+            spans: self.spans.clone(),
             limits,
         }
     }

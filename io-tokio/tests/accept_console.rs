@@ -202,7 +202,7 @@ fn people_see_members_keys_history_leases_watches_and_alarms() {
         grant(first, id, key);
     }
     let traffic = Traffic::start(first);
-    browser.resize(1280, 860);
+    browser.resize(1280, 760);
     browser.open(&format!("http://{}/console", consoles[0]));
     see_overview(&mut browser, &mut cluster);
     see_keys(&mut browser);
@@ -296,7 +296,7 @@ fn with_users_on_there_is_nothing_but_the_login() {
     put(server, "a/1", "for alice");
     put(server, "b/1", "for root");
     set_up_users(server);
-    browser.resize(1280, 860);
+    browser.resize(960, 600);
     browser.open(&format!("http://{}/console/", consoles[0]));
     browser.wait_for_text("#login", "Log in");
     let seen = "[...document.querySelectorAll('header, main')].filter((it) => !it.hidden)\

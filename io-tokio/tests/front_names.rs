@@ -90,7 +90,7 @@ fn open(dir: &TempDir, peer_threads: &IoThreads) -> (Services, Member) {
     };
     let core = member.core.clone();
     let (passwords, tokens) = (Passwords::new(4), Tokens::Simple);
-    (Services::new(Front { core, metrics, passwords, tokens, limits }), member)
+    (Services::new(Front { core, metrics, passwords, tokens, spans: None, limits }), member)
 }
 
 async fn lead(core: &Core) {

@@ -71,6 +71,7 @@ impl Scripted {
             metrics: Arc::new(Metrics::new(1 << 31)),
             passwords: Passwords::new(4),
             tokens: Tokens::Simple,
+            spans: None,
             limits: Limits {
                 message_bytes_max,
                 request_bytes_max: message_bytes_max / 2,

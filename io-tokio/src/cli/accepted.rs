@@ -44,7 +44,6 @@ const NOT_FILES: Verdict =
     Without("images of the state and segments of the log go as soon as nobody needs them");
 const OWN_PACE: Verdict = Without("compaction goes in slices of less than a millisecond");
 const LEGACY: Verdict = Without("etcd has not used it for years either");
-const NO_TRACING: Verdict = Without("tracing is not on");
 const NO_DISCOVERY_TLS: Verdict =
     Not("a discovery service with TLS or users is not reached; name members in --initial-cluster");
 
@@ -95,16 +94,6 @@ pub(super) const ACCEPTED: &[Accepted] = &[
         Without("space that is not used comes back by itself"),
     ),
     flag("unsafe-no-fsync", Bool, "false", Without("everything acknowledged is on disk, always")),
-    flag(
-        "enable-distributed-tracing",
-        Bool,
-        "false",
-        Not("traces are not sent; /metrics tells what requests take"),
-    ),
-    flag("distributed-tracing-address", Text, "localhost:4317", NO_TRACING),
-    flag("distributed-tracing-service-name", Text, "etcd", NO_TRACING),
-    flag("distributed-tracing-instance-id", Text, "", NO_TRACING),
-    flag("distributed-tracing-sampling-rate", Whole, "0", NO_TRACING),
     flag("cluster-active-size", Whole, "0", LEGACY),
     flag("cluster-remove-delay", Whole, "0", LEGACY),
     flag("cluster-sync-interval", Whole, "0", LEGACY),

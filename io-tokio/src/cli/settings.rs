@@ -14,6 +14,7 @@ use super::{Called, parse_duration};
 use crate::grpc::Patience;
 use crate::http::{Access, Listed};
 use crate::logging::Rotation;
+use crate::spans::{Collector, SAMPLES_MAX};
 use crate::tls::Security;
 use crate::tokens::TokenKind;
 
@@ -128,6 +129,8 @@ pub struct Settings {
     pub features: Vec<(Feature, bool)>,
     /// Whether metrics tell how long calls of each kind take.
     pub has_extensive_metrics: bool,
+    /// Where spans of calls go, if anywhere.
+    pub collector: Option<Collector>,
     /// The least serious message that is logged.
     pub log_level: LogLevel,
     /// How messages are written.
@@ -279,6 +282,7 @@ pub fn understand(flags: &Flags, called: Called) -> Result<Settings, CliError> {
         is_reconfig_strict: flags.strict_reconfig_check,
         features: features(&flags.feature_gates)?,
         has_extensive_metrics: flags.metrics == "extensive",
+        collector: collector(flags)?,
         log_level: log_level(&flags.log_level)?,
         log_format: log_format(&flags.log_format)?,
         log_rotation: log_rotation(flags, &log_outputs)?,
@@ -498,13 +502,32 @@ fn progress_interval(given: Duration) -> Result<Duration, CliError> {
 fn origins(words: &str) -> Result<Listed, CliError> {
     let origins = Listed::parse(words);
     let is_origin = |name: &&String| name.starts_with("http://") || name.starts_with("https://");
-    match origins.names().find(|name| !is_origin(name)).cloned() {
+    let odd = origins.names().find(|name| !is_origin(name)).cloned();
+    match odd {
         None => Ok(origins),
         Some(name) => Err(CliError::settings(format!(
             "error parsing --cors: {name:?} is no origin; write http://host:port or \
              https://host:port"
         ))),
     }
+}
+
+fn collector(flags: &Flags) -> Result<Option<Collector>, CliError> {
+    if !flags.enable_distributed_tracing {
+        return Ok(None);
+    }
+    let samples = u32::try_from(flags.distributed_tracing_sampling_rate);
+    let samples = samples.ok().filter(|samples| *samples <= SAMPLES_MAX);
+    Ok(Some(Collector {
+        address: flags.distributed_tracing_address.clone(),
+        service_name: flags.distributed_tracing_service_name.clone(),
+        instance_id: flags.distributed_tracing_instance_id.clone(),
+        samples: samples.ok_or_else(|| {
+            CliError::settings(format!(
+                "--distributed-tracing-sampling-rate must be a number from 0 to {SAMPLES_MAX}"
+            ))
+        })?,
+    }))
 }
 
 fn log_level(word: &str) -> Result<LogLevel, CliError> {

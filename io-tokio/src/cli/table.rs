@@ -72,13 +72,15 @@ pub enum Section {
     Logging,
     /// Where its time goes.
     Profiling,
+    /// Where spans of calls go.
+    Tracing,
     /// The rest.
     Other,
 }
 
 impl Section {
     /// All of them, as they are printed.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Member,
         Self::Clustering,
         Self::Security,
@@ -86,6 +88,7 @@ impl Section {
         Self::Maintenance,
         Self::Logging,
         Self::Profiling,
+        Self::Tracing,
         Self::Other,
     ];
 }
@@ -347,6 +350,18 @@ flags! {
     Profiling {
         "enable-pprof" => enable_pprof: bool = "false",
             "Serve profiles of the processor's time below /debug/pprof/ on --listen-client-urls.";
+    }
+    Tracing {
+        "enable-distributed-tracing" => enable_distributed_tracing: bool = "false",
+            "Send spans of calls to a collector that speaks OpenTelemetry's protocol in gRPC.";
+        "distributed-tracing-address" => distributed_tracing_address: String = "localhost:4317",
+            "The collector's host and port.";
+        "distributed-tracing-service-name" => distributed_tracing_service_name: String = "etcd",
+            "The name there of the cluster.";
+        "distributed-tracing-instance-id" => distributed_tracing_instance_id: String = "",
+            "The name there of this member.";
+        "distributed-tracing-sampling-rate" => distributed_tracing_sampling_rate: i64 = "0",
+            "Of a million calls that do not say whether they want to be sampled, so many are.";
     }
     Other {
         "config-file" => config_file: String = "",

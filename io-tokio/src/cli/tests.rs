@@ -315,6 +315,36 @@ fn flags_that_change_nothing_are_taken_with_a_warning_or_refused_with_a_cure() {
 }
 
 #[test]
+fn settings_that_make_no_sense_are_refused_with_a_cure() {
+    let rotated = "--enable-log-rotation";
+    for (words, why) in [
+        (&["--console"][..], "--console is served on --listen-metrics-urls, and there are none"),
+        (&["--cors=a.example"], "error parsing --cors: \"a.example\" is no origin"),
+        (&[rotated], "--log-outputs requires a single file path"),
+        (&[rotated, "--log-outputs=a,b"], "--log-outputs requires a single file path"),
+        (
+            &[rotated, "--log-outputs=a", "--log-rotation-config-json={"],
+            "improperly formatted log rotation config",
+        ),
+        (
+            &["--enable-distributed-tracing", "--distributed-tracing-sampling-rate=1000001"],
+            "--distributed-tracing-sampling-rate must be a number from 0 to 1000000",
+        ),
+    ] {
+        let refusal = refusal(words);
+        assert!(refusal.code == 1 && refusal.text.contains(why), "{}", refusal.text);
+    }
+    let found =
+        settings(&["--cors=http://a,https://b:1", "--host-whitelist=x, y", "--log-level=debug"]);
+    assert_eq!(found.access.origins.to_string(), "http://a,https://b:1");
+    assert_eq!(found.access.hosts.to_string(), "x,y");
+    assert!(found.has_profiles && !settings(&[]).has_profiles);
+    assert!(settings(&["--distributed-tracing-sampling-rate=-1"]).collector.is_none());
+    let rotation = settings(&[rotated, "--log-outputs=stderr,a"]).log_rotation;
+    assert_eq!(rotation.map(|rotation| rotation.megabytes_max), Some(100));
+}
+
+#[test]
 fn of_a_configuration_file_everything_counts_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("etcd.yml");

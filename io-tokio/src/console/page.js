@@ -326,7 +326,7 @@
   function drawAlarms() {
     $("alarms").replaceChildren(...seen.alarms.map(({ member, alarm }) => {
       const name = seen.members.find((it) => it.id === member)?.name || member;
-      return el("p", { class: "alarm" }, `${alarm} on ${name} `, el("span", {}, ALARMS[alarm]));
+      return el("p", { class: "alarm" }, `${alarm} on ${name}: `, el("span", {}, ALARMS[alarm]));
     }));
   }
 

@@ -10,7 +10,7 @@ use quorate_proto::etcdserverpb::kv_server::Kv;
 use tonic::{Request, Response, Status};
 
 use super::trace::{self, Told, Trace};
-use super::{Answers, Front, Shown, ask, reads};
+use super::{Answers, Front, Shown, ask, reads, span};
 use crate::metrics::Calls;
 
 /// Steps of reads, as etcd names them.
@@ -25,6 +25,7 @@ impl Kv for Front {
         &self,
         request: Request<pb::RangeRequest>,
     ) -> Result<Response<pb::RangeResponse>, Status> {
+        let _part = self.part("range", &request, span::of_range);
         let (shown, request) = (Shown::of(&request), request.into_inner());
         reads::check_range(&request)?;
         let mut trace = Trace::of_read("range", "/etcdserverpb.KV/Range", "read-only range ");
@@ -37,6 +38,7 @@ impl Kv for Front {
         &self,
         request: Request<pb::RangeRequest>,
     ) -> Result<Response<Self::RangeStreamStream>, Status> {
+        let _part = self.part("range_streaming", &request, span::of_range);
         let (shown, request) = (Shown::of(&request), request.into_inner());
         reads::check_range_stream(&request)?;
         let (view, who) = self.meet(request.serializable, &shown).await?;
@@ -50,6 +52,7 @@ impl Kv for Front {
         &self,
         request: Request<pb::PutRequest>,
     ) -> Result<Response<pb::PutResponse>, Status> {
+        let _part = self.part("put", &request, span::of_put);
         let trace = Trace::of_write("put", "/etcdserverpb.KV/Put");
         let (key, value_bytes) = (request.get_ref().key.clone(), request.get_ref().value.len());
         let answer = ask!(self, Put, request);
@@ -66,6 +69,7 @@ impl Kv for Front {
         &self,
         request: Request<pb::DeleteRangeRequest>,
     ) -> Result<Response<pb::DeleteRangeResponse>, Status> {
+        let _part = self.part("delete_range", &request, span::of_delete);
         let trace = Trace::of_write("delete_range", "/etcdserverpb.KV/DeleteRange");
         let (key, end) = (request.get_ref().key.clone(), request.get_ref().range_end.clone());
         let answer = ask!(self, DeleteRange, request);
@@ -83,6 +87,7 @@ impl Kv for Front {
         &self,
         request: Request<pb::TxnRequest>,
     ) -> Result<Response<pb::TxnResponse>, Status> {
+        let _part = self.part("txn", &request, span::of_txn);
         let parts = trace::parts(request.get_ref());
         let method = "/etcdserverpb.KV/Txn";
         let (trace, answer) = if reads::is_read_only(request.get_ref()) {
@@ -101,6 +106,7 @@ impl Kv for Front {
         &self,
         request: Request<pb::CompactionRequest>,
     ) -> Result<Response<pb::CompactionResponse>, Status> {
+        let _part = self.part("compact", &request, span::of_compact);
         ask!(self, Compact, request)
     }
 }

@@ -29,6 +29,7 @@ pub mod reads;
 mod recipes;
 mod services;
 mod snapshot;
+mod span;
 pub mod status;
 mod trace;
 mod watch;
@@ -43,6 +44,7 @@ use tonic::Status;
 
 use crate::driver::Core;
 use crate::metrics::Metrics;
+use crate::spans::Spans;
 use crate::tokens::Tokens;
 
 pub use passwords::Passwords;
@@ -61,6 +63,8 @@ pub struct Front {
     pub passwords: Passwords,
     /// What users get for them.
     pub tokens: Tokens,
+    /// Where spans of calls go, if anywhere.
+    pub spans: Option<Spans>,
     /// What the settings say about calls.
     pub limits: Limits,
 }

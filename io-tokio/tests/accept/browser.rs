@@ -157,13 +157,14 @@ impl Browser {
         self.eval(&format!("document.querySelector({}).click()", json!(selector)));
     }
 
-    /// Presses the button below a selector that has this text in it.
+    /// Presses the button that a selector finds and that has this text in it, once it is there.
     pub(crate) fn press_named(&mut self, selector: &str, text: &str) {
         let (place, part) = (json!(selector), json!(text));
-        self.eval(&format!(
-            "[...document.querySelectorAll({place})].find((it) => it.innerText.includes({part}))\
-             .click()"
-        ));
+        let found = format!(
+            "[...document.querySelectorAll({place})].find((it) => it.innerText.includes({part}))"
+        );
+        self.wait_until(&format!("{selector} that says {text:?}"), &found);
+        self.eval(&format!("{found}.click()"));
     }
 
     /// Types into a field.

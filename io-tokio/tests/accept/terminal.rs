@@ -73,7 +73,7 @@ impl Terminal {
         format!(
             "<!doctype html><meta charset=utf-8><style>body{{margin:0;background:{GROUND}}}\
              pre{{margin:0;padding:18px 22px;display:inline-block;color:{TEXT};\
-             font:13px/1.4 'JetBrains Mono','DejaVu Sans Mono',monospace}}</style>\
+             font:15px/20px 'JetBrains Mono','DejaVu Sans Mono',monospace}}</style>\
              <pre>{body}</pre>"
         )
     }

@@ -256,7 +256,14 @@ impl Fake {
             patience: Patience { apply: Duration::from_millis(100), unary: Duration::MAX },
         };
         let (passwords, tokens) = (Passwords::new(4), Tokens::Simple);
-        Front { core: self.core.clone(), metrics: self.metrics.clone(), passwords, tokens, limits }
+        Front {
+            core: self.core.clone(),
+            metrics: self.metrics.clone(),
+            passwords,
+            tokens,
+            spans: None,
+            limits,
+        }
     }
 
     pub fn pages(&self, surface: Surface) -> Pages {
