@@ -10,8 +10,8 @@
 //!   disk/       the log in etcd's format, the store in fjall, images
 //! ```
 //!
-//! On top of them: [`console`], a page for people. Beside them: [`bolt`], etcd's files; [`ctl`], the client; [`utl`], what is done to files while
-//! no member runs.
+//! On top of them: [`console`], a page for people. Beside them: [`bolt`], etcd's files; [`ctl`],
+//! the client; [`utl`], what is done to files while no member runs.
 //!
 //! [`server`] wires it together; [`cli`] declares every flag once.
 

@@ -206,25 +206,16 @@ pub enum LogOutput {
 pub fn understand(flags: &Flags, called: Called) -> Result<Settings, CliError> {
     check_pace(flags)?;
     check_words(flags)?;
-    let listen_client = listening("listen-client-urls", &flags.listen_client_urls)?;
     let advertise_peer = urls("initial-advertise-peer-urls", &flags.initial_advertise_peer_urls)?;
     let (data_dir, wal_dir) = folders(flags, called);
     let (keepalive_interval, keepalive_timeout) = keepalive(flags);
     let discovery = discovery(flags)?;
     let token = discovery.as_ref().map_or(&flags.initial_cluster_token, |found| &found.token);
-    let listen_peer = listening("listen-peer-urls", &flags.listen_peer_urls)?;
-    let listen_metrics = match flags.listen_metrics_urls.as_str() {
-        "" => Vec::new(),
-        given => listening("listen-metrics-urls", given)?,
-    };
-    let listen_client_http = match flags.listen_client_http_urls.as_str() {
-        "" => Vec::new(),
-        given => listening("listen-client-http-urls", given)?,
-    };
     let listen = Listening {
-        client: &[listen_client.as_slice(), &listen_client_http].concat(),
-        peer: &listen_peer,
-        metrics: &listen_metrics,
+        client: listening("listen-client-urls", &flags.listen_client_urls)?,
+        client_http: listening_if("listen-client-http-urls", &flags.listen_client_http_urls)?,
+        peer: listening("listen-peer-urls", &flags.listen_peer_urls)?,
+        metrics: listening_if("listen-metrics-urls", &flags.listen_metrics_urls)?,
     };
     let secured = secure(flags, &data_dir, &listen)?;
     let log_outputs = log_outputs(&flags.log_outputs)?;
@@ -232,11 +223,11 @@ pub fn understand(flags: &Flags, called: Called) -> Result<Settings, CliError> {
         name: flags.name.clone(),
         data_dir,
         wal_dir,
-        listen_client,
-        listen_client_http,
+        listen_client: listen.client,
+        listen_client_http: listen.client_http,
         advertise_client: urls("advertise-client-urls", &flags.advertise_client_urls)?,
-        listen_peer,
-        listen_metrics,
+        listen_peer: listen.peer,
+        listen_metrics: listen.metrics,
         has_console: flags.console,
         client_security: secured.client,
         peer_security: secured.peer,
@@ -248,10 +239,7 @@ pub fn understand(flags: &Flags, called: Called) -> Result<Settings, CliError> {
         discovery,
         token_kind: TokenKind::parse(&flags.auth_token)
             .map_err(|error| CliError::settings(format!("--auth-token: {error}")))?,
-        token_ttl: match flags.auth_token_ttl {
-            0 => TOKEN_TTL,
-            seconds => Duration::from_secs(seconds),
-        },
+        token_ttl: or_default(Duration::from_secs(flags.auth_token_ttl), TOKEN_TTL),
         bcrypt_cost: bcrypt_cost(flags.bcrypt_cost),
         is_forced_alone: flags.force_new_cluster,
         heartbeat_interval: Duration::from_millis(flags.heartbeat_interval),
@@ -264,18 +252,12 @@ pub fn understand(flags: &Flags, called: Called) -> Result<Settings, CliError> {
         txn_ops_max: usize::try_from(flags.max_txn_ops).unwrap_or(usize::MAX),
         streams_max: flags.max_concurrent_streams,
         has_gateway: flags.enable_grpc_gateway,
-        access: Access {
-            origins: origins(&flags.cors)?,
-            hosts: Listed::parse(&flags.host_whitelist),
-        },
+        access: access(flags)?,
         has_profiles: flags.enable_pprof || flags.log_level == "debug",
         keepalive_min_time: or_default(flags.grpc_keepalive_min_time, KEEPALIVE_MIN_TIME),
         keepalive_interval,
         keepalive_timeout,
-        patience: Patience {
-            apply: flags.warning_apply_duration,
-            unary: flags.warning_unary_request_duration,
-        },
+        patience: patience(flags),
         scrub_interval: or_default(flags.corrupt_check_time, SCRUB_INTERVAL),
         watch_progress_interval: progress_interval(flags.watch_progress_notify_interval)?,
         learners_max: usize::try_from(flags.max_learners).unwrap_or(usize::MAX),
@@ -366,6 +348,11 @@ fn one_of(flag: &str, word: &str, words: &[&str]) -> Result<(), CliError> {
 
 fn urls(flag: &str, text: &str) -> Result<Vec<Url>, CliError> {
     parse_urls(text).map_err(|error| CliError::settings(format!("error parsing --{flag}: {error}")))
+}
+
+/// The same, where there may be none.
+fn listening_if(flag: &str, text: &str) -> Result<Vec<Url>, CliError> {
+    if text.is_empty() { Ok(Vec::new()) } else { listening(flag, text) }
 }
 
 fn listening(flag: &str, text: &str) -> Result<Vec<Url>, CliError> {
@@ -499,12 +486,17 @@ fn progress_interval(given: Duration) -> Result<Duration, CliError> {
     }
 }
 
-fn origins(words: &str) -> Result<Listed, CliError> {
-    let origins = Listed::parse(words);
+const fn patience(flags: &Flags) -> Patience {
+    let unary = flags.warning_unary_request_duration;
+    Patience { apply: flags.warning_apply_duration, unary }
+}
+
+fn access(flags: &Flags) -> Result<Access, CliError> {
+    let (origins, hosts) = (Listed::parse(&flags.cors), Listed::parse(&flags.host_whitelist));
     let is_origin = |name: &&String| name.starts_with("http://") || name.starts_with("https://");
     let odd = origins.names().find(|name| !is_origin(name)).cloned();
     match odd {
-        None => Ok(origins),
+        None => Ok(Access { origins, hosts }),
         Some(name) => Err(CliError::settings(format!(
             "error parsing --cors: {name:?} is no origin; write http://host:port or \
              https://host:port"

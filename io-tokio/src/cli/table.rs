@@ -188,7 +188,7 @@ flags! {
         "listen-client-urls" => listen_client_urls: String = "http://localhost:2379",
             "URLs to listen on for clients: gRPC and HTTP.";
         "listen-client-http-urls" => listen_client_http_urls: String = "",
-            "URLs to listen on for clients that speak HTTP; --listen-client-urls is gRPC's alone then.";
+            "URLs to listen on for clients' HTTP; --listen-client-urls is gRPC's alone then.";
         "listen-metrics-urls" => listen_metrics_urls: String = "",
             "Further URLs to listen on for metrics and health.";
         "console" => console: bool = "false",
@@ -289,7 +289,7 @@ flags! {
         "self-signed-cert-validity" => self_signed_cert_validity: u32 = "1",
             "Years that a certificate lasts which a member makes for itself.";
         "cors" => cors: String = "*",
-            "Origins whose pages may read what the client API answers by HTTP, separated by commas.";
+            "Origins whose pages may read what clients are answered by HTTP, separated by commas.";
         "host-whitelist" => host_whitelist: String = "*",
             "Hosts' names by which the client API may be asked by HTTP without TLS, separated by \
              commas; and further ones for the console.";

@@ -25,7 +25,7 @@ mod rounds;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, HOST, HeaderValue, LOCATION, ORIGIN};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, LOCATION, ORIGIN};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -33,8 +33,8 @@ use tonic::body::Body;
 
 use crate::gateway::{Gateway, refusal};
 use crate::grpc::Services;
-use crate::http::{Hosts, host_of};
-use crate::transport::CertifiedName;
+use crate::http::{Hosts, authority_of, host_of};
+use crate::transport::{CertifiedName, IsSecure};
 
 pub use rounds::Rounds;
 
@@ -89,7 +89,9 @@ impl Console {
 
     async fn judge_and_answer(&self, request: Request<Incoming>) -> Response<Body> {
         let host = host_of(&request);
-        if !self.0.hosts.has_or_is_local(host) {
+        // A certificate proves as much.
+        let is_secure = request.extensions().get::<IsSecure>().is_some();
+        if !is_secure && !self.0.hosts.has_or_is_local(host) {
             let words = format!(
                 "this server does not know {host:?} as a name of its own: ask by its address, or \
                  give the name to --host-whitelist"
@@ -141,10 +143,10 @@ fn is_own_pages<B>(request: &Request<B>) -> bool {
     let header = |name| request.headers().get(name).map(HeaderValue::as_bytes);
     let is_json = header(CONTENT_TYPE.as_str()) == Some(b"application/json");
     let is_same_site = header("sec-fetch-site").is_none_or(|site| site == b"same-origin");
-    let host = header(HOST.as_str()).unwrap_or_default();
+    let own = authority_of(request).as_bytes();
     let is_same_origin = header(ORIGIN.as_str()).is_none_or(|origin| {
         let rest = origin.strip_prefix(b"http://").or_else(|| origin.strip_prefix(b"https://"));
-        rest == Some(host)
+        rest == Some(own)
     });
     is_json && is_same_site && is_same_origin
 }

@@ -198,7 +198,9 @@
     samples.length = 0;
     closeKey();
     stopFollowing();
-    for (const id of ["found", "events", "tiles", "charts", "alarms", "where"]) $(id).replaceChildren();
+    for (const id of ["found", "count", "events", "tiles", "charts", "alarms", "where", "lease-count"]) {
+      $(id).replaceChildren();
+    }
     for (const body of all("tbody")) body.replaceChildren();
     $("trouble").hidden = true;
     $("login-wrong").textContent = why;
@@ -488,6 +490,7 @@
     opened?.ending.abort();
     opened = undefined;
     $("detail").hidden = true;
+    for (const id of ["key", "facts", "value", "history"]) $(id).replaceChildren();
   }
 
   function markKey() {
@@ -563,7 +566,8 @@
   function drawValue(now, before, isChosen) {
     const comparing = isChosen && now && before && !now.isDeleted && !before.isDeleted;
     $("value-title").textContent = comparing ? `Value, beside revision ${number(before.revision)}` : "Value";
-    if (!now || now.isDeleted) $("value").replaceChildren();
+    if (!now) $("value").replaceChildren();
+    else if (now.isDeleted) $("value").replaceChildren(el("span", { class: "dim" }, "deleted"));
     else if (comparing) $("value").replaceChildren(...changed(linesOf(before.value), linesOf(now.value)));
     else $("value").replaceChildren(...visible(linesOf(now.value).join("\n"), true));
   }

@@ -30,6 +30,17 @@ fn only_the_own_page_may_ask() {
 }
 
 #[test]
+fn by_http2_a_host_is_named_elsewhere() {
+    let asked = |origin: &str| {
+        let request = Request::post("https://db.example:2381/console/vitals");
+        let request = request.header("content-type", "application/json").header("origin", origin);
+        is_own_pages(&request.body(()).unwrap())
+    };
+    assert!(asked("https://db.example:2381"));
+    assert!(!asked("https://evil.example:2381") && !asked("https://db.example"));
+}
+
+#[test]
 fn what_is_passed_on_is_a_closed_list() {
     assert_eq!(find("/console/"), Some(Wish::Page));
     assert_eq!(find("/console/vitals"), Some(Wish::Vitals));

@@ -3,7 +3,7 @@
 //! | path below `/debug/` | |
 //! |---|---|
 //! | `vars` | always |
-//! | `pprof/`, `pprof/cmdline`, `pprof/profile?seconds=` | with `--enable-pprof`, or at log level debug |
+//! | `pprof/`, `pprof/cmdline`, `pprof/profile?seconds=` | by `--enable-pprof` or at level debug |
 //! | `pprof/heap` and the other kinds of Go's | likewise: 501, and why |
 //!
 //! Answers to: etcd v3.7.1 `pkg/debugutil/pprof.go`; Go's `net/http/pprof`

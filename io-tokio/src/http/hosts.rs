@@ -34,9 +34,14 @@ impl Hosts {
 
 /// The host that a request names, without its port; empty if it names none.
 pub(crate) fn host_of<B>(request: &Request<B>) -> &str {
+    without_port(authority_of(request))
+}
+
+/// The host and the port that a request names: HTTP/2 has them elsewhere.
+pub(crate) fn authority_of<B>(request: &Request<B>) -> &str {
     let named = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     let authority = request.uri().authority().map(http::uri::Authority::as_str);
-    without_port(authority.or(named).unwrap_or_default())
+    authority.or(named).unwrap_or_default()
 }
 
 fn without_port(authority: &str) -> &str {

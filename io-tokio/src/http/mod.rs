@@ -13,8 +13,8 @@
 //! - Bodies and codes are etcd's, byte by byte: probes compare them.
 //! - A page reads facts, or asks for one linearizable read; it changes nothing but counters.
 //!
-//! Deliberately absent: `/debug/requests` and `/debug/events`, which are Go's; the JSON gateway has a
-//! room of its own.
+//! Deliberately absent: `/debug/requests` and `/debug/events`, which are Go's; the JSON gateway has
+//! a room of its own.
 //!
 //! Answers to: etcd v3.7.1 `server/etcdserver/api/etcdhttp/`
 
@@ -30,7 +30,7 @@ mod vitals;
 pub use access::{Access, Listed};
 pub use checks::{Check, Health, Probe};
 pub use hosts::Hosts;
-pub(crate) use hosts::host_of;
+pub(crate) use hosts::{authority_of, host_of};
 pub(crate) use pages::VITALS;
 pub use pages::{Pages, Surface};
 pub(crate) use vitals::vitals;

@@ -169,10 +169,8 @@ impl Browser {
 
     /// Types into a field.
     pub(crate) fn fill(&mut self, selector: &str, text: &str) {
-        self.eval(&format!(
-            "(() => {{ const field = document.querySelector({}); field.focus(); field.select(); }})()",
-            json!(selector)
-        ));
+        let field = format!("document.querySelector({})", json!(selector));
+        self.eval(&format!("({field}.focus(), {field}.select())"));
         self.ask("Input.insertText", json!({ "text": text }));
     }
 

@@ -11,7 +11,7 @@
 //! | Column | Comes of |
 //! |---|---|
 //! | lag | entries that the cluster has, and that this member has not applied yet |
-//! | writes | those this member applied since the last look, per second: alike on all that keep up |
+//! | writes | those this member applied since the last look, per second: alike on all in time |
 //! | reads | those this member answered since the last look, per second |
 //! | sync | how long the log took to be on disk, on average since the last look |
 //! | slow | syncs of the log beyond 128 ms since its start; of etcd also slow applies and reads |
