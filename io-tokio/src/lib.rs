@@ -10,8 +10,8 @@
 //!   disk/       the log in etcd's format, the store in fjall, images
 //! ```
 //!
-//! Beside them: [`bolt`], etcd's files; [`ctl`], the client; [`utl`], what is done to files while
-//! no member runs.
+//! On top of them: [`console`], a page for people. Beside them: [`bolt`], etcd's files; [`ctl`],
+//! the client; [`utl`], what is done to files while no member runs.
 //!
 //! [`server`] wires it together; [`cli`] declares every flag once.
 
@@ -20,6 +20,7 @@ pub mod bootstrap;
 pub mod channels;
 pub mod cli;
 pub mod clock;
+pub mod console;
 pub mod ctl;
 pub mod disk;
 pub mod driver;
@@ -30,6 +31,7 @@ pub mod logging;
 pub mod member;
 pub mod metrics;
 pub mod server;
+pub mod spans;
 pub mod tls;
 pub mod tokens;
 mod tool;

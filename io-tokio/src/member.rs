@@ -89,7 +89,11 @@ pub fn open(
         log: Box::new(found.log_writer),
         store: Box::new(found.store),
         transport: peers.clone(),
-        observer: Arc::new(Listener::new(identity.member, Arc::clone(metrics))),
+        observer: Arc::new(Listener::new(
+            identity.member,
+            Arc::clone(metrics),
+            settings.patience.apply,
+        )),
         scrub_interval: settings.scrub_interval,
         clock,
     })

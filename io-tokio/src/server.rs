@@ -14,7 +14,6 @@
 //!
 //! Answers to: etcd v3.7.1 `server/etcdmain/etcd.go`, `server/embed/etcd.go`
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::future::Future;
 use std::io::{self, Write as _};
@@ -23,6 +22,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use quorate_core::ids::MemberId;
 use quorate_core::view::Facts;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -30,18 +30,23 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
 use crate::cli::{self, Called, CliError, Outcome, Place, Settings, Url};
+use crate::console::{Console, Rounds};
 use crate::driver::Core;
 use crate::gateway::Gateway;
 use crate::grpc::{Front, Limits, Passwords, Services};
-use crate::http::{Pages, Surface};
+use crate::http::{Hosts, Pages, Surface};
 use crate::metrics::{Metrics, Traffic};
-use crate::tls::{Keyring, Security};
+use crate::spans::Spans;
 use crate::tokens::Tokens;
-use crate::transport::bind::{Bound, bind};
+use crate::transport::bind::Bound;
 use crate::transport::listen::{Connections, Http2, NoGrpc, Port};
 use crate::transport::peers::{Inbound, PeerPort, Peers};
-use crate::transport::{Dialer, Entrance, IoThreads, Kind};
+use crate::transport::{Dialer, IoThreads};
 use crate::{bootstrap, ctl, logging, member, utl, version};
+
+mod ports;
+
+pub use ports::{Keyrings, Ports};
 
 /// How long a successor may take.
 const TRANSFER_MAX: Duration = Duration::from_millis(500);
@@ -107,12 +112,10 @@ pub fn main() -> ExitCode {
     let outcome = cli::parse(&words, std::env::vars());
     let run = |flags: &cli::Flags, warnings| {
         let settings = cli::understand(flags, called)?;
-        logging::start(settings.log_level, settings.log_format, &settings.log_outputs).map_err(
-            |error| CliError {
-                code: 1,
-                text: format!("cannot open --log-outputs: {error}; name files that can be written"),
-            },
-        )?;
+        logging::start(&settings).map_err(|error| CliError {
+            code: 1,
+            text: format!("cannot open --log-outputs: {error}; name files that can be written"),
+        })?;
         Ok(run(&settings, warnings))
     };
     let result = match outcome {
@@ -183,6 +186,13 @@ fn serve_settings(settings: &Settings) -> Result<End, String> {
     }
     let peer_threads = IoThreads::start("peer", 1).map_err(told("the peer thread"))?;
     let io_threads = IoThreads::for_clients().map_err(told("the I/O threads"))?;
+    let spans = {
+        // Where they are sent from goes on running until the last of them is sent.
+        let _entered = io_threads.next().enter();
+        settings.collector.as_ref().map(Spans::start).transpose()
+    };
+    let spans =
+        spans.map_err(|error| format!("cannot send to --distributed-tracing-address: {error}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -191,80 +201,21 @@ fn serve_settings(settings: &Settings) -> Result<End, String> {
     let signals = Signals::new().map_err(told("the signal handlers"))?;
     let dialer = Dialer::new(keyrings.peer);
     let member = member::open(settings, &metrics, &peer_threads, &dialer)?;
-    let server =
-        Server { settings, metrics, tokens, peer_threads: &peer_threads, io_threads: &io_threads };
+    let server = Server {
+        settings,
+        metrics,
+        tokens,
+        spans,
+        dialer,
+        peer_threads: &peer_threads,
+        io_threads: &io_threads,
+    };
     let end = runtime.block_on(server.run(member, ports, signals));
+    server.spans.iter().for_each(Spans::stop);
     io_threads.stop();
     peer_threads.stop();
     info!(name = settings.name, "closed etcd server");
     Ok(end)
-}
-
-/// Bound ports with the URLs they were named by.
-pub struct Ports {
-    client: Vec<Bound>,
-    peer: Vec<Bound>,
-    metrics: Vec<Bound>,
-}
-
-impl Ports {
-    /// Binds all ports, or none.
-    pub fn bind(settings: &Settings, keyrings: &Keyrings) -> Result<Self, String> {
-        let of_clients = |urls| bind_all(urls, Kind::Client, keyrings.client.as_ref());
-        Ok(Self {
-            client: of_clients(&settings.listen_client)?,
-            peer: bind_all(&settings.listen_peer, Kind::Peer, Some(&keyrings.peer))?,
-            metrics: of_clients(&settings.listen_metrics)?,
-        })
-    }
-
-    /// Where clients will be served.
-    pub fn client_addresses(&self) -> Vec<std::net::SocketAddr> {
-        self.client.iter().filter_map(Bound::socket_address).collect()
-    }
-}
-
-/// Binds to the places of all URLs. URLs that differ only in their scheme are one place.
-fn bind_all(
-    urls: &[Url],
-    kind: Kind,
-    keyring: Option<&Arc<Keyring>>,
-) -> Result<Vec<Bound>, String> {
-    let places: BTreeSet<&Place> = urls.iter().map(|url| &url.place).collect();
-    let one = |place: &Place| {
-        let has = |is_secure| urls.contains(&Url { is_secure, place: place.clone() });
-        let keyring = keyring.filter(|_| has(true)).cloned();
-        let url = urls.iter().find(|url| url.place == *place);
-        let named = url.map_or_else(String::new, Url::to_string);
-        let bound = bind(place).map_err(|error| format!("listen {named}: {error}"))?;
-        Ok(bound.with_entrance(Entrance::new(kind, has(false), keyring)))
-    };
-    places.into_iter().map(one).collect()
-}
-
-/// What TLS needs of files, for clients and for members.
-pub struct Keyrings {
-    /// Nothing where clients are served without TLS.
-    client: Option<Arc<Keyring>>,
-    peer: Arc<Keyring>,
-}
-
-impl Keyrings {
-    /// Reads all files.
-    ///
-    /// # Errors
-    /// Which of them cannot be used, and how to mend it.
-    pub fn open(settings: &Settings) -> Result<Self, String> {
-        for remark in &settings.security_remarks {
-            warn!("{remark}");
-        }
-        let open = |what, security: &Security| Keyring::open(what, security.clone()).map(Arc::new);
-        let client = &settings.client_security;
-        Ok(Self {
-            client: client.can_serve().then(|| open("client", client)).transpose()?,
-            peer: open("peer", &settings.peer_security)?,
-        })
-    }
 }
 
 /// The two signals that ask a server to end.
@@ -299,6 +250,10 @@ pub struct Server<'a> {
     pub metrics: Arc<Metrics>,
     /// What its users get for their passwords.
     pub tokens: Tokens,
+    /// Where spans of calls go, if anywhere.
+    pub spans: Option<Spans>,
+    /// How it connects to the other members.
+    pub dialer: Dialer,
     /// Where peers' connections live.
     pub peer_threads: &'a IoThreads,
     /// Where clients' connections live.
@@ -344,59 +299,88 @@ impl Server<'_> {
 
     /// Serves all ports; never ends by itself as long as one accepts.
     async fn serve(&self, core: &Core, inbound: Inbound, ports: Ports, connections: &Connections) {
-        let http2 = Http2 {
-            streams_max: self.settings.streams_max,
-            keepalive_interval: self.settings.keepalive_interval,
-            keepalive_timeout: self.settings.keepalive_timeout,
-            keepalive_min_time: Some(self.settings.keepalive_min_time),
-        };
-        let pages = |surface| Pages::new(surface, core.clone(), self.metrics.clone());
+        let services = Services::new(self.front(core));
         let peer = Arc::new(Port {
             grpc: Some(PeerPort::new(inbound)),
-            gateway: None,
-            pages: pages(Surface::Peer),
             http2: Http2::with_streams(u32::MAX),
-            traffic: Traffic::default(),
+            ..self.bare_port(core, Surface::Peer)
         });
         let metrics = Arc::new(Port {
-            grpc: None::<NoGrpc>,
-            gateway: None,
-            pages: pages(Surface::Metrics),
-            http2,
-            traffic: Traffic::default(),
+            console: self.settings.has_console.then(|| self.console(core, &services)),
+            ..self.bare_port::<NoGrpc>(core, Surface::Metrics)
         });
-        let services = Services::new(self.front(core));
-        let gateway = || Gateway::new(services.clone(), self.settings.message_bytes_max());
-        let client = Arc::new(Port {
-            gateway: self.settings.has_gateway.then(gateway),
-            grpc: Some(services),
-            pages: pages(Surface::Client),
-            http2,
-            traffic: self.metrics.traffic.clone(),
-        });
+        let http = Arc::new(self.http_port::<NoGrpc>(core, &services));
+        let is_split = !ports.client_http.is_empty();
+        let client = match is_split {
+            true => Port { pages: None, ..self.bare_port(core, Surface::Client) },
+            false => self.http_port(core, &services),
+        };
+        let traffic = self.metrics.traffic.clone();
+        let client = Arc::new(Port { grpc: Some(services), traffic, ..client });
         let peers_served = ports.peer.into_iter().map(|bound| {
             info!(address = %bound.address, "serving peer traffic");
             connections.accept(bound, peer.clone(), self.peer_threads)
         });
         let metrics_served = ports.metrics.into_iter().map(|bound| {
-            info!(address = %bound.address, "serving metrics");
+            let has_console = self.settings.has_console;
+            info!(address = %bound.address, console = has_console, "serving metrics");
             connections.accept(bound, metrics.clone(), self.io_threads)
         });
         let clients_served = async {
             settled(core).await;
             let served = ports.client.into_iter().map(|bound| {
-                log_ready(&bound);
+                log_ready(&bound, if is_split { "grpc" } else { "grpc+http" });
                 connections.accept(bound, client.clone(), self.io_threads)
             });
-            let accepting: Vec<_> = served.collect();
+            let served: Vec<_> = served.collect();
+            let served_by_http = ports.client_http.into_iter().map(|bound| {
+                log_ready(&bound, "http");
+                connections.accept(bound, http.clone(), self.io_threads)
+            });
+            let served_by_http: Vec<_> = served_by_http.collect();
             notify_ready();
-            futures_util::future::join_all(accepting).await;
+            tokio::join!(join_all(served), join_all(served_by_http));
         };
-        tokio::join!(
-            futures_util::future::join_all(peers_served),
-            futures_util::future::join_all(metrics_served),
-            clients_served,
-        );
+        tokio::join!(join_all(peers_served), join_all(metrics_served), clients_served);
+    }
+
+    /// A port with nothing but pages.
+    fn bare_port<G>(&self, core: &Core, surface: Surface) -> Port<G> {
+        let pages = Pages::new(surface, core.clone(), self.metrics.clone());
+        Port {
+            grpc: None,
+            gateway: None,
+            console: None,
+            access: None,
+            pages: Some(pages.with_profiles(self.settings.has_profiles)),
+            http2: Http2 {
+                streams_max: self.settings.streams_max,
+                keepalive_interval: self.settings.keepalive_interval,
+                keepalive_timeout: self.settings.keepalive_timeout,
+                keepalive_min_time: Some(self.settings.keepalive_min_time),
+            },
+            traffic: Traffic::default(),
+        }
+    }
+
+    /// What clients have by HTTP.
+    fn http_port<G>(&self, core: &Core, services: &Services) -> Port<G> {
+        let settings = self.settings;
+        Port {
+            gateway: settings.has_gateway.then(|| self.gateway(services)),
+            access: Some(settings.access.clone()),
+            ..self.bare_port(core, Surface::Client)
+        }
+    }
+
+    fn gateway(&self, services: &Services) -> Gateway {
+        Gateway::new(services.clone(), self.settings.message_bytes_max())
+    }
+
+    fn console(&self, core: &Core, services: &Services) -> Console {
+        let rounds = Rounds::new(core.clone(), self.metrics.clone(), self.dialer.clone());
+        let hosts = own_hosts(self.settings);
+        Console::new(services.clone(), self.gateway(services), hosts, rounds)
     }
 
     fn front(&self, core: &Core) -> Front {
@@ -407,15 +391,27 @@ impl Server<'_> {
             election_timeout: self.settings.election_timeout,
             quota_backend_bytes: self.settings.quota_backend_bytes,
             txn_ops_max: self.settings.txn_ops_max,
+            patience: self.settings.patience,
         };
         Front {
             core: core.clone(),
             metrics: self.metrics.clone(),
             passwords: Passwords::new(self.settings.bcrypt_cost),
             tokens: self.tokens.clone(),
+            spans: self.spans.clone(),
             limits,
         }
     }
+}
+
+/// Names of hosts by which this server says to be reached.
+fn own_hosts(settings: &Settings) -> Hosts {
+    let urls = settings.listen_metrics.iter().chain(&settings.advertise_client);
+    let named = urls.filter_map(|url| match &url.place {
+        Place::Port { host, .. } => Some(host),
+        Place::File(_) => None,
+    });
+    Hosts::new(named.chain(settings.access.hosts.names()).cloned())
 }
 
 /// Waits until this member's attributes are known to all, the cluster has a version, and there is
@@ -475,17 +471,17 @@ async fn hand_over(core: &Core) {
     }
 }
 
-fn log_ready(bound: &Bound) {
+fn log_ready(bound: &Bound, traffic: &str) {
     info!("ready to serve client requests");
     if bound.entrance().takes_plain() {
         info!(
-            traffic = "grpc+http",
+            traffic,
             address = %bound.address,
             "serving client traffic insecurely; this is strongly discouraged!"
         );
     }
     if bound.entrance().takes_secure() {
-        info!(traffic = "grpc+http", address = %bound.address, "serving client traffic securely");
+        info!(traffic, address = %bound.address, "serving client traffic securely");
     }
 }
 
@@ -535,7 +531,10 @@ fn log_start(settings: &Settings) {
         "listen-peer-urls" = urls(&settings.listen_peer),
         "advertise-client-urls" = urls(&settings.advertise_client),
         "listen-client-urls" = urls(&settings.listen_client),
+        "listen-client-http-urls" = urls(&settings.listen_client_http),
         "listen-metrics-urls" = urls(&settings.listen_metrics),
+        cors = %settings.access.origins,
+        "host-whitelist" = %settings.access.hosts,
         "initial-cluster" = bootstrap::show(&settings.initial_cluster),
         "initial-cluster-state" = if settings.is_new_cluster { "new" } else { "existing" },
         "initial-cluster-token" = settings.token,

@@ -9,12 +9,14 @@ mod wire;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use front_fake::{Call, Fake, Served, leading, loopback, serve_with, view_of};
+use front_fake::{Call, Fake, Served, leading, loopback, serve, serve_with, view_of};
 use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http2::SendRequest;
 use quorate_core::error::Refusal;
 use quorate_core::{Request, Response};
 use quorate_io_tokio::gateway::Gateway;
 use quorate_io_tokio::http::Surface;
+use quorate_io_tokio::transport::listen::NoGrpc;
 use quorate_proto::etcdserverpb as pb;
 use quorate_proto::etcdserverpb::kv_client::KvClient;
 use tokio::task::spawn_blocking;
@@ -233,16 +235,35 @@ async fn a_stopping_server_ends_streams_and_websockets() {
     websocket.await.unwrap();
 }
 
-#[tokio::test]
-async fn http2_carries_json_beside_grpc() {
-    let fake = Fake::new(leading());
-    let served = served(&fake);
-    let answering = tokio::spawn(answer_all(fake));
+/// A connection of HTTP/2.
+async fn http2(served: &Served) -> SendRequest<Full<bytes::Bytes>> {
     let stream = tokio::net::TcpStream::connect(&served.authority).await.unwrap();
     let executor = hyper_util::rt::TokioExecutor::new();
     let io = hyper_util::rt::TokioIo::new(stream);
     let (sender, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
     tokio::spawn(connection);
+    sender
+}
+
+/// Browsers and Prometheus ask for HTTP/2 wherever there is TLS.
+#[tokio::test]
+async fn http2_carries_pages_where_there_is_no_grpc() {
+    let fake = Fake::new(leading());
+    let served = serve(loopback(), None::<NoGrpc>, fake.pages(Surface::Metrics));
+    let mut sender = http2(&served).await;
+    for (path, kind, code) in [("/livez", "text/plain", 200), ("/x", "application/grpc", 404)] {
+        let request = http::Request::get(format!("{}{path}", served.url()));
+        let request = request.header("content-type", kind).body(Full::default()).unwrap();
+        assert_eq!(sender.send_request(request).await.unwrap().status(), code, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn http2_carries_json_beside_grpc() {
+    let fake = Fake::new(leading());
+    let served = served(&fake);
+    let answering = tokio::spawn(answer_all(fake));
+    let sender = http2(&served).await;
     for (path, body, expected) in [
         ("/v3/kv/put", r#"{"key":"YQ=="}"#, "{}"),
         ("/v3/nothing", "", r#"{"code":5,"message":"Not Found"}"#),

@@ -86,10 +86,11 @@ fn open(dir: &TempDir, peer_threads: &IoThreads) -> (Services, Member) {
         election_timeout: settings.election_timeout,
         quota_backend_bytes: settings.quota_backend_bytes,
         txn_ops_max: settings.txn_ops_max,
+        patience: settings.patience,
     };
     let core = member.core.clone();
     let (passwords, tokens) = (Passwords::new(4), Tokens::Simple);
-    (Services::new(Front { core, metrics, passwords, tokens, limits }), member)
+    (Services::new(Front { core, metrics, passwords, tokens, spans: None, limits }), member)
 }
 
 async fn lead(core: &Core) {

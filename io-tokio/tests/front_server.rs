@@ -79,6 +79,8 @@ async fn run(
         settings: &settings,
         metrics: fake.metrics.clone(),
         tokens: Tokens::Simple,
+        spans: None,
+        dialer: dialer(),
         peer_threads: &peer_threads,
         io_threads: &io_threads,
     };

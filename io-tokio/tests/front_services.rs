@@ -430,7 +430,9 @@ async fn answers_that_are_ready_together_leave_together() {
     let port = Arc::new(Port {
         grpc: fake.services(),
         gateway: None,
-        pages: fake.pages(Surface::Client),
+        console: None,
+        access: None,
+        pages: Some(fake.pages(Surface::Client)),
         http2: Http2::with_streams(100),
         traffic: traffic.clone(),
     });

@@ -17,7 +17,7 @@ use quorate_core::{
 use quorate_io_tokio::clock::Clock;
 use quorate_io_tokio::disk::{DataDir, Identity, recovery};
 use quorate_io_tokio::driver::{Parts, Running, Transport, Unobserved, start};
-use quorate_io_tokio::grpc::{Front, Limits, Passwords, Services};
+use quorate_io_tokio::grpc::{Front, Limits, Passwords, Patience, Services};
 use quorate_io_tokio::metrics::Metrics;
 use quorate_io_tokio::tokens::Tokens;
 use quorate_proto::etcdserverpb as pb;
@@ -71,12 +71,14 @@ impl Scripted {
             metrics: Arc::new(Metrics::new(1 << 31)),
             passwords: Passwords::new(4),
             tokens: Tokens::Simple,
+            spans: None,
             limits: Limits {
                 message_bytes_max,
                 request_bytes_max: message_bytes_max / 2,
                 election_timeout: Duration::from_millis(20),
                 quota_backend_bytes: 1 << 31,
                 txn_ops_max: 128,
+                patience: Patience { apply: Duration::MAX, unary: Duration::MAX },
             },
         })
     }

@@ -44,7 +44,6 @@ const NOT_FILES: Verdict =
     Without("images of the state and segments of the log go as soon as nobody needs them");
 const OWN_PACE: Verdict = Without("compaction goes in slices of less than a millisecond");
 const LEGACY: Verdict = Without("etcd has not used it for years either");
-const NO_TRACING: Verdict = Without("tracing is not on");
 const NO_DISCOVERY_TLS: Verdict =
     Not("a discovery service with TLS or users is not reached; name members in --initial-cluster");
 
@@ -60,13 +59,6 @@ pub(super) const ACCEPTED: &[Accepted] = &[
         Bool,
         "true",
         Without("a member that starts does not wait longer than it must"),
-    ),
-    flag(
-        "listen-client-http-urls",
-        Text,
-        "",
-        Not("HTTP is on --listen-client-urls beside gRPC; further listeners are \
-             --listen-metrics-urls"),
     ),
     flag("backend-bbolt-freelist-type", Text, "", NOT_BBOLT),
     flag("backend-batch-interval", Duration, "0s", NOT_BBOLT),
@@ -93,27 +85,8 @@ pub(super) const ACCEPTED: &[Accepted] = &[
         "exit",
         Not("without its cluster a member ends; there is no proxy to become"),
     ),
-    flag(
-        "cors",
-        Text,
-        "*",
-        Not("origins are not told apart; put a proxy before the JSON gateway that does"),
-    ),
-    flag(
-        "host-whitelist",
-        Text,
-        "*",
-        Not("hosts are not told apart; put a proxy before the JSON gateway that does"),
-    ),
     flag("compaction-batch-limit", Whole, "0", OWN_PACE),
     flag("compaction-sleep-interval", Duration, "0s", OWN_PACE),
-    flag("warning-apply-duration", Duration, "100ms", Without("what takes over 100 ms is told")),
-    flag(
-        "warning-unary-request-duration",
-        Duration,
-        "300ms",
-        Without("etcd_server_request_duration_seconds tells what requests take"),
-    ),
     flag(
         "bootstrap-defrag-threshold-megabytes",
         Whole,
@@ -121,24 +94,6 @@ pub(super) const ACCEPTED: &[Accepted] = &[
         Without("space that is not used comes back by itself"),
     ),
     flag("unsafe-no-fsync", Bool, "false", Without("everything acknowledged is on disk, always")),
-    flag(
-        "enable-log-rotation",
-        Bool,
-        "false",
-        Not("files are appended to; let logrotate with copytruncate turn them over"),
-    ),
-    flag("log-rotation-config-json", Text, "", Without("rotation is not on")),
-    flag("enable-pprof", Bool, "false", Without("profiles of Go's say nothing here; use perf")),
-    flag(
-        "enable-distributed-tracing",
-        Bool,
-        "false",
-        Not("traces are not sent; /metrics tells what requests take"),
-    ),
-    flag("distributed-tracing-address", Text, "localhost:4317", NO_TRACING),
-    flag("distributed-tracing-service-name", Text, "etcd", NO_TRACING),
-    flag("distributed-tracing-instance-id", Text, "", NO_TRACING),
-    flag("distributed-tracing-sampling-rate", Whole, "0", NO_TRACING),
     flag("cluster-active-size", Whole, "0", LEGACY),
     flag("cluster-remove-delay", Whole, "0", LEGACY),
     flag("cluster-sync-interval", Whole, "0", LEGACY),

@@ -18,18 +18,20 @@ pub(super) struct Secured {
 }
 
 /// Where this member listens.
-pub(super) struct Listening<'a> {
-    pub(super) client: &'a [Url],
-    pub(super) peer: &'a [Url],
-    pub(super) metrics: &'a [Url],
+pub(super) struct Listening {
+    pub(super) client: Vec<Url>,
+    pub(super) client_http: Vec<Url>,
+    pub(super) peer: Vec<Url>,
+    pub(super) metrics: Vec<Url>,
 }
 
 /// Judges the flags about TLS.
 pub(super) fn secure(
     flags: &Flags,
     data_dir: &Path,
-    listen: &Listening<'_>,
+    listen: &Listening,
 ) -> Result<Secured, CliError> {
+    let client_urls = [listen.client.as_slice(), &listen.client_http].concat();
     let mut remarks = Vec::new();
     let protocol = protocol(flags, &mut remarks)?;
     let fixtures = data_dir.join("fixtures");
@@ -40,7 +42,7 @@ pub(super) fn secure(
         crl: ("client-crl-file", &flags.client_crl_file),
         auth: ("client-cert-auth", flags.client_cert_auth),
         auto: ("auto-tls", flags.auto_tls),
-        urls: ("listen-client-urls", listen.client),
+        urls: ("listen-client-urls", &client_urls),
     };
     let of_peers = Side {
         flags: ["peer-cert-file", "peer-key-file", "peer-client-cert-file", "peer-client-key-file"],
@@ -54,7 +56,7 @@ pub(super) fn secure(
         crl: ("peer-crl-file", &flags.peer_crl_file),
         auth: ("peer-client-cert-auth", flags.peer_client_cert_auth),
         auto: ("peer-auto-tls", flags.peer_auto_tls),
-        urls: ("listen-peer-urls", listen.peer),
+        urls: ("listen-peer-urls", &listen.peer),
     };
     let years = flags.self_signed_cert_validity;
     let mut client = of_clients.understand((&fixtures.join("client"), years), &mut remarks)?;

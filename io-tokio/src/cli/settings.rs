@@ -11,6 +11,10 @@ use super::security::{Listening, secure};
 use super::table::Flags;
 use super::url::{Url, parse_members, parse_urls};
 use super::{Called, parse_duration};
+use crate::grpc::Patience;
+use crate::http::{Access, Listed};
+use crate::logging::Rotation;
+use crate::spans::{Collector, SAMPLES_MAX};
 use crate::tls::Security;
 use crate::tokens::TokenKind;
 
@@ -47,6 +51,8 @@ pub struct Settings {
     pub wal_dir: PathBuf,
     /// Client listeners.
     pub listen_client: Vec<Url>,
+    /// Listeners of clients that speak HTTP, where those of gRPC have their own.
+    pub listen_client_http: Vec<Url>,
     /// Client URLs told to the others.
     pub advertise_client: Vec<Url>,
     /// Peer listeners.
@@ -55,6 +61,8 @@ pub struct Settings {
     pub advertise_peer: Vec<Url>,
     /// Further listeners for metrics and health.
     pub listen_metrics: Vec<Url>,
+    /// Whether there is a page for people on those.
+    pub has_console: bool,
     /// Initial members: name and URLs, as given.
     pub initial_cluster: Vec<(String, Vec<Url>)>,
     /// Whether the cluster starts with this start.
@@ -97,12 +105,18 @@ pub struct Settings {
     pub streams_max: u32,
     /// Whether clients may speak JSON.
     pub has_gateway: bool,
+    /// Who may ask by HTTP.
+    pub access: Access,
+    /// Whether profiles can be taken.
+    pub has_profiles: bool,
     /// Time a client must leave between two pings.
     pub keepalive_min_time: Duration,
     /// How often an idle client is asked whether it is there.
     pub keepalive_interval: Duration,
     /// How long it may take to answer.
     pub keepalive_timeout: Duration,
+    /// What calls may take before somebody hears of it.
+    pub patience: Patience,
     /// How often everything stored is read.
     pub scrub_interval: Duration,
     /// Time between progress notifications.
@@ -115,12 +129,16 @@ pub struct Settings {
     pub features: Vec<(Feature, bool)>,
     /// Whether metrics tell how long calls of each kind take.
     pub has_extensive_metrics: bool,
+    /// Where spans of calls go, if anywhere.
+    pub collector: Option<Collector>,
     /// The least serious message that is logged.
     pub log_level: LogLevel,
     /// How messages are written.
     pub log_format: LogFormat,
     /// Where to.
     pub log_outputs: Vec<LogOutput>,
+    /// When the file among them is turned over, if it is.
+    pub log_rotation: Option<Rotation>,
 }
 
 impl Settings {
@@ -188,27 +206,29 @@ pub enum LogOutput {
 pub fn understand(flags: &Flags, called: Called) -> Result<Settings, CliError> {
     check_pace(flags)?;
     check_words(flags)?;
-    let listen_client = listening("listen-client-urls", &flags.listen_client_urls)?;
     let advertise_peer = urls("initial-advertise-peer-urls", &flags.initial_advertise_peer_urls)?;
     let (data_dir, wal_dir) = folders(flags, called);
     let (keepalive_interval, keepalive_timeout) = keepalive(flags);
     let discovery = discovery(flags)?;
     let token = discovery.as_ref().map_or(&flags.initial_cluster_token, |found| &found.token);
-    let listen_peer = listening("listen-peer-urls", &flags.listen_peer_urls)?;
-    let listen_metrics = match flags.listen_metrics_urls.as_str() {
-        "" => Vec::new(),
-        given => listening("listen-metrics-urls", given)?,
+    let listen = Listening {
+        client: listening("listen-client-urls", &flags.listen_client_urls)?,
+        client_http: listening_if("listen-client-http-urls", &flags.listen_client_http_urls)?,
+        peer: listening("listen-peer-urls", &flags.listen_peer_urls)?,
+        metrics: listening_if("listen-metrics-urls", &flags.listen_metrics_urls)?,
     };
-    let listen = Listening { client: &listen_client, peer: &listen_peer, metrics: &listen_metrics };
     let secured = secure(flags, &data_dir, &listen)?;
+    let log_outputs = log_outputs(&flags.log_outputs)?;
     Ok(Settings {
         name: flags.name.clone(),
         data_dir,
         wal_dir,
-        listen_client,
+        listen_client: listen.client,
+        listen_client_http: listen.client_http,
         advertise_client: urls("advertise-client-urls", &flags.advertise_client_urls)?,
-        listen_peer,
-        listen_metrics,
+        listen_peer: listen.peer,
+        listen_metrics: listen.metrics,
+        has_console: flags.console,
         client_security: secured.client,
         peer_security: secured.peer,
         security_remarks: secured.remarks,
@@ -219,10 +239,7 @@ pub fn understand(flags: &Flags, called: Called) -> Result<Settings, CliError> {
         discovery,
         token_kind: TokenKind::parse(&flags.auth_token)
             .map_err(|error| CliError::settings(format!("--auth-token: {error}")))?,
-        token_ttl: match flags.auth_token_ttl {
-            0 => TOKEN_TTL,
-            seconds => Duration::from_secs(seconds),
-        },
+        token_ttl: or_default(Duration::from_secs(flags.auth_token_ttl), TOKEN_TTL),
         bcrypt_cost: bcrypt_cost(flags.bcrypt_cost),
         is_forced_alone: flags.force_new_cluster,
         heartbeat_interval: Duration::from_millis(flags.heartbeat_interval),
@@ -235,18 +252,23 @@ pub fn understand(flags: &Flags, called: Called) -> Result<Settings, CliError> {
         txn_ops_max: usize::try_from(flags.max_txn_ops).unwrap_or(usize::MAX),
         streams_max: flags.max_concurrent_streams,
         has_gateway: flags.enable_grpc_gateway,
+        access: access(flags)?,
+        has_profiles: flags.enable_pprof || flags.log_level == "debug",
         keepalive_min_time: or_default(flags.grpc_keepalive_min_time, KEEPALIVE_MIN_TIME),
         keepalive_interval,
         keepalive_timeout,
+        patience: patience(flags),
         scrub_interval: or_default(flags.corrupt_check_time, SCRUB_INTERVAL),
         watch_progress_interval: progress_interval(flags.watch_progress_notify_interval)?,
         learners_max: usize::try_from(flags.max_learners).unwrap_or(usize::MAX),
         is_reconfig_strict: flags.strict_reconfig_check,
         features: features(&flags.feature_gates)?,
         has_extensive_metrics: flags.metrics == "extensive",
+        collector: collector(flags)?,
         log_level: log_level(&flags.log_level)?,
         log_format: log_format(&flags.log_format)?,
-        log_outputs: log_outputs(&flags.log_outputs)?,
+        log_rotation: log_rotation(flags, &log_outputs)?,
+        log_outputs,
     })
 }
 
@@ -305,6 +327,12 @@ fn check_words(flags: &Flags) -> Result<(), CliError> {
              give the URLs at which clients reach this member",
         ));
     }
+    if flags.console && flags.listen_metrics_urls.is_empty() {
+        return Err(CliError::settings(
+            "--console is served on --listen-metrics-urls, and there are none; name one, such as \
+             http://localhost:2381",
+        ));
+    }
     Ok(())
 }
 
@@ -320,6 +348,11 @@ fn one_of(flag: &str, word: &str, words: &[&str]) -> Result<(), CliError> {
 
 fn urls(flag: &str, text: &str) -> Result<Vec<Url>, CliError> {
     parse_urls(text).map_err(|error| CliError::settings(format!("error parsing --{flag}: {error}")))
+}
+
+/// The same, where there may be none.
+fn listening_if(flag: &str, text: &str) -> Result<Vec<Url>, CliError> {
+    if text.is_empty() { Ok(Vec::new()) } else { listening(flag, text) }
 }
 
 fn listening(flag: &str, text: &str) -> Result<Vec<Url>, CliError> {
@@ -453,6 +486,42 @@ fn progress_interval(given: Duration) -> Result<Duration, CliError> {
     }
 }
 
+const fn patience(flags: &Flags) -> Patience {
+    let unary = flags.warning_unary_request_duration;
+    Patience { apply: flags.warning_apply_duration, unary }
+}
+
+fn access(flags: &Flags) -> Result<Access, CliError> {
+    let (origins, hosts) = (Listed::parse(&flags.cors), Listed::parse(&flags.host_whitelist));
+    let is_origin = |name: &&String| name.starts_with("http://") || name.starts_with("https://");
+    let odd = origins.names().find(|name| !is_origin(name)).cloned();
+    match odd {
+        None => Ok(Access { origins, hosts }),
+        Some(name) => Err(CliError::settings(format!(
+            "error parsing --cors: {name:?} is no origin; write http://host:port or \
+             https://host:port"
+        ))),
+    }
+}
+
+fn collector(flags: &Flags) -> Result<Option<Collector>, CliError> {
+    if !flags.enable_distributed_tracing {
+        return Ok(None);
+    }
+    let samples = u32::try_from(flags.distributed_tracing_sampling_rate);
+    let samples = samples.ok().filter(|samples| *samples <= SAMPLES_MAX);
+    Ok(Some(Collector {
+        address: flags.distributed_tracing_address.clone(),
+        service_name: flags.distributed_tracing_service_name.clone(),
+        instance_id: flags.distributed_tracing_instance_id.clone(),
+        samples: samples.ok_or_else(|| {
+            CliError::settings(format!(
+                "--distributed-tracing-sampling-rate must be a number from 0 to {SAMPLES_MAX}"
+            ))
+        })?,
+    }))
+}
+
 fn log_level(word: &str) -> Result<LogLevel, CliError> {
     Ok(match word {
         "debug" => LogLevel::Debug,
@@ -477,6 +546,19 @@ fn log_format(word: &str) -> Result<LogFormat, CliError> {
             "unknown log format {word:?}; give --log-format json or console"
         ))),
     }
+}
+
+fn log_rotation(flags: &Flags, outputs: &[LogOutput]) -> Result<Option<Rotation>, CliError> {
+    if !flags.enable_log_rotation {
+        return Ok(None);
+    }
+    let files = outputs.iter().filter(|output| matches!(output, LogOutput::File(_))).count();
+    if files != 1 {
+        return Err(CliError::settings(
+            "--log-outputs requires a single file path when --log-rotate-config-json is defined",
+        ));
+    }
+    Rotation::parse(&flags.log_rotation_config_json).map(Some).map_err(CliError::settings)
 }
 
 fn log_outputs(words: &str) -> Result<Vec<LogOutput>, CliError> {

@@ -70,19 +70,25 @@ pub enum Section {
     Maintenance,
     /// What it tells about itself.
     Logging,
+    /// Where its time goes.
+    Profiling,
+    /// Where spans of calls go.
+    Tracing,
     /// The rest.
     Other,
 }
 
 impl Section {
     /// All of them, as they are printed.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Member,
         Self::Clustering,
         Self::Security,
         Self::Auth,
         Self::Maintenance,
         Self::Logging,
+        Self::Profiling,
+        Self::Tracing,
         Self::Other,
     ];
 }
@@ -181,8 +187,12 @@ flags! {
             "URLs to listen on for the other members.";
         "listen-client-urls" => listen_client_urls: String = "http://localhost:2379",
             "URLs to listen on for clients: gRPC and HTTP.";
+        "listen-client-http-urls" => listen_client_http_urls: String = "",
+            "URLs to listen on for clients' HTTP; --listen-client-urls is gRPC's alone then.";
         "listen-metrics-urls" => listen_metrics_urls: String = "",
             "Further URLs to listen on for metrics and health.";
+        "console" => console: bool = "false",
+            "Serve a page for people below /console/ on --listen-metrics-urls: it only reads.";
         "quota-backend-bytes" => quota_backend_bytes: i64 = "0",
             "Bytes the store may hold; 0 for 2 GiB, negative for no limit.";
         "max-txn-ops" => max_txn_ops: u64 = "128",
@@ -278,6 +288,11 @@ flags! {
             "Let members connect from hosts that their certificates do not name.";
         "self-signed-cert-validity" => self_signed_cert_validity: u32 = "1",
             "Years that a certificate lasts which a member makes for itself.";
+        "cors" => cors: String = "*",
+            "Origins whose pages may read what clients are answered by HTTP, separated by commas.";
+        "host-whitelist" => host_whitelist: String = "*",
+            "Hosts' names by which the client API may be asked by HTTP without TLS, separated by \
+             commas; and further ones for the console.";
         "cipher-suites" => cipher_suites: String = "",
             "Cipher suites of TLS 1.2, separated by commas; all that are safe if empty.";
         "tls-min-version" => tls_min_version: String = "TLS1.2",
@@ -298,6 +313,11 @@ flags! {
         "watch-progress-notify-interval" => watch_progress_notify_interval: std::time::Duration
             = "0s",
             "Time between progress notifications of an idle watch; 0s for 10 minutes.";
+        "warning-apply-duration" => warning_apply_duration: std::time::Duration = "100ms",
+            "What applying or reading may take before the log tells of it.";
+        "warning-unary-request-duration" => warning_unary_request_duration: std::time::Duration
+            = "300ms",
+            "What a call on keys may take before the log tells of it.";
         "corrupt-check-time" => corrupt_check_time: std::time::Duration = "0s",
             "How often everything stored is read; 0s for each day. Members compare always.";
         "compact-hash-check-time" => compact_hash_check_time: std::time::Duration = "1m0s",
@@ -317,8 +337,31 @@ flags! {
             "debug, info, warn, error, panic or fatal.";
         "log-format" => log_format: String = "json",
             "'json' or 'console'.";
+        "enable-log-rotation" => enable_log_rotation: bool = "false",
+            "Turn over the one file among --log-outputs when it is full.";
+        "log-rotation-config-json" => log_rotation_config_json: String
+            = "{\"maxsize\": 100, \"maxage\": 0, \"maxbackups\": 0, \"localtime\": false, \
+               \"compress\": false}",
+            "When: megabytes, days, files; whether old files' names tell local time, and whether \
+             they are compressed.";
         "metrics" => metrics: String = "basic",
             "'basic', or 'extensive' for how long calls of each kind take.";
+    }
+    Profiling {
+        "enable-pprof" => enable_pprof: bool = "false",
+            "Serve profiles of the processor's time below /debug/pprof/ on --listen-client-urls.";
+    }
+    Tracing {
+        "enable-distributed-tracing" => enable_distributed_tracing: bool = "false",
+            "Send spans of calls to a collector that speaks OpenTelemetry's protocol in gRPC.";
+        "distributed-tracing-address" => distributed_tracing_address: String = "localhost:4317",
+            "The collector's host and port.";
+        "distributed-tracing-service-name" => distributed_tracing_service_name: String = "etcd",
+            "The name there of the cluster.";
+        "distributed-tracing-instance-id" => distributed_tracing_instance_id: String = "",
+            "The name there of this member.";
+        "distributed-tracing-sampling-rate" => distributed_tracing_sampling_rate: i64 = "0",
+            "Of a million calls that do not say whether they want to be sampled, so many are.";
     }
     Other {
         "config-file" => config_file: String = "",

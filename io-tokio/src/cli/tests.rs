@@ -304,12 +304,44 @@ fn flags_that_change_nothing_are_taken_with_a_warning_or_refused_with_a_cure() {
         said[0].starts_with("--max-snapshots changes nothing: images of the state"),
         "{said:?}"
     );
-    assert_eq!(warnings(&["--cors=*"], &[]).unwrap(), ["--cors is as it always is"]);
-    let (code, text) = warnings(&["--cors=http://a"], &[]).unwrap_err();
-    assert_eq!((code, text.starts_with("--cors \"http://a\" is not served: origins")), (1, true));
+    let always = warnings(&["--discovery-fallback=exit"], &[]).unwrap();
+    assert_eq!(always, ["--discovery-fallback is as it always is"]);
+    let (code, text) = warnings(&["--discovery-fallback=proxy"], &[]).unwrap_err();
+    let is_told = text.starts_with("--discovery-fallback \"proxy\" is not served: without its");
+    assert_eq!((code, is_told), (1, true));
     assert_eq!(warnings(&["--max-wals=x"], &[]).unwrap_err().0, 2);
     let shadowed = warnings(&["--max-wals=3"], &[("ETCD_MAX_WALS", "1")]).unwrap_err();
     assert!(shadowed.1.contains("shadowed"), "{shadowed:?}");
+}
+
+#[test]
+fn settings_that_make_no_sense_are_refused_with_a_cure() {
+    let rotated = "--enable-log-rotation";
+    for (words, why) in [
+        (&["--console"][..], "--console is served on --listen-metrics-urls, and there are none"),
+        (&["--cors=a.example"], "error parsing --cors: \"a.example\" is no origin"),
+        (&[rotated], "--log-outputs requires a single file path"),
+        (&[rotated, "--log-outputs=a,b"], "--log-outputs requires a single file path"),
+        (
+            &[rotated, "--log-outputs=a", "--log-rotation-config-json={"],
+            "improperly formatted log rotation config",
+        ),
+        (
+            &["--enable-distributed-tracing", "--distributed-tracing-sampling-rate=1000001"],
+            "--distributed-tracing-sampling-rate must be a number from 0 to 1000000",
+        ),
+    ] {
+        let refusal = refusal(words);
+        assert!(refusal.code == 1 && refusal.text.contains(why), "{}", refusal.text);
+    }
+    let found =
+        settings(&["--cors=http://a,https://b:1", "--host-whitelist=x, y", "--log-level=debug"]);
+    assert_eq!(found.access.origins.to_string(), "http://a,https://b:1");
+    assert_eq!(found.access.hosts.to_string(), "x,y");
+    assert!(found.has_profiles && !settings(&[]).has_profiles);
+    assert!(settings(&["--distributed-tracing-sampling-rate=-1"]).collector.is_none());
+    let rotation = settings(&[rotated, "--log-outputs=stderr,a"]).log_rotation;
+    assert_eq!(rotation.map(|rotation| rotation.megabytes_max), Some(100));
 }
 
 #[test]

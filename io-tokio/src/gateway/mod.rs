@@ -51,6 +51,7 @@ use routes::Route;
 
 pub use codec::AsBytes;
 pub(crate) use json::{go_message, go_text};
+pub(crate) use reply::refusal;
 
 /// How much larger than the message it stands for JSON may be: base64 takes a third more, short
 /// fields have long names.

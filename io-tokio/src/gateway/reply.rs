@@ -47,7 +47,7 @@ fn marked(headers: &HeaderMap) -> HeaderMap {
 }
 
 /// A call that did not get anywhere.
-pub(super) fn refusal(status: &Status) -> Response<Body> {
+pub(crate) fn refusal(status: &Status) -> Response<Body> {
     let mut answer = Response::new(Body::new(Full::new(error(status))));
     *answer.status_mut() = http_code(status.code());
     answer.headers_mut().insert(CONTENT_TYPE, JSON);

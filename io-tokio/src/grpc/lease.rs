@@ -6,7 +6,7 @@ use quorate_proto::etcdserverpb::lease_server::Lease;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::status::message_status;
-use super::{Answers, Front, Shown, ask};
+use super::{Answers, Front, Shown, ask, span};
 use crate::metrics::Calls;
 
 #[tonic::async_trait]
@@ -17,6 +17,7 @@ impl Lease for Front {
         &self,
         request: Request<pb::LeaseGrantRequest>,
     ) -> Result<Response<pb::LeaseGrantResponse>, Status> {
+        let _part = self.part("lease_grant", &request, span::of_grant);
         let answer = ask!(self, LeaseGrant, request)?;
         self.metrics.work.note_lease(answer.get_ref().ttl);
         Ok(answer)
@@ -26,6 +27,7 @@ impl Lease for Front {
         &self,
         request: Request<pb::LeaseRevokeRequest>,
     ) -> Result<Response<pb::LeaseRevokeResponse>, Status> {
+        let _part = self.part("lease_revoke", &request, span::of_revoke);
         ask!(self, LeaseRevoke, request)
     }
 

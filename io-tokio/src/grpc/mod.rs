@@ -29,7 +29,9 @@ pub mod reads;
 mod recipes;
 mod services;
 mod snapshot;
+mod span;
 pub mod status;
+mod trace;
 mod watch;
 mod who;
 
@@ -42,10 +44,12 @@ use tonic::Status;
 
 use crate::driver::Core;
 use crate::metrics::Metrics;
+use crate::spans::Spans;
 use crate::tokens::Tokens;
 
 pub use passwords::Passwords;
 pub use services::Services;
+pub use trace::Patience;
 use who::Shown;
 
 /// What every service needs.
@@ -59,6 +63,8 @@ pub struct Front {
     pub passwords: Passwords,
     /// What users get for them.
     pub tokens: Tokens,
+    /// Where spans of calls go, if anywhere.
+    pub spans: Option<Spans>,
     /// What the settings say about calls.
     pub limits: Limits,
 }
@@ -76,6 +82,8 @@ pub struct Limits {
     pub quota_backend_bytes: u64,
     /// Most operations in one transaction.
     pub txn_ops_max: usize,
+    /// What calls may take before somebody hears of it.
+    pub patience: Patience,
 }
 
 /// A stream of answers.

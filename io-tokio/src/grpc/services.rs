@@ -8,9 +8,12 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, Request, Response};
 use http_body::Frame;
 use hyper::body::Incoming;
+use opentelemetry::Context as SpanContext;
+use quorate_core::auth::Book;
 use quorate_core::error::Refusal;
 use quorate_proto::etcdserverpb::auth_server::AuthServer;
 use quorate_proto::etcdserverpb::cluster_server::ClusterServer;
@@ -24,6 +27,7 @@ use quorate_proto::v3lockpb::lock_server::LockServer;
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
 use tonic::codegen::StdError;
+use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 use tower_service::Service;
 
@@ -31,6 +35,7 @@ use super::Front;
 use super::gate::{Gate, leader_lost, requires_leader};
 use super::status::{message_status, status};
 use crate::metrics::{Calls, Kind, METHODS};
+use crate::spans;
 
 /// All services of the client port; cloning is cheap.
 #[derive(Clone)]
@@ -111,7 +116,17 @@ impl Services {
         self.0.front.core.look(|view| view.facts.auth.book.is_enabled())
     }
 
-    fn answer<B>(&self, request: Request<B>) -> Counted
+    /// Whether these headers show who asks; where nobody is asked, anybody does.
+    pub(crate) async fn check_somebody(&self, headers: &HeaderMap) -> Result<(), Status> {
+        let mut shown = tonic::Request::new(());
+        if let Some(token) = headers.get(AUTHORIZATION) {
+            let metadata = HeaderMap::from_iter([(AUTHORIZATION, token.clone())]);
+            *shown.metadata_mut() = MetadataMap::from_headers(metadata);
+        }
+        self.0.front.check_call(&shown, Book::check_somebody).await.map(drop)
+    }
+
+    fn answer<B>(&self, mut request: Request<B>) -> Counted
     where
         B: http_body::Body + Send + 'static,
         B::Error: Into<StdError> + Send + 'static,
@@ -121,6 +136,11 @@ impl Services {
         let method = Calls::find(request.uri().path());
         if let Some(method) = method {
             calls.start(method);
+        }
+        let spans = inner.front.spans.as_ref().filter(|_| method.is_some());
+        let span = spans.map(|spans| spans.begin(request.uri().path(), request.headers()));
+        if let Some(span) = &span {
+            request.extensions_mut().insert(span.clone());
         }
         let kind = method.map_or(Kind::Unary, |method| METHODS[method].kind);
         let wants_leader = kind != Kind::Unary && requires_leader(request.headers());
@@ -134,7 +154,7 @@ impl Services {
         let since = Instant::now();
         Counted {
             step,
-            tally: method.map(|method| Tally { calls, method, since, lost, is_over: false }),
+            tally: method.map(|method| Tally { calls, method, since, span, lost, is_over: false }),
         }
     }
 }
@@ -212,6 +232,7 @@ struct Tally {
     calls: Calls,
     method: usize,
     since: Instant,
+    span: Option<SpanContext>,
     /// Ends with the leader, if the call is a stream that wants one.
     lost: Option<Losing>,
     is_over: bool,
@@ -223,6 +244,9 @@ impl Tally {
     fn end(&mut self, code: Code) {
         self.is_over = true;
         self.calls.end(self.method, code, self.since.elapsed());
+        if let Some(span) = self.span.take() {
+            spans::end(&span, code);
+        }
     }
 
     /// An answer that is only trailers has its code in the head; a unary one without is good; a

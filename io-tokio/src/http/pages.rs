@@ -9,6 +9,8 @@ use http_body_util::Full;
 use serde_json::{Map, Value, json};
 
 use super::checks::{Check, Health, Probe};
+use super::debug::{self, Debug};
+use super::vitals::vitals;
 use crate::driver::Core;
 use crate::metrics::{self, Metrics};
 use crate::version;
@@ -30,23 +32,32 @@ pub struct Pages {
     surface: Surface,
     core: Core,
     metrics: Arc<Metrics>,
+    has_profiles: bool,
 }
 
-type Page = Response<Full<Bytes>>;
+pub(super) type Page = Response<Full<Bytes>>;
 
-const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// Where members tell each other how they are.
+pub(crate) const VITALS: &str = "/vitals";
+
+pub(super) const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 impl Pages {
     /// The pages of that surface.
     pub fn new(surface: Surface, core: Core, metrics: Arc<Metrics>) -> Self {
-        Self { surface, core, metrics }
+        Self { surface, core, metrics, has_profiles: false }
+    }
+
+    /// The same, with profiles or without.
+    pub fn with_profiles(self, has_profiles: bool) -> Self {
+        Self { has_profiles, ..self }
     }
 
     /// Answers a request.
     pub async fn answer<B>(&self, request: Request<B>) -> Page {
         let path = request.uri().path();
-        let Some(kind) = find(self.surface, path) else {
+        let Some(kind) = self.find(path) else {
             return trouble(StatusCode::NOT_FOUND, "404 page not found");
         };
         if request.method() != Method::GET {
@@ -64,7 +75,20 @@ impl Pages {
             }
             Kind::Version => page(StatusCode::OK, JSON, versions(&self.core)),
             Kind::Members => members(&self.core),
+            Kind::Debug(debug) => {
+                let query = request.uri().query().unwrap_or_default();
+                debug::answer(debug, query, &self.core.view().facts).await
+            }
+            Kind::Vitals => {
+                let vitals = vitals(&self.core.view(), &self.metrics);
+                page(StatusCode::OK, JSON, vitals.to_string())
+            }
         }
+    }
+
+    fn find(&self, path: &str) -> Option<Kind> {
+        let debug = || debug::find(path, self.has_profiles).map(Kind::Debug);
+        find(self.surface, path).or_else(|| debug().filter(|_| self.surface == Surface::Client))
     }
 
     async fn checked(&self, path: &str, checks: &[Check], query: &Query) -> Page {
@@ -90,6 +114,8 @@ enum Kind {
     Metrics,
     Version,
     Members,
+    Vitals,
+    Debug(Debug),
 }
 
 fn find(surface: Surface, path: &str) -> Option<Kind> {
@@ -97,6 +123,7 @@ fn find(surface: Surface, path: &str) -> Option<Kind> {
     match path {
         "/version" if surface != Surface::Metrics => Some(Kind::Version),
         "/members" if is_peer => Some(Kind::Members),
+        VITALS if is_peer => Some(Kind::Vitals),
         _ if is_peer => None,
         "/health" => Some(Kind::Health),
         "/metrics" => Some(Kind::Metrics),
@@ -225,7 +252,7 @@ pub(super) fn members(probe: &impl Probe) -> Page {
     page
 }
 
-fn page(code: StatusCode, kind: HeaderValue, body: String) -> Page {
+pub(super) fn page(code: StatusCode, kind: HeaderValue, body: String) -> Page {
     let mut page = Response::new(Full::new(Bytes::from(body)));
     *page.status_mut() = code;
     page.headers_mut().insert(CONTENT_TYPE, kind);
@@ -233,7 +260,7 @@ fn page(code: StatusCode, kind: HeaderValue, body: String) -> Page {
 }
 
 /// A page that is an error: plain text and a newline.
-fn trouble(code: StatusCode, text: &str) -> Page {
+pub(super) fn trouble(code: StatusCode, text: &str) -> Page {
     let mut page = page(code, TEXT, format!("{text}\n"));
     page.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     page

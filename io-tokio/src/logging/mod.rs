@@ -10,12 +10,13 @@
 //! - Only this project's events are written; libraries talk to nobody.
 //! - A log that cannot be written to does not stop the server.
 //!
-//! Deliberately absent: sampling, rotation.
+//! Deliberately absent: sampling.
 //!
 //! Answers to: etcd v3.7.1 `client/pkg/logutil/zap.go`, `server/embed/config_logging.go`
 
 mod line;
 mod notes;
+mod rotation;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -29,10 +30,12 @@ use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::Registry;
 
-use crate::cli::{LogFormat, LogLevel, LogOutput};
+use crate::cli::{LogFormat, LogLevel, LogOutput, Settings};
 use line::Line;
 
 pub use notes::Listener;
+use rotation::Rotating;
+pub use rotation::Rotation;
 
 /// Events of this target end the process: they are of a level above `error`.
 pub const FATAL: &str = "quorate::fatal";
@@ -55,16 +58,20 @@ enum Output {
     Stderr,
     Stdout,
     File(File),
+    Rotating(Rotating),
 }
 
 impl Outputs {
-    /// Opens all of them.
-    pub fn open(outputs: &[LogOutput]) -> io::Result<Self> {
+    /// Opens all of them; files are turned over if that is said.
+    pub fn open(outputs: &[LogOutput], rotation: Option<Rotation>) -> io::Result<Self> {
         let open = |output: &LogOutput| {
-            Ok(match output {
-                LogOutput::Stderr => Output::Stderr,
-                LogOutput::Stdout => Output::Stdout,
-                LogOutput::File(path) => {
+            Ok(match (output, rotation) {
+                (LogOutput::Stderr, _) => Output::Stderr,
+                (LogOutput::Stdout, _) => Output::Stdout,
+                (LogOutput::File(path), Some(rotation)) => {
+                    Output::Rotating(Rotating::open(path, rotation)?)
+                }
+                (LogOutput::File(path), None) => {
                     Output::File(OpenOptions::new().create(true).append(true).open(path)?)
                 }
             })
@@ -81,6 +88,7 @@ impl Write for Outputs {
                 Output::Stderr => io::stderr().lock().write_all(bytes),
                 Output::Stdout => io::stdout().lock().write_all(bytes),
                 Output::File(file) => file.write_all(bytes),
+                Output::Rotating(file) => file.write_line(bytes),
             };
         }
         Ok(bytes.len())
@@ -148,8 +156,9 @@ impl<S: Subscriber, W: Write + Send + 'static> Layer<S> for Lines<W> {
 }
 
 /// Makes the outputs the process's log. The first call wins.
-pub fn start(level: LogLevel, format: LogFormat, outputs: &[LogOutput]) -> io::Result<()> {
-    let lines = Lines::new(level, format, Outputs::open(outputs)?);
+pub fn start(settings: &Settings) -> io::Result<()> {
+    let outputs = Outputs::open(&settings.log_outputs, settings.log_rotation)?;
+    let lines = Lines::new(settings.log_level, settings.log_format, outputs);
     // A second log would take the first one's lines.
     let _ = tracing::subscriber::set_global_default(Registry::default().with(lines));
     Ok(())

@@ -13,20 +13,19 @@ use crate::cli::show_duration;
 use crate::driver::Observer;
 use crate::metrics::{Metrics, Op, whole};
 
-/// What applying may take before somebody hears of it.
-const SLOW_APPLY: Duration = Duration::from_millis(100);
-
 /// Listens to the loops.
 #[derive(Debug)]
 pub struct Listener {
     member: MemberId,
     metrics: Arc<Metrics>,
+    /// What applying may take before somebody hears of it.
+    apply_max: Duration,
 }
 
 impl Listener {
-    /// A listener to that member's loops.
-    pub fn new(member: MemberId, metrics: Arc<Metrics>) -> Self {
-        Self { member, metrics }
+    /// A listener to that member's loops, with so much patience for what they apply.
+    pub fn new(member: MemberId, metrics: Arc<Metrics>, apply_max: Duration) -> Self {
+        Self { member, metrics, apply_max }
     }
 }
 
@@ -118,9 +117,14 @@ impl Observer for Listener {
     }
 
     fn turn_applied(&self, took: Duration) {
-        if took > SLOW_APPLY {
+        if took > self.apply_max {
             self.metrics.work.slow_applies.add(1);
-            warn!(took = %show_duration(took), expected = "100ms", "apply request took too long");
+            warn!(
+                took = show_duration(took),
+                "expected-duration" = show_duration(self.apply_max),
+                prefix = "",
+                "apply request took too long"
+            );
         }
     }
 

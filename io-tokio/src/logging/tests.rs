@@ -102,10 +102,10 @@ fn several_files_get_the_same_lines() {
     let paths = ["a.log", "b.log"].map(|name| folder.path().join(name));
     let outputs: Vec<LogOutput> = paths.iter().cloned().map(LogOutput::File).collect();
     for _ in 0..2 {
-        Outputs::open(&outputs).unwrap().write_all(b"line\n").unwrap();
+        Outputs::open(&outputs, None).unwrap().write_all(b"line\n").unwrap();
     }
     for path in &paths {
         assert_eq!(std::fs::read_to_string(path).unwrap(), "line\nline\n");
     }
-    assert!(Outputs::open(&[LogOutput::File(folder.path().join("no/such.log"))]).is_err());
+    assert!(Outputs::open(&[LogOutput::File(folder.path().join("no/such.log"))], None).is_err());
 }

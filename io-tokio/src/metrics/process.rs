@@ -63,7 +63,7 @@ fn print(
 }
 
 /// Virtual and resident bytes.
-fn memory() -> (Option<f64>, Option<f64>) {
+pub(crate) fn memory() -> (Option<f64>, Option<f64>) {
     let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let page = rustix::param::page_size() as f64;
     let mut pages = text.split_ascii_whitespace().map(|word| word.parse::<f64>().ok());
@@ -77,7 +77,8 @@ fn open_files() -> Option<f64> {
     Some(entries.saturating_sub(1) as f64)
 }
 
-fn files_max() -> Option<f64> {
+/// How many files this process may have open.
+pub(crate) fn files_max() -> Option<f64> {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     limit.current.map(|limit| limit as f64)
 }

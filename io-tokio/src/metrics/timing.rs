@@ -58,8 +58,13 @@ impl Timing {
         nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
+    /// All of it together.
+    pub fn sum(&self) -> Duration {
+        Duration::from_nanos(self.0.nanos.load(Ordering::Relaxed))
+    }
+
     /// How often.
-    pub(super) fn count(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.0.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).sum()
     }
 }

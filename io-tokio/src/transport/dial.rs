@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{Request, Response, header};
+use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
@@ -50,6 +53,36 @@ impl Dialer {
             .connect_with_connector(connect)
             .await
             .map_err(|error| innermost(&error))
+    }
+
+    /// A page of another member's, over a connection of its own; larger ones are refused.
+    pub async fn page(
+        &self,
+        url: &Url,
+        path: &str,
+        bytes_max: usize,
+    ) -> Result<Response<Bytes>, String> {
+        let told = |error: &dyn std::error::Error| error.to_string();
+        let stream = self.connect(url).await?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| told(&error))?;
+        let request = Request::get(path)
+            .header(header::HOST, url.authority())
+            .body(Empty::<Bytes>::new())
+            .map_err(|error| told(&error))?;
+        let answering = async {
+            let answer = sender.send_request(request).await.map_err(|error| told(&error))?;
+            let (head, body) = answer.into_parts();
+            let body = Limited::new(body, bytes_max).collect().await;
+            let body = body.map_err(|error| error.to_string())?.to_bytes();
+            Ok(Response::from_parts(head, body))
+        };
+        tokio::select! {
+            biased;
+            answer = answering => answer,
+            _ = connection => Err("the connection was closed".to_owned()),
+        }
     }
 
     /// A bare connection.

@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use http::Request;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::Semaphore;
 use tokio_rustls::LazyConfigAcceptor;
@@ -28,9 +29,9 @@ use tokio_rustls::rustls::server::Acceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, warn};
 
-use super::CertifiedName;
 use super::bind::Wire;
 use super::porch::Guest;
+use super::{CertifiedName, IsSecure};
 use crate::tls::{Keyring, check_address, common_name, explain};
 
 /// How long a handshake may take.
@@ -84,7 +85,26 @@ pub(super) struct Visitor {
     pub(super) io: Wire,
     /// What it said already.
     pub(super) head: BytesMut,
-    pub(super) name: Option<CertifiedName>,
+    pub(super) other_side: OtherSide,
+}
+
+/// What is known of who is at the other side of a connection.
+#[derive(Clone, Debug, Default)]
+pub(super) struct OtherSide {
+    is_secure: bool,
+    name: Option<CertifiedName>,
+}
+
+impl OtherSide {
+    /// Says so in a request's extensions.
+    pub(super) fn mark<B>(&self, request: &mut Request<B>) {
+        if self.is_secure {
+            request.extensions_mut().insert(IsSecure);
+        }
+        if let Some(name) = &self.name {
+            request.extensions_mut().insert(name.clone());
+        }
+    }
 }
 
 /// Why one is not.
@@ -186,12 +206,12 @@ impl Meeting<'_> {
         let mut head = BytesMut::new();
         let Some(keyring) = &self.entrance.keyring else {
             self.listen(&mut io, &mut head, FIRST_WORDS_BYTES).await?;
-            return Ok(Visitor { io, head, name: None });
+            return Ok(Visitor { io, head, other_side: OtherSide::default() });
         };
         if self.entrance.takes_plain {
             self.listen(&mut io, &mut head, 1).await?;
             if head.first() != Some(&HANDSHAKE) {
-                return Ok(Visitor { io, head, name: None });
+                return Ok(Visitor { io, head, other_side: OtherSide::default() });
             }
         }
         let shaken =
@@ -202,7 +222,7 @@ impl Meeting<'_> {
         })??;
         let (mut io, mut head): (Wire, _) = (Box::new(stream), BytesMut::new());
         self.listen(&mut io, &mut head, FIRST_WORDS_BYTES).await?;
-        Ok(Visitor { io, head, name })
+        Ok(Visitor { io, head, other_side: OtherSide { is_secure: true, name } })
     }
 
     /// Waits for the first words.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use futures_util::future::Either;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
@@ -22,19 +22,20 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::{Semaphore, watch};
 use tonic::body::Body;
 
+use super::IoThreads;
 use super::bind::{Accepting, Bound};
 use super::capacity::{
     CONNECTIONS_MAX, DESCRIPTORS_KEPT, HANDSHAKES_AT_ONCE_MAX, PEER_CONNECTIONS_MAX, STRANGERS_MAX,
 };
-use super::entrance::{SILENCE_MAX, Visitor};
+use super::entrance::{OtherSide, SILENCE_MAX, Visitor};
 use super::exit::{Ending, Exit};
 use super::flush::deferred;
 use super::intake::Intake;
 use super::pings::{PREFACE_BYTES, Pings, Presence};
 use super::porch::Porch;
-use super::{CertifiedName, IoThreads};
+use crate::console::Console;
 use crate::gateway::Gateway;
-use crate::http::Pages;
+use crate::http::{Access, Pages};
 use crate::metrics::Traffic;
 
 /// What every HTTP/2 connection starts with, as far as it takes to know.
@@ -96,12 +97,16 @@ impl<S> Grpc for S where
 
 /// What stands behind a port.
 pub struct Port<G> {
-    /// Answers gRPC; a port without it closes connections of HTTP/2.
+    /// Answers gRPC.
     pub grpc: Option<G>,
     /// Answers the same calls in JSON.
     pub gateway: Option<Gateway>,
-    /// Answers everything else.
-    pub pages: Pages,
+    /// Answers people.
+    pub console: Option<Console>,
+    /// Who may ask by HTTP; anybody where nothing is said.
+    pub access: Option<Access>,
+    /// Answers everything else; a port without pages closes connections of HTTP/1.
+    pub pages: Option<Pages>,
     /// How HTTP/2 is spoken.
     pub http2: Http2,
     /// What passes in it, for whoever counts.
@@ -115,11 +120,30 @@ impl<G> Port<G> {
         request: Request<Incoming>,
         stop: watch::Receiver<bool>,
     ) -> Result<Response<Body>, Infallible> {
-        let answer = match &self.gateway {
-            Some(gateway) if Gateway::owns(request.uri().path()) => gateway.answer(request).await,
-            _ => self.pages.answer(request).await.map(Body::new),
+        let answer = match self.access.as_ref().map(|access| access.judge(&request)) {
+            None => self.route(request).await,
+            Some(Ok(grant)) => {
+                let mut answer = self.route(request).await;
+                grant.note(answer.headers_mut());
+                answer
+            }
+            Some(Err(page)) => page.map(Body::new),
         };
         Ok(answer.map(|body| Body::new(Ending::new(body, stop))))
+    }
+
+    async fn route(&self, request: Request<Incoming>) -> Response<Body> {
+        let path = request.uri().path();
+        match (&self.gateway, &self.console, &self.pages) {
+            (Some(gateway), ..) if Gateway::owns(path) => gateway.answer(request).await,
+            (_, Some(console), _) if Console::owns(path) => console.answer(request).await,
+            (.., Some(pages)) => pages.answer(request).await.map(Body::new),
+            (.., None) => {
+                let mut answer = Response::new(Body::empty());
+                *answer.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+                answer
+            }
+        }
     }
 }
 
@@ -223,9 +247,9 @@ impl Connections {
                     _ = stop.wait_for(|is_over| *is_over) => return,
                     visitor = entrance.let_in(arrived.open(), from, guest, &lot.turns) => visitor,
                 };
-                if let Some(Visitor { io, head, name }) = visitor {
+                if let Some(Visitor { io, head, other_side }) = visitor {
                     // What ends a connection is its client's affair.
-                    let _ = serve_known(io, (head, name), port, stop).await;
+                    let _ = serve_known(io, (head, other_side), port, stop).await;
                 }
             });
         }
@@ -242,13 +266,13 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     G: Grpc,
 {
-    serve_known(io, (BytesMut::new(), None), port, stop).await
+    serve_known(io, (BytesMut::new(), OtherSide::default()), port, stop).await
 }
 
-/// The same, when something was heard already, and perhaps a name.
+/// The same, when something was heard and is known already.
 async fn serve_known<T, G>(
     mut io: T,
-    (mut head, name): (BytesMut, Option<CertifiedName>),
+    (mut head, other_side): (BytesMut, OtherSide),
     port: Arc<Port<G>>,
     stop: watch::Receiver<bool>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
@@ -264,8 +288,9 @@ where
     };
     let io = Intake::new(io, head);
     match is_http2 {
-        true => serve_http2(io, name, port, stop).await,
-        false => serve_http1(io, name, port, stop).await,
+        true => serve_http2(io, other_side, port, stop).await,
+        false if port.pages.is_none() => Ok(()),
+        false => serve_http1(io, other_side, port, stop).await,
     }
 }
 
@@ -291,7 +316,7 @@ async fn sniff<T: AsyncRead + Unpin>(io: &mut T, head: &mut BytesMut) -> io::Res
 
 async fn serve_http2<T, G>(
     io: Intake<T>,
-    name: Option<CertifiedName>,
+    other_side: OtherSide,
     port: Arc<Port<G>>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
@@ -299,7 +324,6 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     G: Grpc,
 {
-    let Some(grpc) = &port.grpc else { return Ok(()) };
     let presence = Arc::new(Presence::default());
     let pings = port.http2.keepalive_min_time.map(|min| Pings::new(min, presence.clone()));
     let (io, turns) = deferred(io.for_http2(pings), port.traffic.clone());
@@ -313,13 +337,11 @@ where
         .auto_date_header(false);
     let until = stop.clone();
     let answer = service_fn(|mut request: Request<Incoming>| {
-        if let Some(name) = &name {
-            request.extensions_mut().insert(name.clone());
-        }
+        other_side.mark(&mut request);
         let call = presence.enter();
-        let answering = match is_grpc(&request) {
-            true => Either::Left(grpc.call(request)),
-            false => Either::Right(Box::pin(port.clone().answer(request, until.clone()))),
+        let answering = match &port.grpc {
+            Some(grpc) if is_grpc(&request) => Either::Left(grpc.call(request)),
+            _ => Either::Right(Box::pin(port.clone().answer(request, until.clone()))),
         };
         async move { answering.await.map(|answer| call.follow(answer)) }
     });
@@ -345,7 +367,7 @@ where
 
 async fn serve_http1<T, G>(
     io: Intake<T>,
-    name: Option<CertifiedName>,
+    other_side: OtherSide,
     port: Arc<Port<G>>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
@@ -357,9 +379,7 @@ where
     let until = stop.clone();
     let answer = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(exit.clone());
-        if let Some(name) = &name {
-            request.extensions_mut().insert(name.clone());
-        }
+        other_side.mark(&mut request);
         port.clone().answer(request, until.clone())
     });
     let connection = http1::Builder::new()

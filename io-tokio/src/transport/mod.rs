@@ -38,6 +38,10 @@ pub use threads::IoThreads;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertifiedName(pub Arc<str>);
 
+/// In the extensions of every request that comes by TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IsSecure;
+
 /// How much every queue of this room holds, and what happens when it is full.
 pub mod capacity {
     /// Clients' connections at once, if the process may have so many descriptors; further ones wait

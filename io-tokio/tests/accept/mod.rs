@@ -12,6 +12,7 @@
 #![allow(dead_code, reason = "each test binary compiles this room for itself and uses a part")]
 
 pub(crate) mod api;
+pub(crate) mod browser;
 pub(crate) mod ctl;
 pub(crate) mod following;
 pub(crate) mod history;
@@ -22,6 +23,7 @@ pub(crate) mod offline;
 pub(crate) mod pki;
 pub(crate) mod python;
 pub(crate) mod round;
+pub(crate) mod terminal;
 pub(crate) mod wal;
 pub(crate) mod wire;
 

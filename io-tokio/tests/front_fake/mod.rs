@@ -22,7 +22,7 @@ use quorate_io_tokio::disk::{DataDir, Identity, recovery};
 use quorate_io_tokio::driver::{Core, Parts, Running, Transport, Unobserved, start};
 use quorate_io_tokio::gateway::Gateway;
 pub use quorate_io_tokio::grpc::reads::view_of;
-use quorate_io_tokio::grpc::{Front, Limits, Passwords, Services};
+use quorate_io_tokio::grpc::{Front, Limits, Passwords, Patience, Services};
 use quorate_io_tokio::http::{Pages, Surface};
 use quorate_io_tokio::metrics::{Metrics, Traffic};
 use quorate_io_tokio::tls::{Keyring, Security};
@@ -253,9 +253,17 @@ impl Fake {
             election_timeout: Duration::from_millis(20),
             quota_backend_bytes: 1 << 31,
             txn_ops_max: 128,
+            patience: Patience { apply: Duration::from_millis(100), unary: Duration::MAX },
         };
         let (passwords, tokens) = (Passwords::new(4), Tokens::Simple);
-        Front { core: self.core.clone(), metrics: self.metrics.clone(), passwords, tokens, limits }
+        Front {
+            core: self.core.clone(),
+            metrics: self.metrics.clone(),
+            passwords,
+            tokens,
+            spans: None,
+            limits,
+        }
     }
 
     pub fn pages(&self, surface: Surface) -> Pages {
@@ -315,7 +323,15 @@ pub fn serve_with<G: Grpc>(
 ) -> Served {
     let authority = bound.address.clone();
     let (http2, traffic) = (Http2::with_streams(100), Traffic::default());
-    let port = Arc::new(Port { grpc, gateway, pages, http2, traffic });
+    let port = Arc::new(Port {
+        grpc,
+        gateway,
+        console: None,
+        access: None,
+        pages: Some(pages),
+        http2,
+        traffic,
+    });
     let connections = Arc::new(Connections::default());
     let open = connections.clone();
     let accepting = tokio::spawn(async move {

@@ -4,14 +4,15 @@
 //!  cluster cdf818194e3a8c32  members 3/3  leader m1  revision 1042  watches 12  leases 3
 //!  NAME  ROLE      TERM  INDEX  LAG  DB     WRITES/S  READS/S  SYNC    SLOW  WATCHES
 //!  m1    leader       2   2071    0  41 kB     120.0     80.5  1.9ms      0       12
-//!  m2    follower     2   2071    0  41 kB       0.0      0.0  2.1ms      0        0
+//!  m2    follower     2   2071    0  41 kB     120.0      0.0  2.1ms      0        0
 //!  m3    down: connection refused
 //! ```
 //!
 //! | Column | Comes of |
 //! |---|---|
 //! | lag | entries that the cluster has, and that this member has not applied yet |
-//! | writes, reads | requests this member answered since the last look, per second |
+//! | writes | those this member applied since the last look, per second: alike on all in time |
+//! | reads | those this member answered since the last look, per second |
 //! | sync | how long the log took to be on disk, on average since the last look |
 //! | slow | syncs of the log beyond 128 ms since its start; of etcd also slow applies and reads |
 //! | watches | watches that this member serves |

@@ -39,7 +39,8 @@ impl Screen {
                 self.trouble = None;
                 let rows = table::table(&self.before, &self.now).rows;
                 let rates = rows.iter().filter_map(|row| row[WRITES].parse::<f64>().ok());
-                self.history.insert(0, rates.sum::<f64>() as u64);
+                // Every member applies every write.
+                self.history.insert(0, rates.fold(0.0, f64::max) as u64);
                 self.history.truncate(HISTORY_MAX);
             }
             Err(failure) => self.trouble = Some(failure.text),

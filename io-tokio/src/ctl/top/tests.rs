@@ -89,6 +89,20 @@ fn a_screen_shows_members_rates_and_trouble() {
 }
 
 #[test]
+fn what_every_member_applied_was_written_once() {
+    let [mut before, mut now] = samples();
+    for (sample, puts) in [(&mut before, 10), (&mut now, 50)] {
+        sample.members[1] = seen(2, "two", said(2, 90, &page(puts, 7)));
+    }
+    let mut screen = Screen::new(before);
+    screen.take(Ok(now));
+    let mut terminal = Terminal::new(TestBackend::new(100, 10)).unwrap();
+    terminal.draw(|frame| screen.draw(frame)).unwrap();
+    let text = terminal.backend().to_string();
+    assert!(text.contains(" 20 writes/s "), "{text}");
+}
+
+#[test]
 fn q_escape_and_interrupts_are_enough() {
     let key = |code, modifiers| Event::Key(KeyEvent::new(code, modifiers));
     assert!(is_enough(&key(KeyCode::Char('q'), KeyModifiers::NONE)));
