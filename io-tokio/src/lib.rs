@@ -11,7 +11,8 @@
 //! ```
 //!
 //! Beside them: [`bolt`], etcd's files; [`ctl`], the client; [`utl`], what is done to files while
-//! no member runs.
+//! no member runs; [`client`] and [`srv`], how servers are spoken with and found; [`relay`],
+//! a port that leads to them.
 //!
 //! [`server`] wires it together; [`cli`] declares every flag once.
 
@@ -19,6 +20,7 @@ pub mod bolt;
 pub mod bootstrap;
 pub mod channels;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod ctl;
 pub mod disk;
@@ -29,7 +31,9 @@ pub mod http;
 pub mod logging;
 pub mod member;
 pub mod metrics;
+pub mod relay;
 pub mod server;
+pub mod srv;
 pub mod tls;
 pub mod tokens;
 mod tool;

@@ -41,7 +41,7 @@ use crate::transport::bind::{Bound, bind};
 use crate::transport::listen::{Connections, Http2, NoGrpc, Port};
 use crate::transport::peers::{Inbound, PeerPort, Peers};
 use crate::transport::{Dialer, Entrance, IoThreads, Kind};
-use crate::{bootstrap, ctl, logging, member, utl, version};
+use crate::{bootstrap, ctl, logging, member, relay, utl, version};
 
 /// How long a successor may take.
 const TRANSFER_MAX: Duration = Duration::from_millis(500);
@@ -103,6 +103,9 @@ pub fn main() -> ExitCode {
     let words: Vec<String> = text.collect();
     if let Some(words) = utl::called(&program, &words) {
         return utl::main(&words);
+    }
+    if relay::is_called(&words) {
+        return relay::main(&words);
     }
     let outcome = cli::parse(&words, std::env::vars());
     let run = |flags: &cli::Flags, warnings| {
@@ -189,7 +192,7 @@ fn serve_settings(settings: &Settings) -> Result<End, String> {
         .map_err(told("the main runtime"))?;
     let _entered = runtime.enter();
     let signals = Signals::new().map_err(told("the signal handlers"))?;
-    let dialer = Dialer::new(keyrings.peer);
+    let dialer = dialer(settings, keyrings.peer);
     let member = member::open(settings, &metrics, &peer_threads, &dialer)?;
     let server =
         Server { settings, metrics, tokens, peer_threads: &peer_threads, io_threads: &io_threads };
@@ -198,6 +201,17 @@ fn serve_settings(settings: &Settings) -> Result<End, String> {
     peer_threads.stop();
     info!(name = settings.name, "closed etcd server");
     Ok(end)
+}
+
+/// Connects to members. Of those that DNS names, with authorities that everybody believes, the
+/// domain's own certificate is wanted.
+fn dialer(settings: &Settings, keyring: Arc<Keyring>) -> Dialer {
+    let trusts_system = keyring.security().trusted_ca.is_none();
+    let dialer = Dialer::new(keyring);
+    match &settings.srv_names {
+        Some(names) if trusts_system => dialer.expecting(names.domain.clone()),
+        _ => dialer,
+    }
 }
 
 /// Bound ports with the URLs they were named by.

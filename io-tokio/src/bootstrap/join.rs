@@ -10,10 +10,6 @@
 
 use std::time::Duration;
 
-use http::{Request, header};
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::body::Bytes;
-use hyper_util::rt::TokioIo;
 use quorate_core::config::Peer;
 use quorate_core::ids::{ClusterId, MemberId};
 use quorate_core::membership::MemberRecord;
@@ -51,30 +47,12 @@ pub(super) async fn join(
 }
 
 async fn ask(dialer: &Dialer, url: &Url) -> Result<Running, String> {
-    let told = |error: &dyn std::error::Error| error.to_string();
-    let stream = dialer.connect(url).await?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| told(&error))?;
-    let request = Request::get("/members")
-        .header(header::HOST, url.authority())
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| told(&error))?;
-    let answering = async {
-        let answer = sender.send_request(request).await.map_err(|error| told(&error))?;
-        let cluster = answer.headers().get("x-etcd-cluster-id").cloned();
-        let body = Limited::new(answer.into_body(), LIST_BYTES_MAX).collect().await;
-        Ok::<_, String>((cluster, body.map_err(|error| error.to_string())?.to_bytes()))
-    };
-    let (cluster, body) = tokio::select! {
-        biased;
-        answer = answering => answer?,
-        _ = connection => return Err("the connection was closed".to_owned()),
-    };
-    let cluster = cluster.as_ref().and_then(|id| id.to_str().ok());
+    let answer = dialer.get(url, "/members", LIST_BYTES_MAX).await?;
+    let cluster = answer.headers().get("x-etcd-cluster-id");
+    let cluster = cluster.and_then(|id| id.to_str().ok());
     let cluster = cluster.and_then(|id| u64::from_str_radix(id, 16).ok());
     let cluster = ClusterId(cluster.ok_or("it does not name its cluster")?);
-    let members = serde_json::from_slice(&body).map_err(|error| told(&error))?;
+    let members = serde_json::from_slice(answer.body()).map_err(|error| error.to_string())?;
     Ok(Running { cluster, members })
 }
 

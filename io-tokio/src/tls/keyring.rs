@@ -22,6 +22,8 @@ use super::{Security, Source};
 
 /// The least time between two looks at the files.
 pub const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// How long one waits for another's look, which may take long where files are far away.
+const LOOK_MAX: Duration = Duration::from_secs(1);
 /// How long a file must be at rest to be believed by its times.
 const REST_MIN: Duration = Duration::from_secs(2);
 
@@ -113,8 +115,8 @@ impl Keyring {
 
     /// What to use now. Files are looked at off the thread that asks, which others share.
     pub async fn fresh(self: &Arc<Self>) -> Arc<Material> {
-        // Nobody waits for another's look, which may take long where files are far away.
-        if let Ok(mut looked_at) = self.looked_at.try_lock()
+        // Somebody else may be looking: what is in use has not been looked at for a while then.
+        if let Ok(mut looked_at) = tokio::time::timeout(LOOK_MAX, self.looked_at.lock()).await
             && looked_at.elapsed() >= LOOK_INTERVAL
         {
             *looked_at = Instant::now();

@@ -94,6 +94,8 @@ pub struct Security {
     pub trusted_ca: Option<Source>,
     /// What was revoked.
     pub crl: Option<Source>,
+    /// Whether everybody is believed who has a certificate.
+    pub is_blind: bool,
     /// Whether who connects must show a certificate, whoever is believed.
     pub asks_clients: bool,
     /// Whose certificates are accepted.
