@@ -11,8 +11,8 @@
 //! ```
 //!
 //! Beside them: [`bolt`], etcd's files; [`ctl`], the client; [`utl`], what is done to files while
-//! no member runs; [`client`] and [`srv`], how servers are spoken with and found; [`relay`],
-//! a port that leads to them.
+//! no member runs; [`client`] and [`srv`], how servers are spoken with and found; [`relay`]
+//! and [`proxy`], ports that lead to them.
 //!
 //! [`server`] wires it together; [`cli`] declares every flag once.
 
@@ -31,6 +31,7 @@ pub mod http;
 pub mod logging;
 pub mod member;
 pub mod metrics;
+pub mod proxy;
 pub mod relay;
 pub mod server;
 pub mod srv;

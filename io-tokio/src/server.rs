@@ -41,7 +41,7 @@ use crate::transport::bind::{Bound, bind};
 use crate::transport::listen::{Connections, Http2, NoGrpc, Port};
 use crate::transport::peers::{Inbound, PeerPort, Peers};
 use crate::transport::{Dialer, Entrance, IoThreads, Kind};
-use crate::{bootstrap, ctl, logging, member, relay, utl, version};
+use crate::{bootstrap, ctl, logging, member, proxy, relay, utl, version};
 
 /// How long a successor may take.
 const TRANSFER_MAX: Duration = Duration::from_millis(500);
@@ -106,6 +106,9 @@ pub fn main() -> ExitCode {
     }
     if relay::is_called(&words) {
         return relay::main(&words);
+    }
+    if proxy::is_called(&words) {
+        return proxy::main(&words);
     }
     let outcome = cli::parse(&words, std::env::vars());
     let run = |flags: &cli::Flags, warnings| {
@@ -504,7 +507,7 @@ fn log_ready(bound: &Bound) {
 }
 
 /// As many descriptors as this process may have, as Go takes them: shells give it few.
-fn raise_descriptors() -> usize {
+pub(crate) fn raise_descriptors() -> usize {
     let limit = getrlimit(Resource::Nofile);
     // If it is refused, there are as many as there were.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });

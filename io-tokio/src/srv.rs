@@ -17,15 +17,20 @@ use std::cmp::Reverse;
 use std::io;
 use std::net::SocketAddr;
 use std::str::FromStr as _;
+use std::sync::Arc;
 
+use clap::Args;
 use domain::base::Name;
 use domain::base::iana::{Rcode, Rtype};
 use domain::rdata::Srv;
 use domain::resolv::StubResolver;
 use domain::resolv::stub::conf::{ResolvConf, ServerConf, Transport};
 use rand::seq::SliceRandom as _;
+use tracing::{info, warn};
 
 use crate::cli::{Place, Url};
+use crate::tls::{Keyring, Security, Source};
+use crate::transport::Dialer;
 
 /// The variable that names a name server to ask instead of the system's.
 pub const SERVER: &str = "QUORATE_NAME_SERVER";
@@ -101,6 +106,51 @@ pub async fn clients(domain: &str, name: &str) -> Result<Vec<Target>, String> {
     match (of(true).await, of(false).await) {
         (Err(secure), Err(plain)) => Err(format!("dns lookup errors: {secure} and {plain}")),
         (secure, plain) => Ok([secure.unwrap_or_default(), plain.unwrap_or_default()].concat()),
+    }
+}
+
+/// A domain that names servers, as the flags of whatever leads to them say it.
+#[derive(Args, Debug)]
+pub(crate) struct Domain {
+    /// domain whose SRV records name the members
+    #[arg(long, default_value = "")]
+    discovery_srv: String,
+    /// which cluster of that domain, if it has several
+    #[arg(long, default_value = "")]
+    discovery_srv_name: String,
+    /// take members from DNS as they are, without asking for the domain's certificate
+    #[arg(long)]
+    insecure_discovery: bool,
+}
+
+impl Domain {
+    /// Members that it names; if DNS is not believed, those that have the domain's certificate.
+    pub(crate) async fn members(&self, trusted_ca: Source) -> Result<Vec<Target>, String> {
+        let domain = &self.discovery_srv;
+        if domain.is_empty() {
+            return Ok(Vec::new());
+        }
+        let found = clients(domain, &self.discovery_srv_name).await?;
+        let urls: Vec<_> = found.iter().map(|target| target.url.to_string()).collect();
+        info!(srv_server = domain, endpoints = urls.join(","), "discovered cluster from SRV");
+        if self.insecure_discovery {
+            return Ok(found);
+        }
+        let is_named = !trusted_ca.path.as_os_str().is_empty();
+        let trusted_ca = is_named.then_some(trusted_ca);
+        let keyring = Keyring::open("members", Security { trusted_ca, ..Security::default() })?;
+        let dialer = Dialer::new(Arc::new(keyring)).expecting(domain.clone());
+        let (mut good, mut reasons) = (Vec::new(), Vec::new());
+        for target in found {
+            match dialer.check(&target.url).await {
+                Ok(()) => good.push(target),
+                Err(why) => reasons.push(why),
+            }
+        }
+        if !reasons.is_empty() {
+            warn!(reason = reasons.join(","), "failed to validate discovered endpoints");
+        }
+        Ok(good)
     }
 }
 

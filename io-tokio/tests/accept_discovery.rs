@@ -1,5 +1,5 @@
-//! Members whose flags name nobody meet at a discovery service, which is another server; or they find
-//! each other by records of a name server.
+//! Members whose flags name nobody meet at a discovery service, which is another server; or they
+//! find each other by records of a name server.
 
 mod accept;
 

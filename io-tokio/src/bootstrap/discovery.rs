@@ -31,6 +31,7 @@ use super::BootstrapError;
 use crate::cli::{Discovery, Url, parse_members};
 use crate::client::way::Way;
 use crate::client::{Client, Identity, Limits, Line, Repeat, Trouble};
+use crate::transport::Patience;
 
 /// The longest rest between two attempts is 2 to the power of this, in seconds.
 const RETRIES_DOUBLED_MAX: u32 = 8;
@@ -85,7 +86,11 @@ struct Registry {
 impl Registry {
     /// Says who one is there, as soon as somebody hears it.
     async fn open(service: &Discovery, own: MemberId) -> Result<Self, BootstrapError> {
-        let patience = [service.dial_timeout, service.keepalive_time, service.keepalive_timeout];
+        let patience = Patience::of_client(
+            service.dial_timeout,
+            service.keepalive_time,
+            service.keepalive_timeout,
+        );
         let way = Way::new(&service.secure, patience).map_err(refused)?;
         let identity =
             service.user.clone().map(|(name, password)| Identity::Password { name, password });

@@ -33,6 +33,7 @@ mod url;
 pub use discovery::{Discovery, SrvNames};
 pub use features::Feature;
 pub use parse::{CliError, Outcome, help, parse};
+pub use security::secure_clients;
 pub use settings::{LogFormat, LogLevel, LogOutput, Settings, understand};
 pub use table::{Flag, Flags, Section};
 pub use units::{parse_duration, show_duration};

@@ -72,6 +72,20 @@ pub(super) fn secure(
     Ok(Secured { client, peer, remarks })
 }
 
+/// Judges flags about clients' connections alone, as those have them who serve nothing else; comes
+/// with remarks.
+pub fn secure_clients(
+    set: impl FnOnce(&mut Flags),
+    data_dir: &Path,
+    url: &Url,
+) -> Result<(Security, Vec<String>), CliError> {
+    let mut flags = Flags::default();
+    set(&mut flags);
+    let listen = Listening { client: std::slice::from_ref(url), peer: &[], metrics: &[] };
+    let secured = secure(&flags, data_dir, &listen)?;
+    Ok((secured.client, secured.remarks))
+}
+
 /// The flags of one kind of connections.
 struct Side<'a> {
     /// Of a certificate and its key, as a server and as a client.

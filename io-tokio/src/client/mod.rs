@@ -381,7 +381,8 @@ impl Client {
         self.dressed(self.channel().await, self.stamp.clone())
     }
 
-    async fn channel(&self) -> Channel {
+    /// The same without what goes with calls.
+    pub(crate) async fn channel(&self) -> Channel {
         let mut current = self.current.lock().await;
         let mut rest = DIAL_INTERVAL;
         loop {

@@ -90,20 +90,14 @@ pub(crate) struct Way {
 }
 
 impl Way {
-    /// Secured like this; `patience` is for a connection, before a probe and for its answer.
+    /// Secured like this.
     ///
     /// # Errors
     /// Which file cannot be used.
-    pub(crate) fn new(secure: &Secure, patience: [Duration; 3]) -> Result<Self, String> {
+    pub(crate) fn new(secure: &Secure, patience: Patience) -> Result<Self, String> {
         let keyring = Keyring::open("client", secure.security()?)?;
-        let [dial_timeout, keepalive_time, keepalive_timeout] = patience;
-        let patience = Patience {
-            connect: dial_timeout,
-            handshake: dial_timeout,
-            keepalive_time: keepalive_time.max(KEEPALIVE_MIN),
-            keepalive_timeout,
-            asks_when_idle: false,
-        };
+        let keepalive_time = patience.keepalive_time.max(KEEPALIVE_MIN);
+        let patience = Patience { keepalive_time, ..patience };
         let mut dialer = Dialer::new(Arc::new(keyring)).with_patience(patience);
         if !secure.server_name.is_empty() {
             dialer = dialer.expecting(secure.server_name.clone());

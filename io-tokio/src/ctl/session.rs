@@ -16,6 +16,7 @@ use super::way::{Secure, Way};
 use crate::srv;
 use crate::tool::format::Format;
 use crate::tool::{self, Failure};
+use crate::transport::Patience;
 
 /// Flags that every command has, and whether some of them were given.
 pub(super) struct Session {
@@ -159,7 +160,8 @@ pub(super) fn identity_of(
 impl Globals {
     /// The way to servers, secured like this.
     pub(super) fn way(&self, secure: &Secure) -> Result<Way, Failure> {
-        let patience = [self.dial_timeout, self.keepalive_time, self.keepalive_timeout];
+        let patience =
+            Patience::of_client(self.dial_timeout, self.keepalive_time, self.keepalive_timeout);
         Way::new(secure, patience).map_err(Failure::words)
     }
 

@@ -14,7 +14,7 @@
 //! - Where no member can be reached, connections are closed at once.
 //! - At most [`CONNECTIONS_MAX`] are carried at a time; further ones wait in the system's backlog.
 //!
-//! Deliberately absent: proxies of the protocol itself, `grpc-proxy` among them.
+//! Deliberately absent: any knowledge of the protocol, which `quorate grpc-proxy` has.
 //!
 //! Answers to: etcd v3.7.1 `server/etcdmain/gateway.go`, `server/proxy/tcpproxy/userspace.go`
 
@@ -31,11 +31,10 @@ use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use crate::cli::{LogFormat, LogLevel, LogOutput, Place, Url};
-use crate::srv::{self, Target};
-use crate::tls::{Keyring, Security, Source};
+use crate::srv::{Domain, Target};
+use crate::tls::Source;
 use crate::tool::Failure;
 use crate::tool::flags::{self, duration};
-use crate::transport::Dialer;
 use crate::{logging, transport};
 use pool::Pool;
 
@@ -74,16 +73,9 @@ struct Start {
     /// members, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "127.0.0.1:2379")]
     endpoints: Vec<String>,
-    /// domain whose SRV records name the members
-    #[arg(long, default_value = "")]
-    discovery_srv: String,
-    /// which cluster of that domain, if it has several
-    #[arg(long, default_value = "")]
-    discovery_srv_name: String,
-    /// take members from DNS as they are, without asking for the domain's certificate
-    #[arg(long)]
-    insecure_discovery: bool,
-    /// authorities that such certificates are verified with, a file
+    #[command(flatten)]
+    domain: Domain,
+    /// authorities that certificates of the domain are verified with, a file
     #[arg(long, default_value = "")]
     trusted_ca_file: String,
     /// how often members are tried that could not be reached
@@ -112,7 +104,8 @@ pub fn main(words: &[String]) -> ExitCode {
 async fn run(start: &Start) -> Result<(), Failure> {
     logging::start(LogLevel::Info, LogFormat::Json, &[LogOutput::Stderr])
         .map_err(|error| Failure::new(format!("cannot log: {error}")))?;
-    let targets = match discovered(start).await? {
+    let trusted_ca = Source::new("trusted-ca-file", &start.trusted_ca_file);
+    let targets = match start.domain.members(trusted_ca).await.map_err(Failure::new)? {
         found if found.is_empty() => named(&start.endpoints)?,
         found => found,
     };
@@ -140,38 +133,6 @@ fn named(endpoints: &[String]) -> Result<Vec<Target>, Failure> {
         })
     };
     endpoints.iter().map(parse).collect()
-}
-
-/// Members that DNS names; if it is not believed, those that have the domain's certificate.
-async fn discovered(start: &Start) -> Result<Vec<Target>, Failure> {
-    let domain = &start.discovery_srv;
-    if domain.is_empty() {
-        return Ok(Vec::new());
-    }
-    let found = srv::clients(domain, &start.discovery_srv_name).await.map_err(Failure::new)?;
-    let urls = |targets: &[Target]| {
-        targets.iter().map(|target| target.url.to_string()).collect::<Vec<_>>().join(",")
-    };
-    info!(srv_server = domain, endpoints = urls(&found), "discovered cluster from SRV");
-    if start.insecure_discovery {
-        return Ok(found);
-    }
-    let trusted = &start.trusted_ca_file;
-    let trusted_ca = (!trusted.is_empty()).then(|| Source::new("trusted-ca-file", trusted));
-    let security = Security { trusted_ca, ..Security::default() };
-    let keyring = Keyring::open("gateway", security).map_err(Failure::new)?;
-    let dialer = Dialer::new(Arc::new(keyring)).expecting(domain.clone());
-    let (mut good, mut reasons) = (Vec::new(), Vec::new());
-    for target in found {
-        match dialer.check(&target.url).await {
-            Ok(()) => good.push(target),
-            Err(why) => reasons.push(why),
-        }
-    }
-    if !reasons.is_empty() {
-        warn!(reason = reasons.join(","), "failed to validate discovered endpoints");
-    }
-    Ok(good)
 }
 
 async fn resolve(address: &str, what: &str) -> Result<Vec<SocketAddr>, Failure> {

@@ -1,7 +1,7 @@
 //! Members, which of them can be reached, and whose turn it is.
 //!
-//! Of those that can be reached the ones with the lowest priority number take turns; where some have
-//! weights, these are drawn by weight, and the others hardly ever.
+//! Of those that can be reached the ones with the lowest priority number take turns; where some
+//! have weights, these are drawn by weight, and the others hardly ever.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 

@@ -56,6 +56,24 @@ pub struct Patience {
     pub asks_when_idle: bool,
 }
 
+impl Patience {
+    /// That of a client, which may wait so long for a connection, before it probes it, and for the
+    /// answer.
+    pub const fn of_client(
+        dial_timeout: Duration,
+        keepalive_time: Duration,
+        keepalive_timeout: Duration,
+    ) -> Self {
+        Self {
+            connect: dial_timeout,
+            handshake: dial_timeout,
+            keepalive_time,
+            keepalive_timeout,
+            asks_when_idle: false,
+        }
+    }
+}
+
 /// Members are near, and others take over from one that is not.
 impl Default for Patience {
     fn default() -> Self {

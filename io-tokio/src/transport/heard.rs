@@ -98,3 +98,42 @@ impl AsyncWrite for Heard {
         Pin::new(&mut self.wire).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    /// What is told of a server that says this, in pieces, and hangs up.
+    async fn told(pieces: &[&[u8]]) -> Result<(), String> {
+        let (near, mut far) = tokio::io::duplex(64);
+        let (mut heard, outcome) = Heard::new(Box::new(near));
+        let saying = async move {
+            for piece in pieces {
+                far.write_all(piece).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        };
+        let reading = async {
+            let mut all = Vec::new();
+            heard.read_to_end(&mut all).await.unwrap();
+            assert_eq!(all, pieces.concat());
+        };
+        tokio::join!(saying, reading);
+        outcome.await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_server_is_there_when_it_sends_its_settings() {
+        let settings = [0, 0, 0, SETTINGS, 0, 0, 0, 0, 0];
+        assert_eq!(told(&[&settings, b"more"]).await, Ok(()));
+        assert_eq!(told(&[&settings[..2], &settings[2..]]).await, Ok(()));
+        let other = Err("the other side does not speak HTTP/2".to_owned());
+        assert_eq!(told(&[b"HTTP/1.1 400 Bad Request"]).await, other);
+        assert_eq!(told(&[b"\x15\x03\x01\x00\x02\x02\x46"]).await, other);
+        let gone = Err("EOF: the other side hung up".to_owned());
+        assert_eq!(told(&[]).await, gone);
+        assert_eq!(told(&[&settings[..3]]).await, gone);
+    }
+}
