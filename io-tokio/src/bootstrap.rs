@@ -13,10 +13,8 @@
 //! - This member is among them, with exactly the URLs it advertises.
 //!
 //! A member that joins a running cluster asks its members instead (`join`); one whose flags name
-//! nobody meets the others at a discovery service (`discovery`); one that is left of a cluster goes
-//! on without the others when it is forced to (`alone`).
-//!
-//! Deliberately absent: members found by DNS.
+//! nobody meets the others at a discovery service (`discovery`), or finds them in DNS (`srv`); one
+//! that is left of a cluster goes on without the others when it is forced to (`alone`).
 //!
 //! Answers to: etcd v3.7.1 `server/etcdserver/bootstrap.go`, `server/config/config.go`,
 //! `server/etcdserver/api/membership/member.go`
@@ -24,7 +22,9 @@
 pub mod alone;
 mod discovery;
 mod join;
+mod srv;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, ToSocketAddrs};
 
@@ -96,6 +96,15 @@ pub enum BootstrapError {
          cluster's size to /_etcd/registry/<token>/_config/size before its members start"
     )]
     Discovery(String),
+    /// DNS does not name the members.
+    #[error("{0}; check the records of --discovery-srv, and --discovery-srv-name")]
+    NoRecords(String),
+    /// DNS names members, and this one is not among them.
+    #[error(
+        "cannot find local etcd member \"{0}\" in SRV records; add one that leads to a URL of \
+         --initial-advertise-peer-urls, for the service of that URL's scheme"
+    )]
+    NotInRecords(String),
     /// The members that met at the discovery service share a URL.
     #[error("discovery cluster {0} has duplicate url; give every member peer URLs of its own")]
     DuplicateDiscovered(String),
@@ -131,6 +140,7 @@ fn first_eight(hash: Sha1) -> u64 {
 /// Judges the initial cluster of a member that holds no data yet; asks the cluster if it runs, or a
 /// service who is in it.
 pub async fn bootstrap(settings: &Settings, dialer: &Dialer) -> Result<Bootstrap, BootstrapError> {
+    let settings = &*with_records(settings).await?;
     let own = check_initial(settings)?;
     if !settings.is_new_cluster {
         return join::join(settings, dialer).await;
@@ -141,6 +151,13 @@ pub async fn bootstrap(settings: &Settings, dialer: &Dialer) -> Result<Bootstrap
     let met = discovery::meet(service, own, &show(&settings.initial_cluster)).await?;
     check_urls_differ(&met).map_err(|_| BootstrapError::DuplicateDiscovered(show(&met)))?;
     Ok(begin(settings, own, &met))
+}
+
+/// The settings, with the members that DNS names where the flags say so.
+async fn with_records(settings: &Settings) -> Result<Cow<'_, Settings>, BootstrapError> {
+    let Some(names) = &settings.srv_names else { return Ok(Cow::Borrowed(settings)) };
+    let initial_cluster = srv::members(settings, names).await?;
+    Ok(Cow::Owned(Settings { initial_cluster, ..settings.clone() }))
 }
 
 /// Judges the initial cluster the flags name, and computes what it is when it begins.

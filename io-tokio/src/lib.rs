@@ -11,7 +11,8 @@
 //! ```
 //!
 //! On top of them: [`console`], a page for people. Beside them: [`bolt`], etcd's files; [`ctl`],
-//! the client; [`utl`], what is done to files while no member runs.
+//! the client; [`utl`], what is done to files while no member runs; [`client`] and [`srv`], how
+//! servers are spoken with and found; [`relay`] and [`proxy`], ports that lead to them.
 //!
 //! [`server`] wires it together; [`cli`] declares every flag once.
 
@@ -19,6 +20,7 @@ pub mod bolt;
 pub mod bootstrap;
 pub mod channels;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod console;
 pub mod ctl;
@@ -30,8 +32,11 @@ pub mod http;
 pub mod logging;
 pub mod member;
 pub mod metrics;
+pub mod proxy;
+pub mod relay;
 pub mod server;
 pub mod spans;
+pub mod srv;
 pub mod tls;
 pub mod tokens;
 mod tool;

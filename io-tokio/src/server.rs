@@ -37,12 +37,13 @@ use crate::grpc::{Front, Limits, Passwords, Services};
 use crate::http::{Hosts, Pages, Surface};
 use crate::metrics::{Metrics, Traffic};
 use crate::spans::Spans;
+use crate::tls::Keyring;
 use crate::tokens::Tokens;
 use crate::transport::bind::Bound;
 use crate::transport::listen::{Connections, Http2, NoGrpc, Port};
 use crate::transport::peers::{Inbound, PeerPort, Peers};
 use crate::transport::{Dialer, IoThreads};
-use crate::{bootstrap, ctl, logging, member, utl, version};
+use crate::{bootstrap, ctl, logging, member, proxy, relay, utl, version};
 
 mod ports;
 
@@ -108,6 +109,12 @@ pub fn main() -> ExitCode {
     let words: Vec<String> = text.collect();
     if let Some(words) = utl::called(&program, &words) {
         return utl::main(&words);
+    }
+    if relay::is_called(&words) {
+        return relay::main(&words);
+    }
+    if proxy::is_called(&words) {
+        return proxy::main(&words);
     }
     let outcome = cli::parse(&words, std::env::vars());
     let run = |flags: &cli::Flags, warnings| {
@@ -199,7 +206,7 @@ fn serve_settings(settings: &Settings) -> Result<End, String> {
         .map_err(told("the main runtime"))?;
     let _entered = runtime.enter();
     let signals = Signals::new().map_err(told("the signal handlers"))?;
-    let dialer = Dialer::new(keyrings.peer);
+    let dialer = dialer(settings, keyrings.peer);
     let member = member::open(settings, &metrics, &peer_threads, &dialer)?;
     let server = Server {
         settings,
@@ -216,6 +223,17 @@ fn serve_settings(settings: &Settings) -> Result<End, String> {
     peer_threads.stop();
     info!(name = settings.name, "closed etcd server");
     Ok(end)
+}
+
+/// Connects to members. Of those that DNS names, with authorities that everybody believes, the
+/// domain's own certificate is wanted.
+fn dialer(settings: &Settings, keyring: Arc<Keyring>) -> Dialer {
+    let trusts_system = keyring.security().trusted_ca.is_none();
+    let dialer = Dialer::new(keyring);
+    match &settings.srv_names {
+        Some(names) if trusts_system => dialer.expecting(names.domain.clone()),
+        _ => dialer,
+    }
 }
 
 /// The two signals that ask a server to end.
@@ -486,7 +504,7 @@ fn log_ready(bound: &Bound, traffic: &str) {
 }
 
 /// As many descriptors as this process may have, as Go takes them: shells give it few.
-fn raise_descriptors() -> usize {
+pub(crate) fn raise_descriptors() -> usize {
     let limit = getrlimit(Resource::Nofile);
     // If it is refused, there are as many as there were.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });

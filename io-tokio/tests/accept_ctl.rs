@@ -19,6 +19,8 @@ use std::time::Duration;
 use accept::ctl::find_newest;
 use accept::following::Following;
 use accept::lines::{self, Line, Names};
+use accept::pki::Authority;
+use accept::secured::{Pki, flag, shown};
 use accept::{Cluster, Options, skip};
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -34,6 +36,8 @@ struct Side {
     lease: String,
     member: String,
     names: Names,
+    /// Where certificates are, if the cluster wants some.
+    pki: Option<Pki>,
     /// Where ours has its other name.
     _dir: TempDir,
 }
@@ -41,7 +45,23 @@ struct Side {
 impl Side {
     /// A tool on a cluster of so many members of this server, or of ours.
     fn new(tool: Option<&Path>, size: usize, server: Option<&Path>) -> Self {
-        let mut cluster = Cluster::prepare(size, &Options::default());
+        Self::open(tool, size, server, None)
+    }
+
+    /// The same behind TLS, as a client whose certificate names a user that may do everything.
+    fn secured(tool: Option<&Path>, size: usize, server: Option<&Path>) -> Self {
+        let side = Self::open(tool, size, server, Some(Pki::new()));
+        side.run(&["user", "add", "root:root"]);
+        side.run(&["user", "grant-role", "root", "root"]);
+        side.run(&["auth", "enable"]);
+        side
+    }
+
+    fn open(tool: Option<&Path>, size: usize, server: Option<&Path>, pki: Option<Pki>) -> Self {
+        let mut flags = pki.as_ref().map_or_else(Vec::new, Pki::flags);
+        // A slow machine must not take longer over a password than a tool waits.
+        flags.push("--bcrypt-cost=4".to_owned());
+        let mut cluster = Cluster::prepare(size, &Options { flags });
         for member in &mut cluster.members {
             if let Some(server) = server {
                 member.program = server.to_owned();
@@ -59,7 +79,8 @@ impl Side {
             }
         };
         let (lease, member) = ("0".to_owned(), String::new());
-        let mut side = Self { program, cluster, lease, member, names: Names::new(), _dir: dir };
+        let names = Names::new();
+        let mut side = Self { program, cluster, lease, member, names, pki, _dir: dir };
         side.learn();
         side
     }
@@ -93,6 +114,9 @@ impl Side {
             command.env_remove(name);
         });
         command.env("ETCDCTL_ENDPOINTS", self.cluster.members[0].client.to_string());
+        if let Some(pki) = &self.pki {
+            command.envs(shown(&pki.authority.cert(), &pki.client));
+        }
         command
     }
 
@@ -162,13 +186,16 @@ impl Side {
     }
 }
 
+/// A kind of sides.
+type Open = fn(Option<&Path>, usize, Option<&Path>) -> Side;
+
 /// Runs the whole table with both tools on servers of this kind.
-fn compare(server: Option<&Path>) {
+fn compare(server: Option<&Path>, open: Open) {
     let Some(etcdctl) = find_newest() else { return };
     let table = lines::parse(include_str!("accept/ctl.txt"));
     assert!(table.len() >= LINES_MIN);
-    let mut theirs = Side::new(Some(&etcdctl), 1, server);
-    let mut ours = Side::new(None, 1, server);
+    let mut theirs = open(Some(&etcdctl), 1, server);
+    let mut ours = open(None, 1, server);
     let mut different = Vec::new();
     for line in &table {
         let (expected, got) = (theirs.take(line), ours.take(line));
@@ -183,7 +210,12 @@ fn compare(server: Option<&Path>) {
 
 #[test]
 fn every_command_line_prints_what_etcdctl_prints() {
-    compare(None);
+    compare(None, Side::new);
+}
+
+#[test]
+fn every_command_line_prints_what_etcdctl_prints_by_tls_with_users() {
+    compare(None, Side::secured);
 }
 
 #[test]
@@ -192,7 +224,8 @@ fn every_command_line_prints_what_etcdctl_prints_of_a_real_etcd() {
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/judge/etcd");
     let server = named.unwrap_or(built);
     if server.is_file() {
-        compare(Some(&server));
+        compare(Some(&server), Side::new);
+        compare(Some(&server), Side::secured);
     } else {
         skip("no etcd 3.7 or later: build io-tokio/tests/judge");
     }
@@ -353,15 +386,23 @@ fn a_cluster_of_three_is_asked_and_led_elsewhere() {
 #[test]
 fn a_mirror_follows_puts_and_deletions() {
     both_tell(1, |side| {
-        let to = Cluster::start(1);
+        let pki = Pki::new();
+        let to = Cluster::start_with(1, &pki.options());
         let there = to.members[0].client.to_string();
         for (key, value) in [("m/a", "1"), ("m/b", "2"), ("n", "3")] {
             side.run(&["put", key, value]);
         }
-        let flags = ["make-mirror", "--prefix=m/", "--dest-prefix=copy/", &there];
+        let secured = [
+            flag("dest-cacert", &pki.authority.cert()),
+            flag("dest-cert", &pki.client.cert),
+            flag("dest-key", &pki.client.key),
+        ];
+        let mut flags = vec!["make-mirror", "--prefix=m/", "--dest-prefix=copy/", &there];
+        flags.extend(secured.iter().map(String::as_str));
         let mirror = side.follow(&flags);
         let mut get = side.command();
         get.env("ETCDCTL_ENDPOINTS", &there).args(["get", "", "--prefix"]);
+        get.envs(shown(&pki.authority.cert(), &pki.client));
         let mut wait = |expected: &str| {
             accept::assert_eventually(SOON, &expected.to_owned(), || {
                 let output = get.output().expect("the tool runs");
@@ -391,19 +432,35 @@ fn the_next_endpoint_is_asked_when_one_is_down() {
     assert!(complaint.ends_with("Error: context deadline exceeded\n"), "{complaint}");
 }
 
+/// What the log says when a server's certificate is not believed, and the other way round.
 #[test]
-fn what_cannot_be_had_is_refused() {
-    let side = Side::new(None, 1, None);
-    for flags in [
-        &["--cert=c", "--key=k"][..],
-        &["--insecure-transport=false"],
-        &["--insecure-skip-tls-verify"],
-        &["--endpoints=https://127.0.0.1:1"],
-        &["--discovery-srv=example.org"],
+fn certificates_that_do_not_fit_are_told() {
+    let mut side = Side::secured(None, 1, None);
+    let pki = side.pki.take().expect("certificates");
+    let trusting = flag("cacert", &pki.authority.cert());
+    let own = [flag("cert", &pki.client.cert), flag("key", &pki.client.key)];
+    let stranger = Authority::new(pki.dir.path(), "stranger");
+    let elsewhere = format!("--endpoints={}", side.cluster.members[0].client);
+    for (flags, reason) in [
+        (&[flag("cacert", &stranger.cert())][..], "signed by unknown authority"),
+        (std::slice::from_ref(&trusting), "error reading server preface: "),
+        (&["--insecure-transport=false".to_owned()], "signed by unknown authority"),
+        (&[], "error reading server preface: "),
     ] {
-        let output = side.output(&[flags, &["get", "a"]].concat());
-        assert_eq!(output.status.code(), Some(128), "{flags:?}");
-        assert!(output.stdout.is_empty());
+        let mut words = vec!["get", "a", "--command-timeout=2s", &elsewhere];
+        words.extend(flags.iter().map(String::as_str));
+        let output = side.output(&words);
+        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(complaint.contains(reason), "{complaint}");
+        assert!(complaint.ends_with("Error: context deadline exceeded\n"), "{complaint}");
+    }
+    for flags in [
+        &[&own[..], &[trusting]].concat(),
+        &[&own[..], &["--insecure-skip-tls-verify".to_owned()]].concat(),
+    ] {
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        assert_eq!(side.run(&[&["put", "a", "1"][..], &flags].concat()), "OK\n");
     }
 }
 
@@ -424,7 +481,7 @@ fn the_speed_of_a_cluster_is_tried() {
 
 #[test]
 fn a_live_view_can_be_looked_at_once() {
-    let side = Side::new(None, 3, None);
+    let side = Side::secured(None, 3, None);
     let text = side.run(&["top", "--once", "--interval=500ms"]);
     let (summary, table) = text.split_once('\n').expect("a line on the whole");
     assert!(summary.contains("  members 3/3  leader m"), "{text}");

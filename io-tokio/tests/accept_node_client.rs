@@ -11,21 +11,13 @@
 
 mod accept;
 
-use std::process::Command;
-
 use accept::Cluster;
-use accept::round::{assert_steps, script, target};
+use accept::round::{assert_steps, node_client};
 
 fn assert_round(size: usize, steps: &[&str]) {
-    let Some(node) = accept::find_optional_client("node") else { return };
-    let modules = target().join("accept-node/node_modules");
-    if !modules.join("etcd3").is_dir() {
-        accept::skip("etcd3 for node is not installed below target/accept-node");
-        return;
+    if let Some(program) = node_client() {
+        assert_steps(program, &mut Cluster::start(size), steps);
     }
-    let mut program = Command::new(node);
-    program.arg(script("node/round.js")).env("NODE_PATH", modules);
-    assert_steps(program, &mut Cluster::start(size), steps);
 }
 
 #[test]

@@ -2,16 +2,13 @@
 
 mod accept;
 
-use std::process::Command;
-
-use accept::round::{assert_steps, script};
-use accept::{Cluster, python};
+use accept::Cluster;
+use accept::round::{assert_steps, python_client};
 
 fn assert_round(client: &str, size: usize, steps: &[&str]) {
-    let Some(python) = python::find(client) else { return };
-    let mut program = Command::new(python);
-    program.arg(script("python").join(format!("{client}_round.py")));
-    assert_steps(program, &mut Cluster::start(size), steps);
+    if let Some(program) = python_client(client) {
+        assert_steps(program, &mut Cluster::start(size), steps);
+    }
 }
 
 #[test]

@@ -5,31 +5,14 @@
 
 mod accept;
 
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::process::Command;
 
 use accept::Cluster;
-use accept::round::{assert_steps, script, target};
-
-/// Built once for all tests of this file.
-fn client() -> &'static PathBuf {
-    static CLIENT: OnceLock<PathBuf> = OnceLock::new();
-    CLIENT.get_or_init(|| {
-        let target = target().join("etcd-client");
-        let mut command = Command::new(env!("CARGO"));
-        command.args(["build", "--quiet", "--locked", "--manifest-path"]);
-        command.arg(script("etcd_client/Cargo.toml"));
-        command.arg("--target-dir").arg(&target).stdin(Stdio::null());
-        let status = command.status().expect("cargo runs");
-        assert!(status.success(), "the client does not build");
-        target.join("debug/accept-etcd-client")
-    })
-}
+use accept::round::{assert_steps, rust_client};
 
 fn assert_round(size: usize, steps: &[&str]) {
-    if accept::find_client("protoc").is_some() {
-        assert_steps(Command::new(client()), &mut Cluster::start(size), steps);
+    if let Some(client) = rust_client() {
+        assert_steps(Command::new(client), &mut Cluster::start(size), steps);
     }
 }
 

@@ -47,11 +47,12 @@ pub(super) async fn join(
 }
 
 async fn ask(dialer: &Dialer, url: &Url) -> Result<Running, String> {
-    let page = dialer.page(url, "/members", LIST_BYTES_MAX).await?;
-    let cluster = page.headers().get("x-etcd-cluster-id").and_then(|id| id.to_str().ok());
+    let answer = dialer.get(url, "/members", LIST_BYTES_MAX).await?;
+    let cluster = answer.headers().get("x-etcd-cluster-id");
+    let cluster = cluster.and_then(|id| id.to_str().ok());
     let cluster = cluster.and_then(|id| u64::from_str_radix(id, 16).ok());
     let cluster = ClusterId(cluster.ok_or("it does not name its cluster")?);
-    let members = serde_json::from_slice(page.body()).map_err(|error| error.to_string())?;
+    let members = serde_json::from_slice(answer.body()).map_err(|error| error.to_string())?;
     Ok(Running { cluster, members })
 }
 

@@ -44,12 +44,6 @@ const NOT_FILES: Verdict =
     Without("images of the state and segments of the log go as soon as nobody needs them");
 const OWN_PACE: Verdict = Without("compaction goes in slices of less than a millisecond");
 const LEGACY: Verdict = Without("etcd has not used it for years either");
-const NO_DISCOVERY_TLS: Verdict =
-    Not("a discovery service with TLS or users is not reached; name members in --initial-cluster");
-
-const NO_SRV: Verdict =
-    Not("members are not looked up in DNS; name them in --initial-cluster, or use a token");
-
 /// All of them, in the order of etcd's help.
 pub(super) const ACCEPTED: &[Accepted] = &[
     flag("max-snapshots", Whole, "5", NOT_FILES),
@@ -70,15 +64,6 @@ pub(super) const ACCEPTED: &[Accepted] = &[
     flag("memory-mlock", Bool, "false", Without("no file is mapped into memory")),
     flag("pre-vote", Bool, "true", Without("elections always begin with a pre-vote")),
     flag("v2-deprecation", Text, "write-only", Without("there is no v2 store")),
-    flag("discovery-insecure-transport", Bool, "true", NO_DISCOVERY_TLS),
-    flag("discovery-insecure-skip-tls-verify", Bool, "false", NO_DISCOVERY_TLS),
-    flag("discovery-cert", Text, "", NO_DISCOVERY_TLS),
-    flag("discovery-key", Text, "", NO_DISCOVERY_TLS),
-    flag("discovery-cacert", Text, "", NO_DISCOVERY_TLS),
-    flag("discovery-user", Text, "", NO_DISCOVERY_TLS),
-    flag("discovery-password", Text, "", NO_DISCOVERY_TLS),
-    flag("discovery-srv", Text, "", NO_SRV),
-    flag("discovery-srv-name", Text, "", NO_SRV),
     flag(
         "discovery-fallback",
         Text,

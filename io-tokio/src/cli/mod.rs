@@ -20,6 +20,7 @@
 //! Answers to: etcd v3.7.1 `server/etcdmain/config.go`, `server/embed/config.go`
 
 mod accepted;
+mod discovery;
 mod features;
 mod file;
 mod parse;
@@ -29,9 +30,11 @@ mod table;
 mod units;
 mod url;
 
+pub use discovery::{Discovery, SrvNames};
 pub use features::Feature;
 pub use parse::{CliError, Outcome, help, parse};
-pub use settings::{Discovery, LogFormat, LogLevel, LogOutput, Settings, understand};
+pub use security::secure_clients;
+pub use settings::{LogFormat, LogLevel, LogOutput, Settings, understand};
 pub use table::{Flag, Flags, Section};
 pub use units::{parse_duration, show_duration};
 pub use url::{Place, Url, UrlError, parse_members, parse_urls};

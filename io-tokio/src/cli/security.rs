@@ -18,6 +18,7 @@ pub(super) struct Secured {
 }
 
 /// Where this member listens.
+#[derive(Default)]
 pub(super) struct Listening {
     pub(super) client: Vec<Url>,
     pub(super) client_http: Vec<Url>,
@@ -72,6 +73,20 @@ pub(super) fn secure(
         ));
     }
     Ok(Secured { client, peer, remarks })
+}
+
+/// Judges flags about clients' connections alone, as those have them who serve nothing else; comes
+/// with remarks.
+pub fn secure_clients(
+    set: impl FnOnce(&mut Flags),
+    data_dir: &Path,
+    url: &Url,
+) -> Result<(Security, Vec<String>), CliError> {
+    let mut flags = Flags::default();
+    set(&mut flags);
+    let listen = Listening { client: vec![url.clone()], ..Listening::default() };
+    let secured = secure(&flags, data_dir, &listen)?;
+    Ok((secured.client, secured.remarks))
 }
 
 /// The flags of one kind of connections.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use quorate_core::config::AutoCompaction;
 
+use super::discovery::{Discovery, SrvNames, check_one_source, discovery, srv_names};
 use super::features::{Feature, features};
 use super::parse::CliError;
 use super::security::{Listening, secure};
@@ -79,6 +80,8 @@ pub struct Settings {
     pub is_forced_alone: bool,
     /// Who knows the initial members, if the flags do not name them.
     pub discovery: Option<Discovery>,
+    /// Where in DNS they stand, likewise.
+    pub srv_names: Option<SrvNames>,
     /// How clients' connections are secured, and those to listeners for metrics.
     pub client_security: Security,
     /// How the other members' are, both ways.
@@ -150,23 +153,6 @@ impl Settings {
     }
 }
 
-/// A service where the members of a cluster find each other.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Discovery {
-    /// The cluster's name there.
-    pub token: String,
-    /// Where it is.
-    pub endpoints: Vec<Url>,
-    /// How long connecting may take.
-    pub dial_timeout: Duration,
-    /// How long a request may take.
-    pub request_timeout: Duration,
-    /// How often it is asked whether it is there.
-    pub keepalive_time: Duration,
-    /// How long it may take to answer that.
-    pub keepalive_timeout: Duration,
-}
-
 /// How serious a message must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
@@ -209,6 +195,7 @@ pub fn understand(flags: &Flags, called: Called) -> Result<Settings, CliError> {
     let advertise_peer = urls("initial-advertise-peer-urls", &flags.initial_advertise_peer_urls)?;
     let (data_dir, wal_dir) = folders(flags, called);
     let (keepalive_interval, keepalive_timeout) = keepalive(flags);
+    check_one_source(flags)?;
     let discovery = discovery(flags)?;
     let token = discovery.as_ref().map_or(&flags.initial_cluster_token, |found| &found.token);
     let listen = Listening {
@@ -237,6 +224,7 @@ pub fn understand(flags: &Flags, called: Called) -> Result<Settings, CliError> {
         is_new_cluster: flags.initial_cluster_state == "new",
         token: token.clone(),
         discovery,
+        srv_names: srv_names(flags),
         token_kind: TokenKind::parse(&flags.auth_token)
             .map_err(|error| CliError::settings(format!("--auth-token: {error}")))?,
         token_ttl: or_default(Duration::from_secs(flags.auth_token_ttl), TOKEN_TTL),
@@ -380,52 +368,6 @@ fn initial_cluster(
              name=http://host:port,..."
         ))
     })
-}
-
-fn discovery(flags: &Flags) -> Result<Option<Discovery>, CliError> {
-    let (token, endpoints) = (&flags.discovery_token, &flags.discovery_endpoints);
-    if token.is_empty() && endpoints.is_empty() {
-        return Ok(None);
-    }
-    if token.is_empty() || endpoints.is_empty() {
-        return Err(CliError::settings(
-            "both --discovery-token and --discovery-endpoints must be set; give the other as well",
-        ));
-    }
-    if flags.is_given("initial-cluster") {
-        return Err(CliError::settings(
-            "multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", \
-             \"discovery-endpoints\" or \"discovery-srv\"",
-        ));
-    }
-    if flags.initial_cluster_state == "existing" {
-        return Err(CliError::settings(
-            "discovery URL should not be set when joining existing initial cluster; give \
-             --initial-cluster instead of --discovery-endpoints",
-        ));
-    }
-    let endpoint = |text: &str| match text.trim() {
-        "" => Err(CliError::settings(
-            "--discovery-endpoints must not contain empty endpoints; write host:port,...",
-        )),
-        text if text.contains("://") => Ok(urls("discovery-endpoints", text)?),
-        text => Ok(urls("discovery-endpoints", &format!("http://{text}"))?),
-    };
-    let endpoints = endpoints.split(',').map(endpoint).collect::<Result<Vec<_>, _>>()?.concat();
-    if let Some(url) = endpoints.iter().find(|url| !url.to_string().starts_with("http://")) {
-        return Err(CliError::settings(format!(
-            "--discovery-endpoints {url}: only http is spoken to a discovery service; give an \
-             endpoint http://host:port of it, or name the members by --initial-cluster"
-        )));
-    }
-    Ok(Some(Discovery {
-        token: token.clone(),
-        endpoints,
-        dial_timeout: flags.discovery_dial_timeout,
-        request_timeout: flags.discovery_request_timeout,
-        keepalive_time: flags.discovery_keepalive_time,
-        keepalive_timeout: flags.discovery_keepalive_timeout,
-    }))
 }
 
 fn quota(bytes: i64) -> u64 {

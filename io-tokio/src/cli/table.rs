@@ -234,6 +234,24 @@ flags! {
             "How often the discovery service is asked whether it is there.";
         "discovery-keepalive-timeout" => discovery_keepalive_timeout: std::time::Duration = "6s",
             "How long it may take to answer before the connection is closed.";
+        "discovery-insecure-transport" => discovery_insecure_transport: bool = "true",
+            "Speak TLS to the discovery service only if an endpoint or another flag asks for it.";
+        "discovery-insecure-skip-tls-verify" => discovery_insecure_skip_tls_verify: bool = "false",
+            "Do not verify the discovery service's certificate (only for tests).";
+        "discovery-cert" => discovery_cert: String = "",
+            "Certificate shown to the discovery service, in PEM.";
+        "discovery-key" => discovery_key: String = "",
+            "Its private key.";
+        "discovery-cacert" => discovery_cacert: String = "",
+            "Authorities that the discovery service's certificate is verified with.";
+        "discovery-user" => discovery_user: String = "",
+            "name[:password] to be known by at the discovery service.";
+        "discovery-password" => discovery_password: String = "",
+            "Password, if --discovery-user does not have it.";
+        "discovery-srv" => discovery_srv: String = "",
+            "Domain whose SRV records name the members; in place of --initial-cluster.";
+        "discovery-srv-name" => discovery_srv_name: String = "",
+            "Which cluster of that domain, if it has several.";
         "strict-reconfig-check" => strict_reconfig_check: bool = "true",
             "Refuse changes of the cluster that could cost it its quorum.";
         "max-learners" => max_learners: u64 = "1",

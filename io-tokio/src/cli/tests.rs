@@ -3,6 +3,7 @@ use std::time::Duration;
 use quorate_core::config::AutoCompaction;
 
 use super::*;
+use crate::client::way::Secure;
 use crate::tls::{Allowed, Source};
 
 fn outcome(words: &[&str], variables: &[(&str, &str)]) -> Result<Outcome, CliError> {
@@ -266,17 +267,28 @@ fn a_discovery_service_stands_in_for_the_initial_cluster() {
     let found = settings(&[token, "--discovery-endpoints=a:1,http://b:2"]);
     assert_eq!(found.token, "t");
     let service = found.discovery.unwrap();
-    assert_eq!(
-        service.endpoints.iter().map(Url::to_string).collect::<Vec<_>>(),
-        ["http://a:1", "http://b:2"]
-    );
+    assert_eq!(service.endpoints, ["a:1", "http://b:2"]);
+    assert_eq!((service.secure, service.user), (Secure::default(), None));
+    let named = |user: &str, password: &str| {
+        let (user, password) =
+            (format!("--discovery-user={user}"), format!("--discovery-password={password}"));
+        let words = [token, "--discovery-endpoints=a:1", &user, &password];
+        settings(&words).discovery.unwrap().user
+    };
+    let who = |name: &str, password: &str| Some((name.to_owned(), password.to_owned()));
+    assert_eq!(named("a:b:c", ""), who("a", "b:c"));
+    assert_eq!(named("a", "b"), who("a", "b"));
+    assert_eq!(named("a:b", "c"), who("a:b", "c"));
     let endpoints = "--discovery-endpoints=a:1";
     for (words, why) in [
         (&[token][..], "both --discovery-token and --discovery-endpoints must be set"),
         (&[endpoints], "both --discovery-token and --discovery-endpoints must be set"),
         (&[token, "--discovery-endpoints=a:1,"], "must not contain empty endpoints"),
-        (&[token, "--discovery-endpoints=https://a:1"], "only http is spoken to a discovery"),
-        (&[token, "--discovery-endpoints=unix://a"], "only http is spoken to a discovery service"),
+        (&[token, endpoints, "--discovery-user=a"], "--discovery-user a has no password"),
+        (
+            &[token, endpoints, "--discovery-srv=example.org"],
+            "multiple discovery or bootstrap flags are set",
+        ),
         (
             &[token, endpoints, "--initial-cluster=default=http://a:1"],
             "multiple discovery or bootstrap flags are set",
@@ -289,6 +301,17 @@ fn a_discovery_service_stands_in_for_the_initial_cluster() {
         let refusal = refusal(words);
         assert!(refusal.code == 1 && refusal.text.contains(why), "{}", refusal.text);
     }
+}
+
+#[test]
+fn names_in_dns_stand_in_for_the_initial_cluster() {
+    assert_eq!(settings(&["--discovery-srv-name=blue"]).srv_names, None);
+    let found = settings(&["--discovery-srv=example.org", "--discovery-srv-name=blue"]);
+    let names = SrvNames { domain: "example.org".to_owned(), service_name: "blue".to_owned() };
+    assert_eq!(found.srv_names, Some(names));
+    assert_eq!(found.token, "etcd-cluster");
+    let refusal = refusal(&["--discovery-srv=a", "--initial-cluster=default=http://a:1"]);
+    assert!(refusal.text.starts_with("multiple discovery or bootstrap flags are set"));
 }
 
 #[test]

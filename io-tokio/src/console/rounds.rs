@@ -100,7 +100,7 @@ impl Rounds {
         let mut trouble = "it has no URLs".to_owned();
         for url in urls {
             let url = Url::parse(url).map_err(|error| error.to_string())?;
-            match self.dialer.page(&url, VITALS, ANSWER_BYTES_MAX).await {
+            match self.dialer.get(&url, VITALS, ANSWER_BYTES_MAX).await {
                 Ok(page) if page.status().is_success() => {
                     return serde_json::from_slice(page.body()).map_err(|error| error.to_string());
                 }

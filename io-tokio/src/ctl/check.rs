@@ -176,7 +176,7 @@ impl Trial {
         for endpoint in self.clients[0].endpoints() {
             let shown = quote(endpoint.as_bytes());
             tool::print(format!("Defragmenting {shown}\n").as_bytes())?;
-            let client = self.clients[0].at(endpoint)?;
+            let client = self.clients[0].at(endpoint);
             let asked =
                 async |line: Line| line.maintenance().defragment(DefragmentRequest {}).await;
             client.call(Some(CLEANUP_MAX), Repeat::Never, asked).await?;
@@ -275,9 +275,10 @@ async fn datascale(
     let sizes = [(10_000, 50), (100_000, 200), (1_000_000, 500), (3_000_000, 1_000)];
     let (keys, clients) = sized(load, sizes)?;
     let trial = Trial::start(clients, prefix, session).await?;
-    let endpoint = trial.clients[0].endpoints().next().unwrap_or_default().to_owned();
+    let client = &trial.clients[0];
+    let endpoint = client.endpoints().next().unwrap_or_default();
     let resident = async |when: &str| {
-        let page = metrics::fetch(&endpoint, session.globals.command_timeout).await;
+        let page = metrics::fetch(client.way(), endpoint, session.globals.command_timeout).await;
         let bytes = page.map(|page| page.sum("process_resident_memory_bytes"));
         bytes.ok().filter(|bytes| *bytes > 0.0).ok_or_else(|| {
             // As etcdctl has it: on standard output.

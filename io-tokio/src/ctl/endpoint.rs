@@ -58,11 +58,14 @@ pub(super) async fn run(words: Words, scope: &Scope, session: &Session) -> Resul
 
 /// The endpoints that are meant.
 async fn endpoints(scope: &Scope, session: &Session) -> Result<Vec<String>, Failure> {
-    session.check()?;
     if !scope.cluster {
-        return Ok(session.globals.endpoints.clone());
+        let endpoints = session.endpoints().await?;
+        session.check()?;
+        session.way()?;
+        return Ok(endpoints);
     }
-    let client = session.client().await?;
+    // Whatever is wrong here is a failure like any other.
+    let client = session.client().await.map_err(|failure| Failure::new(failure.text))?;
     let request = MemberListRequest { linearizable: true };
     let asked = async |line: Line| line.cluster().member_list(request).await;
     let answer = client.call(session.within(), Repeat::IfLost, asked).await.map_err(|trouble| {

@@ -205,7 +205,7 @@ pub(super) async fn move_leader(words: MoveLeader, session: &Session) -> Result<
     let target_id = parse_member(target).map_err(Failure::words)?;
     let client = session.client().await?;
     for endpoint in client.endpoints() {
-        let client = client.at(endpoint)?;
+        let client = client.at(endpoint);
         let asked = async |line: Line| line.maintenance().status(StatusRequest {}).await;
         let status = client.call(session.within(), Repeat::IfLost, asked).await?;
         if status.header.is_none_or(|header| header.member_id != status.leader) {

@@ -2,14 +2,7 @@
 
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Empty};
-use hyper::Request;
-use hyper::body::Bytes;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-
-use super::address::Address;
+use super::way::Way;
 
 /// How large a page may be.
 const PAGE_BYTES_MAX: usize = 16 << 20;
@@ -26,33 +19,10 @@ struct Sample {
 }
 
 /// Fetches the page of an endpoint.
-pub(super) async fn fetch(endpoint: &str, within: Duration) -> Result<Page, String> {
-    let fetched = tokio::time::timeout(within, fetch_text(endpoint));
+pub(super) async fn fetch(way: &Way, endpoint: &str, within: Duration) -> Result<Page, String> {
+    let fetched = tokio::time::timeout(within, way.page(endpoint, "/metrics", PAGE_BYTES_MAX));
     let text = fetched.await.map_err(|_| "no answer in time".to_owned())??;
     Ok(Page::parse(&text))
-}
-
-async fn fetch_text(endpoint: &str) -> Result<String, String> {
-    let Address::Tcp(authority) = Address::parse(endpoint).map_err(|failure| failure.text)? else {
-        return Err("metrics are not served through a socket in the file system".to_owned());
-    };
-    let stream = TcpStream::connect(&authority).await.map_err(|error| error.to_string())?;
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-    let request = Request::get("/metrics").header("host", authority).body(Empty::<Bytes>::new());
-    let request = request.map_err(|error| error.to_string())?;
-    let answered = async {
-        let answer = sender.send_request(request).await.map_err(|error| error.to_string())?;
-        let body = http_body_util::Limited::new(answer.into_body(), PAGE_BYTES_MAX);
-        let body = body.collect().await.map_err(|error| error.to_string())?;
-        String::from_utf8(body.to_bytes().to_vec()).map_err(|error| error.to_string())
-    };
-    tokio::select! {
-        biased;
-        text = answered => text,
-        // It ends only with the answer, or by an error.
-        ended = connection => Err(ended.err().map_or("hung up".to_owned(), |e| e.to_string())),
-    }
 }
 
 impl Page {

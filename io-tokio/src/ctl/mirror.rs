@@ -16,8 +16,10 @@ use quorate_proto::mvccpb::event::EventType;
 
 use super::Session;
 use super::changes::{Asking, Changes};
-use super::client::{Client, Identity, Line, Repeat};
+use super::client::{Client, Line, Repeat};
 use super::get::prefix_range;
+use super::session::identity_of;
+use super::way::Secure;
 use crate::tool::{self, Failure};
 
 /// How many keys are copied at once at first.
@@ -71,13 +73,16 @@ pub(super) async fn mirror(words: Words, session: &Session) -> Result<(), Failur
         return Err(Failure::words("make-mirror takes one destination argument"));
     };
     let destination = destination.to_string_lossy().into_owned();
-    let tls = [&words.dest_cert, &words.dest_key, &words.dest_cacert];
-    super::session::refuse_tls(
-        tls.iter().any(|file| !file.is_empty()) || !words.dest_insecure_transport,
-    )?;
-    let identity =
-        Identity::asked(&words.dest_user, &words.dest_password, "Destination Password: ")?;
-    let to = Client::open(&session.globals, &[destination], identity).await?;
+    let secure = Secure {
+        cert: words.dest_cert.clone(),
+        key: words.dest_key.clone(),
+        cacert: words.dest_cacert.clone(),
+        insecure_transport: words.dest_insecure_transport,
+        ..Secure::default()
+    };
+    let identity = identity_of(&words.dest_user, &words.dest_password, "Destination Password: ")?;
+    let way = session.globals.way(&secure)?;
+    let to = Client::open(way, &[destination], identity, session.globals.limits()).await?;
     let from = session.client().await?;
     if words.no_dest_prefix && !words.dest_prefix.is_empty() {
         return Err(Failure::words(

@@ -25,16 +25,14 @@
 //! - Every command's flags are declared beside its work; help, completions and the manual's pages
 //!   follow from them.
 //!
-//! Deliberately absent: TLS, servers found by DNS, logs of the transport with `--debug`.
+//! Deliberately absent: logs of the transport with `--debug`.
 //!
 //! Answers to: etcd v3.7.1 `etcdctl/ctlv3/`
 
-mod address;
 mod auth;
 mod changes;
 mod check;
 mod cli;
-mod client;
 mod delete;
 mod election;
 mod endpoint;
@@ -69,6 +67,7 @@ use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use cli::{Command, Words};
 use session::Session;
 
+use crate::client::{self, way};
 use crate::tool::help::Reply;
 use crate::tool::{self, Failure};
 use crate::version;

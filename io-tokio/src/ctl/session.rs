@@ -9,11 +9,14 @@ use clap::{ArgMatches, FromArgMatches as _};
 use tonic::{Response, Status};
 
 use super::cli::Globals;
-use super::client::{Client, Identity, Line, Repeat};
+use super::client::{Client, Identity, Limits, Line, Repeat};
 use super::environment;
 use super::print::{Ink, Printer};
+use super::way::{Secure, Way};
+use crate::srv;
 use crate::tool::format::Format;
 use crate::tool::{self, Failure};
+use crate::transport::Patience;
 
 /// Flags that every command has, and whether some of them were given.
 pub(super) struct Session {
@@ -60,8 +63,28 @@ impl Session {
 
     /// A client of the servers that were named.
     pub(super) async fn client(&self) -> Result<Client, Failure> {
+        let endpoints = self.endpoints().await?;
         self.check()?;
-        self.client_at(&self.globals.endpoints).await
+        self.client_at(&endpoints).await
+    }
+
+    /// The servers that were named, by their domain or one by one.
+    pub(super) async fn endpoints(&self) -> Result<Vec<String>, Failure> {
+        let Globals { discovery_srv, discovery_srv_name, insecure_discovery, .. } = &self.globals;
+        if discovery_srv.is_empty() {
+            return Ok(self.globals.endpoints.clone());
+        }
+        let found = srv::clients(discovery_srv, discovery_srv_name).await.map_err(Failure::new)?;
+        let urls = found.into_iter().map(|target| target.url);
+        let (secure, insecure): (Vec<_>, Vec<_>) =
+            urls.partition(|url| *insecure_discovery || url.is_secure);
+        for url in insecure {
+            eprintln!("ignoring discovered insecure endpoint \"{url}\"");
+        }
+        Ok(match secure.as_slice() {
+            [] => self.globals.endpoints.clone(),
+            found => found.iter().map(ToString::to_string).collect(),
+        })
     }
 
     /// Refuses what cannot be had, before anything is asked.
@@ -69,17 +92,7 @@ impl Session {
         if let Some(flag) = self.nameless {
             return Err(Failure::words(format!("empty string is passed to --{flag} option")));
         }
-        self.printer()?;
-        let Globals { cert, key, cacert, .. } = &self.globals;
-        let has_files = [cert, key, cacert].iter().any(|file| !file.is_empty());
-        let is_secure = !self.globals.insecure_transport || self.globals.insecure_skip_tls_verify;
-        refuse_tls(has_files || is_secure)?;
-        if !self.globals.discovery_srv.is_empty() {
-            return Err(Failure::words(
-                "--discovery-srv is not supported by this build; name the servers by --endpoints",
-            ));
-        }
-        Ok(())
+        self.printer().map(drop)
     }
 
     /// A client of other servers.
@@ -87,14 +100,28 @@ impl Session {
         if self.identity.get().is_none() {
             let Globals { user, password, auth_jwt_token, .. } = &self.globals;
             let identity = match auth_jwt_token.as_str() {
-                "" => Identity::asked(user, password, "Password: ")?,
-                _ => None,
+                "" => identity_of(user, password, "Password: ")?,
+                token => Some(Identity::Token(token.to_owned())),
             };
             // It was empty a moment ago, and nobody else is here.
             let _ = self.identity.set(identity);
         }
         let identity = self.identity.get().cloned().flatten();
-        Client::open(&self.globals, endpoints, identity).await
+        Client::open(self.way()?, endpoints, identity, self.globals.limits()).await
+    }
+
+    /// What secures the way to servers.
+    pub(super) fn way(&self) -> Result<Way, Failure> {
+        let given = self.globals.clone();
+        self.globals.way(&Secure {
+            cert: given.cert,
+            key: given.key,
+            cacert: given.cacert,
+            // Who does not trust DNS wants the domain's own certificate.
+            server_name: if given.insecure_discovery { String::new() } else { given.discovery_srv },
+            insecure_transport: given.insecure_transport,
+            insecure_skip_tls_verify: given.insecure_skip_tls_verify,
+        })
     }
 
     /// Calls a server.
@@ -119,15 +146,37 @@ impl Session {
     }
 }
 
-/// Refuses what asks for TLS.
-pub(super) fn refuse_tls(is_asked: bool) -> Result<(), Failure> {
-    if is_asked {
-        return Err(Failure::words(
-            "this build does not speak TLS to servers: leave certificates, keys and \
-             --insecure-skip-tls-verify away, and --insecure-transport as it is",
-        ));
+/// Who one is by what flags say; asks for a password that nobody gave.
+pub(super) fn identity_of(
+    user: &str,
+    password: &str,
+    prompt: &str,
+) -> Result<Option<Identity>, Failure> {
+    Identity::of_user(user, password, || {
+        rpassword::prompt_password(prompt).map_err(|error| Failure::new(error.to_string()))
+    })
+}
+
+impl Globals {
+    /// The way to servers, secured like this.
+    pub(super) fn way(&self, secure: &Secure) -> Result<Way, Failure> {
+        let patience =
+            Patience::of_client(self.dial_timeout, self.keepalive_time, self.keepalive_timeout);
+        Way::new(secure, patience).map_err(Failure::words)
     }
-    Ok(())
+
+    /// How much is sent and taken.
+    pub(super) fn limits(&self) -> Limits {
+        let usual = Limits::new(self.dial_timeout);
+        let or = |given: i64, usual| {
+            usize::try_from(given).ok().filter(|given| *given > 0).unwrap_or(usual)
+        };
+        Limits {
+            request_bytes_max: or(self.max_request_bytes, usual.request_bytes_max),
+            answer_bytes_max: or(self.max_recv_bytes, usual.answer_bytes_max),
+            ..usual
+        }
+    }
 }
 
 /// Flags of the command line, and those of the environment that it does not have.

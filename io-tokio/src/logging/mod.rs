@@ -158,7 +158,16 @@ impl<S: Subscriber, W: Write + Send + 'static> Layer<S> for Lines<W> {
 /// Makes the outputs the process's log. The first call wins.
 pub fn start(settings: &Settings) -> io::Result<()> {
     let outputs = Outputs::open(&settings.log_outputs, settings.log_rotation)?;
-    let lines = Lines::new(settings.log_level, settings.log_format, outputs);
+    start_with(settings.log_level, settings.log_format, outputs)
+}
+
+/// The same for a program that has no such settings: JSON on the standard error.
+pub fn start_plain(level: LogLevel) -> io::Result<()> {
+    start_with(level, LogFormat::Json, Outputs::open(&[LogOutput::Stderr], None)?)
+}
+
+fn start_with(level: LogLevel, format: LogFormat, outputs: Outputs) -> io::Result<()> {
+    let lines = Lines::new(level, format, outputs);
     // A second log would take the first one's lines.
     let _ = tracing::subscriber::set_global_default(Registry::default().with(lines));
     Ok(())

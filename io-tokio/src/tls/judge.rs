@@ -86,7 +86,7 @@ impl ExtendedKeyUsageValidator for Purpose {
 /// Judges what the other side shows.
 #[derive(Debug)]
 pub(super) struct Judge {
-    /// Whether anybody is believed who has a certificate: members whose certificates are self-made.
+    /// Whether anybody is believed who has a certificate.
     pub(super) is_blind: bool,
     pub(super) trusted: Vec<CertificateDer<'static>>,
     /// Of these; the system's if nobody says.

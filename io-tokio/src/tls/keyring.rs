@@ -22,6 +22,9 @@ use super::{Security, Source};
 
 /// The least time between two looks at the files.
 pub const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// How old what is in use may be for those who come while somebody looks. Beyond it they wait for
+/// that look; for as long at most, since files may be far away.
+const AGE_MAX: Duration = Duration::from_secs(1);
 /// How long a file must be at rest to be believed by its times.
 const REST_MIN: Duration = Duration::from_secs(2);
 
@@ -31,7 +34,10 @@ pub struct Keyring {
     what: &'static str,
     security: Security,
     current: ArcSwap<Material>,
+    /// When the last look began; locked while one is under way.
     looked_at: tokio::sync::Mutex<Instant>,
+    /// When the last one ended.
+    known_at: ArcSwap<Instant>,
     seen: Mutex<Seen>,
 }
 
@@ -101,6 +107,7 @@ impl Keyring {
             what,
             current: ArcSwap::from_pointee(material),
             looked_at: tokio::sync::Mutex::new(Instant::now()),
+            known_at: ArcSwap::from_pointee(Instant::now()),
             seen: Mutex::new(Seen { marks, are_at_rest, contents, trouble: None }),
             security,
         })
@@ -113,14 +120,20 @@ impl Keyring {
 
     /// What to use now. Files are looked at off the thread that asks, which others share.
     pub async fn fresh(self: &Arc<Self>) -> Arc<Material> {
-        // Nobody waits for another's look, which may take long where files are far away.
-        if let Ok(mut looked_at) = self.looked_at.try_lock()
-            && looked_at.elapsed() >= LOOK_INTERVAL
-        {
-            *looked_at = Instant::now();
-            let keyring = Arc::clone(self);
-            // Whatever befalls it there, what is in use stays in use.
-            let _ = tokio::task::spawn_blocking(move || keyring.reload()).await;
+        match self.looked_at.try_lock() {
+            Ok(mut looked_at) if looked_at.elapsed() >= LOOK_INTERVAL => {
+                *looked_at = Instant::now();
+                let keyring = Arc::clone(self);
+                // Whatever befalls it there, what is in use stays in use.
+                let _ = tokio::task::spawn_blocking(move || keyring.reload()).await;
+                self.known_at.store(Arc::new(Instant::now()));
+            }
+            Ok(_) => {}
+            Err(_) if self.known_at.load().elapsed() > AGE_MAX => {
+                // Whoever looks has looked when the lock is free.
+                let _ = tokio::time::timeout(AGE_MAX, self.looked_at.lock()).await;
+            }
+            Err(_) => {}
         }
         self.current.load_full()
     }

@@ -217,7 +217,7 @@ fn judge<'a>(
         None => BTreeSet::new(),
     };
     Ok(Judge {
-        is_blind: security.self_made.is_some(),
+        is_blind: security.is_blind || security.self_made.is_some(),
         hints: roots.subjects(),
         roots: (!trusted.is_empty()).then_some(roots),
         trusted,

@@ -7,8 +7,9 @@
 //! ```
 //!
 //! Invariants
-//! - A handshake is done with what the files held at most [`LOOK_INTERVAL`] before; certificates,
-//!   keys, authorities and revocation lists alike. Connections that are open stay open.
+//! - A handshake is done with what the files held at most [`LOOK_INTERVAL`] before, or a second
+//!   where somebody is reading them; certificates, keys, authorities and revocation lists alike.
+//!   Connections that are open stay open.
 //! - Files that changed and cannot be used change nothing: what was in use stays in use, and the
 //!   log says so.
 //! - No session is resumed: every connection is judged by what holds when it begins.
@@ -33,7 +34,7 @@ use std::path::{Path, PathBuf};
 
 pub use keyring::{Keyring, LOOK_INTERVAL};
 pub use material::Material;
-pub use names::{check_address, common_name};
+pub use names::{check_address, common_name, common_name_in};
 pub use protocol::{Protocol, Version};
 pub use reason::explain;
 pub use selfmade::SelfMade;
@@ -94,6 +95,8 @@ pub struct Security {
     pub trusted_ca: Option<Source>,
     /// What was revoked.
     pub crl: Option<Source>,
+    /// Whether everybody is believed who has a certificate.
+    pub is_blind: bool,
     /// Whether who connects must show a certificate, whoever is believed.
     pub asks_clients: bool,
     /// Whose certificates are accepted.

@@ -3,8 +3,10 @@
 //! Answers to: etcd v3.7.1 `client/pkg/transport/listener_tls.go` (checkCertSAN)
 
 use std::net::{IpAddr, ToSocketAddrs as _};
+use std::path::Path;
 
 use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::{CertificateError, Error};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
@@ -13,6 +15,13 @@ pub fn common_name(cert: &CertificateDer<'_>) -> Option<String> {
     let (_, cert) = X509Certificate::from_der(cert).ok()?;
     let name = cert.subject().iter_common_name().last()?.as_str().ok()?;
     (!name.is_empty()).then(|| name.to_owned())
+}
+
+/// The same of the first certificate in a file.
+pub fn common_name_in(path: &Path) -> Result<Option<String>, String> {
+    let cert = CertificateDer::from_pem_file(path);
+    let cert = cert.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    Ok(common_name(&cert))
 }
 
 /// A certificate's serial number, without leading zeros.

@@ -175,6 +175,21 @@ async fn files_that_change_are_used_and_broken_ones_are_not() {
 }
 
 #[tokio::test]
+async fn whoever_comes_while_another_looks_is_given_what_that_one_finds() {
+    let dir = TempDir::new().unwrap();
+    let authority = Authority::new(dir.path(), "ca");
+    let own = authority.issue("own", &Wish { serial: 1, ..Wish::default() });
+    let keyring = keyring(secured(&own, &authority.cert()));
+    let before = keyring.fresh().await;
+    // Nobody has come for a while.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    authority.issue("own", &Wish { serial: 2, ..Wish::default() });
+    let (first, second) = tokio::join!(keyring.fresh(), keyring.fresh());
+    assert!(!Arc::ptr_eq(&first, &before));
+    assert!(Arc::ptr_eq(&first, &second));
+}
+
+#[tokio::test]
 async fn who_has_no_certificate_or_the_wrong_one_is_refused_with_a_cure() {
     let dir = TempDir::new().unwrap();
     let authority = Authority::new(dir.path(), "ca");

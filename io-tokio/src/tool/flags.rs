@@ -6,8 +6,10 @@
 
 use std::any::TypeId;
 use std::ffi::OsString;
+use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Command, Parser};
 
 use super::quote::quote;
@@ -17,6 +19,18 @@ use crate::cli::parse_duration;
 pub(crate) fn parse<T: Parser>(words: &[impl AsRef<std::ffi::OsStr>]) -> Result<T, clap::Error> {
     let words = words.iter().map(|word| OsString::from(word.as_ref()));
     T::from_arg_matches(&as_go(T::command()).try_get_matches_from(words)?)
+}
+
+/// Says what is wrong with words, or what help was asked for.
+pub(crate) fn tell_usage(error: &clap::Error) -> ExitCode {
+    // Nothing can be done about an output that is closed.
+    let _ = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp
+        | ErrorKind::DisplayVersion
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
 }
 
 /// A command whose flags, and those of all commands below it, are Go's.

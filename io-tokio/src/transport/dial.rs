@@ -1,79 +1,179 @@
-//! Connecting to other members, by what their URLs say.
+//! Connecting to servers, by what their URLs say: to other members, to a discovery service, and to
+//! whomever the client is told to ask.
+//!
+//! ```text
+//! Url ──> socket ──> handshake, if it is secure ──> channel: for calls, once the other side has
+//!                                              │             said a word
+//!                                              └──> get: a page over HTTP/1.1
+//! ```
+//!
+//! Invariants
+//! - A channel is one connection. Whoever loses it asks for another, and hears why there is none.
+//! - A channel is there only when its other side speaks: one that refuses a certificate says so
+//!   only after the handshake.
 
+use std::fmt::Display;
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tonic::transport::{Channel, Endpoint, Uri};
 
 use super::bind::Wire;
+use super::heard::Heard;
 use crate::cli::{Place, Url};
 use crate::tls::{Keyring, explain};
-
-/// How long a connection may take.
-const CONNECT_MAX: Duration = Duration::from_secs(1);
-/// How long a handshake may take on top.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(3);
-/// How often an idle member is asked whether it is there, and how long it may take to answer.
-const KEEPALIVE: Duration = Duration::from_secs(3);
 
 /// Connects, showing and believing what the keyring has.
 #[derive(Clone, Debug)]
 pub struct Dialer {
     keyring: Arc<Keyring>,
+    patience: Patience,
+    /// Whom certificates must name, if not whom the URL names.
+    server_name: Option<String>,
+}
+
+/// How long to wait for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// For a connection.
+    pub connect: Duration,
+    /// For a handshake on top, and then for a first word.
+    pub handshake: Duration,
+    /// In silence, before the other side is asked whether it is there.
+    pub keepalive_time: Duration,
+    /// For the answer to that.
+    pub keepalive_timeout: Duration,
+    /// Whether one asks even if nothing else is waited for.
+    pub asks_when_idle: bool,
+}
+
+impl Patience {
+    /// That of a client, which may wait so long for a connection, before it probes it, and for the
+    /// answer.
+    pub const fn of_client(
+        dial_timeout: Duration,
+        keepalive_time: Duration,
+        keepalive_timeout: Duration,
+    ) -> Self {
+        Self {
+            connect: dial_timeout,
+            handshake: dial_timeout,
+            keepalive_time,
+            keepalive_timeout,
+            asks_when_idle: false,
+        }
+    }
+}
+
+/// Members are near, and others take over from one that is not.
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(1),
+            handshake: Duration::from_secs(3),
+            keepalive_time: Duration::from_secs(3),
+            keepalive_timeout: Duration::from_secs(3),
+            asks_when_idle: true,
+        }
+    }
+}
+
+/// Why there is no connection.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DialError {
+    /// The URL is none, or names nobody.
+    #[error("{0}")]
+    Address(String),
+    /// Nobody is there.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The handshake failed.
+    #[error("{0}")]
+    Handshake(String),
+    /// It was there, and did not speak.
+    #[error("{0}")]
+    Silent(String),
 }
 
 impl Dialer {
-    /// One with these keys.
-    pub const fn new(keyring: Arc<Keyring>) -> Self {
-        Self { keyring }
+    /// One with these keys, for members.
+    pub fn new(keyring: Arc<Keyring>) -> Self {
+        Self { keyring, patience: Patience::default(), server_name: None }
     }
 
-    /// A connection to a member at one of its URLs, for calls.
-    pub(super) async fn channel(&self, url: &str) -> Result<Channel, String> {
-        let url = Url::parse(url).map_err(|error| error.to_string())?;
+    /// The same one, waiting for so long.
+    pub fn with_patience(self, patience: Patience) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// The same one, which wants certificates to name this host.
+    pub fn expecting(self, server_name: String) -> Self {
+        Self { server_name: Some(server_name), ..self }
+    }
+
+    /// A connection for calls to a server at this URL.
+    pub async fn channel(&self, url: &str) -> Result<Channel, DialError> {
+        let wrong = |error: &dyn Display| DialError::Address(error.to_string());
+        let url = Url::parse(url).map_err(|error| wrong(&error))?;
         let scheme = if url.is_secure { "https" } else { "http" };
         let endpoint = Endpoint::from_shared(format!("{scheme}://{}", url.authority()));
-        let endpoint = endpoint.map_err(|error| error.to_string())?;
-        let dialer = self.clone();
-        let connect = tower::service_fn(move |_: Uri| {
-            let (dialer, url) = (dialer.clone(), url.clone());
-            async move { dialer.connect(&url).await.map(TokioIo::new).map_err(Failure) }
-        });
-        endpoint
-            .http2_keep_alive_interval(KEEPALIVE)
-            .keep_alive_timeout(KEEPALIVE)
-            .keep_alive_while_idle(true)
+        let endpoint = endpoint.map_err(|error| wrong(&error))?;
+        let (wire, heard) = Heard::new(self.wire(&url, b"h2").await?);
+        let mut wire = Some(TokioIo::new(wire));
+        let lost = || std::io::Error::other("the connection was lost");
+        let connect = tower::service_fn(move |_: Uri| ready(wire.take().ok_or_else(lost)));
+        let Patience { handshake, keepalive_time, keepalive_timeout, asks_when_idle, .. } =
+            self.patience;
+        let channel = endpoint
+            .http2_keep_alive_interval(keepalive_time)
+            .keep_alive_timeout(keepalive_timeout)
+            .keep_alive_while_idle(asks_when_idle)
             .connect_with_connector(connect)
             .await
-            .map_err(|error| innermost(&error))
+            .map_err(|error| DialError::Silent(innermost(&error)))?;
+        let late = |_| DialError::Silent(format!("not a word within {handshake:?}"));
+        match timeout(handshake, heard).await.map_err(late)? {
+            Ok(outcome) => outcome.map_err(DialError::Silent)?,
+            Err(_) => return Err(DialError::Silent("the connection was closed".to_owned())),
+        }
+        Ok(channel)
     }
 
-    /// A page of another member's, over a connection of its own; larger ones are refused.
-    pub async fn page(
+    /// Whether there is a server with TLS and the right certificate; the error says why not.
+    pub async fn check(&self, url: &Url) -> Result<(), String> {
+        if !url.is_secure {
+            return Err(format!("\"{url}\" is insecure"));
+        }
+        let wire = self.wire(url, b"h2").await;
+        wire.map(drop).map_err(|error| format!("\"{url}\" failed to dial ({error})"))
+    }
+
+    /// A page of a server, of at most so many bytes.
+    pub async fn get(
         &self,
         url: &Url,
         path: &str,
         bytes_max: usize,
     ) -> Result<Response<Bytes>, String> {
-        let told = |error: &dyn std::error::Error| error.to_string();
-        let stream = self.connect(url).await?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| told(&error))?;
+        let wire = self.wire(url, b"http/1.1").await.map_err(|error| error.to_string())?;
+        let told = |error: hyper::Error| innermost(&error);
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(wire)).await.map_err(told)?;
         let request = Request::get(path)
             .header(header::HOST, url.authority())
             .body(Empty::<Bytes>::new())
-            .map_err(|error| told(&error))?;
+            .map_err(|error| error.to_string())?;
         let answering = async {
-            let answer = sender.send_request(request).await.map_err(|error| told(&error))?;
-            let (head, body) = answer.into_parts();
+            let (head, body) = sender.send_request(request).await.map_err(told)?.into_parts();
             let body = Limited::new(body, bytes_max).collect().await;
             let body = body.map_err(|error| error.to_string())?.to_bytes();
             Ok(Response::from_parts(head, body))
@@ -81,32 +181,44 @@ impl Dialer {
         tokio::select! {
             biased;
             answer = answering => answer,
-            _ = connection => Err("the connection was closed".to_owned()),
+            // It ends only with the answer, or by an error.
+            ended = connection => {
+                Err(ended.err().map_or("the connection was closed".to_owned(), told))
+            }
         }
     }
 
-    /// A bare connection.
-    pub async fn connect(&self, url: &Url) -> Result<Wire, String> {
-        let connecting = tokio::time::timeout(CONNECT_MAX, connect(&url.place));
-        let io = connecting.await.map_err(|_| format!("no connection within {CONNECT_MAX:?}"))?;
-        let io = io.map_err(|error| error.to_string())?;
+    /// A bare connection on which that protocol will be spoken.
+    async fn wire(&self, url: &Url, protocol: &[u8]) -> Result<Wire, DialError> {
+        let Patience { connect, handshake, .. } = self.patience;
+        let late = |_| DialError::Unreachable(format!("no connection within {connect:?}"));
+        let io = timeout(connect, dial(&url.place)).await.map_err(late)?;
+        let io = io.map_err(|error| DialError::Unreachable(error.to_string()))?;
         if !url.is_secure {
             return Ok(io);
         }
-        let host = match &url.place {
-            Place::Port { host, .. } => host.clone(),
-            Place::File(_) => url.authority(),
-        };
-        let name = ServerName::try_from(host)
-            .map_err(|error| format!("{url} names no host that a certificate can name: {error}"))?;
+        let name = ServerName::try_from(self.name_of(url)).map_err(|error| {
+            let why = format!("{url} names no host that a certificate can name: {error}");
+            DialError::Address(why)
+        })?;
         let connector = TlsConnector::from(self.keyring.fresh().await.client.clone());
-        let shaking = tokio::time::timeout(HANDSHAKE_MAX, connector.connect(name, io));
-        let shaken = shaking.await.map_err(|_| format!("no handshake within {HANDSHAKE_MAX:?}"))?;
-        Ok(Box::new(shaken.map_err(|error| explain(&error))?))
+        let shaking = connector.with_alpn(vec![protocol.to_vec()]).connect(name, io);
+        let late = |_| DialError::Handshake(format!("no handshake within {handshake:?}"));
+        let shaken = timeout(handshake, shaking).await.map_err(late)?;
+        Ok(Box::new(shaken.map_err(|error| DialError::Handshake(explain(&error)))?))
+    }
+
+    /// Whom a certificate there must name.
+    fn name_of(&self, url: &Url) -> String {
+        match (&self.server_name, &url.place) {
+            (Some(name), _) => name.clone(),
+            (None, Place::Port { host, .. }) => host.clone(),
+            (None, Place::File(_)) => url.authority(),
+        }
     }
 }
 
-async fn connect(place: &Place) -> std::io::Result<Wire> {
+async fn dial(place: &Place) -> std::io::Result<Wire> {
     Ok(match place {
         Place::Port { host, port } => {
             let stream = TcpStream::connect((host.as_str(), *port)).await?;
@@ -116,11 +228,6 @@ async fn connect(place: &Place) -> std::io::Result<Wire> {
         Place::File(path) => Box::new(UnixStream::connect(path).await?),
     })
 }
-
-/// Why there is no connection.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Failure(String);
 
 /// What an error is about in the end: those around it say only that there is one.
 pub(super) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {

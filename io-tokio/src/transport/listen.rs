@@ -10,10 +10,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures_util::future::Either;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Request, Response, StatusCode};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
@@ -95,8 +96,23 @@ impl<S> Grpc for S where
 {
 }
 
+/// What answers requests that are no gRPC.
+pub trait Asked: Send + Sync + 'static {
+    /// Answers one.
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<Full<Bytes>>> + Send;
+}
+
+impl Asked for Pages {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        Pages::answer(self, request).await
+    }
+}
+
 /// What stands behind a port.
-pub struct Port<G> {
+pub struct Port<G, P = Pages> {
     /// Answers gRPC.
     pub grpc: Option<G>,
     /// Answers the same calls in JSON.
@@ -106,14 +122,14 @@ pub struct Port<G> {
     /// Who may ask by HTTP; anybody where nothing is said.
     pub access: Option<Access>,
     /// Answers everything else; a port without pages closes connections of HTTP/1.
-    pub pages: Option<Pages>,
+    pub pages: Option<P>,
     /// How HTTP/2 is spoken.
     pub http2: Http2,
     /// What passes in it, for whoever counts.
     pub traffic: Traffic,
 }
 
-impl<G> Port<G> {
+impl<G, P: Asked> Port<G, P> {
     /// Answers what is not gRPC, until the server stops.
     async fn answer(
         self: Arc<Self>,
@@ -216,7 +232,12 @@ impl Connections {
     }
 
     /// Accepts until asked to stop, handing each connection to the next thread.
-    pub async fn accept<G: Grpc>(&self, bound: Bound, port: Arc<Port<G>>, threads: &IoThreads) {
+    pub async fn accept<G: Grpc, P: Asked>(
+        &self,
+        bound: Bound,
+        port: Arc<Port<G, P>>,
+        threads: &IoThreads,
+    ) {
         let Bound { listener, entrance, .. } = bound;
         let Ok(listener) = Accepting::new(listener) else { return };
         let lot = if entrance.is_for_peers() { &self.peers } else { &self.clients };
@@ -257,28 +278,30 @@ impl Connections {
 }
 
 /// Serves one connection to its end.
-pub async fn serve<T, G>(
+pub async fn serve<T, G, P>(
     io: T,
-    port: Arc<Port<G>>,
+    port: Arc<Port<G, P>>,
     stop: watch::Receiver<bool>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     G: Grpc,
+    P: Asked,
 {
     serve_known(io, (BytesMut::new(), OtherSide::default()), port, stop).await
 }
 
 /// The same, when something was heard and is known already.
-async fn serve_known<T, G>(
+async fn serve_known<T, G, P>(
     mut io: T,
     (mut head, other_side): (BytesMut, OtherSide),
-    port: Arc<Port<G>>,
+    port: Arc<Port<G, P>>,
     stop: watch::Receiver<bool>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     G: Grpc,
+    P: Asked,
 {
     let mut stopped = stop.clone();
     let is_http2 = tokio::select! {
@@ -314,15 +337,16 @@ async fn sniff<T: AsyncRead + Unpin>(io: &mut T, head: &mut BytesMut) -> io::Res
     }
 }
 
-async fn serve_http2<T, G>(
+async fn serve_http2<T, G, P>(
     io: Intake<T>,
     other_side: OtherSide,
-    port: Arc<Port<G>>,
+    port: Arc<Port<G, P>>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     G: Grpc,
+    P: Asked,
 {
     let presence = Arc::new(Presence::default());
     let pings = port.http2.keepalive_min_time.map(|min| Pings::new(min, presence.clone()));
@@ -365,15 +389,16 @@ where
     }
 }
 
-async fn serve_http1<T, G>(
+async fn serve_http1<T, G, P>(
     io: Intake<T>,
     other_side: OtherSide,
-    port: Arc<Port<G>>,
+    port: Arc<Port<G, P>>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     G: Grpc,
+    P: Asked,
 {
     let (exit, mut taken) = Exit::new();
     let until = stop.clone();

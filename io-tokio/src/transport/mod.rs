@@ -19,6 +19,7 @@ mod dial;
 mod entrance;
 mod exit;
 pub mod flush;
+mod heard;
 mod intake;
 pub mod listen;
 pub mod peers;
@@ -28,7 +29,7 @@ mod threads;
 
 use std::sync::Arc;
 
-pub use dial::Dialer;
+pub use dial::{DialError, Dialer, Patience};
 pub use entrance::{Entrance, Kind};
 pub use exit::Exit;
 pub use threads::IoThreads;

@@ -32,7 +32,6 @@ mod status;
 use std::process::ExitCode;
 
 use clap::CommandFactory as _;
-use clap::error::ErrorKind;
 use quorate_core::error::StorageFault;
 
 use cli::{Command, Snapshot, Words};
@@ -75,22 +74,11 @@ pub fn main(words: &[String]) -> ExitCode {
     };
     let words = match tool::flags::parse::<Words>(words) {
         Ok(words) => words,
-        Err(error) => return tell_usage(&error),
+        Err(error) => return tool::flags::tell_usage(&error),
     };
     match run(words, called).and_then(|text| tool::print(text.as_bytes())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.end(),
-    }
-}
-
-fn tell_usage(error: &clap::Error) -> ExitCode {
-    // Nothing can be done about an output that is closed.
-    let _ = error.print();
-    match error.kind() {
-        ErrorKind::DisplayHelp
-        | ErrorKind::DisplayVersion
-        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
     }
 }
 

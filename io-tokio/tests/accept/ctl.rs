@@ -85,7 +85,7 @@ impl Ctl {
         Err(text.lines().last().unwrap_or_default().to_string())
     }
 
-    fn output_with_input(&self, args: &[&str], input: &str) -> Output {
+    pub(crate) fn output_with_input(&self, args: &[&str], input: &str) -> Output {
         let mut command = self.command(args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("etcdctl runs");

@@ -14,6 +14,7 @@
 pub(crate) mod api;
 pub(crate) mod browser;
 pub(crate) mod ctl;
+pub(crate) mod dns;
 pub(crate) mod following;
 pub(crate) mod history;
 pub(crate) mod lines;
@@ -23,6 +24,7 @@ pub(crate) mod offline;
 pub(crate) mod pki;
 pub(crate) mod python;
 pub(crate) mod round;
+pub(crate) mod secured;
 pub(crate) mod terminal;
 pub(crate) mod wal;
 pub(crate) mod wire;

@@ -6,6 +6,7 @@
 //! keys           note a step that held
 //! ? kill 0       kill member 0 as a power cut would, and answer `done` on its stdin
 //! ? start 0      start member 0, wait until it serves, and answer `done`
+//! ? rotate 0     replace every certificate, and answer `done`: of a load, in one test only
 //! ```
 //!
 //! - Its arguments are the client URLs of all members, separated by commas, and the steps to walk.
@@ -17,13 +18,23 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::following::Following;
-use super::{Cluster, find_optional_client};
+use super::{Cluster, find_client, find_optional_client, python, skip};
 
 /// How long one step may take.
 const STEP_WITHIN: Duration = Duration::from_secs(60);
 
 /// Runs a client program and asserts that exactly these steps held, in order.
-pub(crate) fn assert_steps(mut program: Command, cluster: &mut Cluster, steps: &[&str]) {
+pub(crate) fn assert_steps(program: Command, cluster: &mut Cluster, steps: &[&str]) {
+    assert_steps_with(program, cluster, steps, fulfil);
+}
+
+/// The same, fulfilling other wishes than those for the death and the return of members.
+pub(crate) fn assert_steps_with(
+    mut program: Command,
+    cluster: &mut Cluster,
+    steps: &[&str],
+    mut fulfil: impl FnMut(&str, &mut Cluster),
+) {
     program.arg(cluster.endpoints()).args(steps);
     let mut client = Following::start(program);
     let mut held = Vec::new();
@@ -78,4 +89,40 @@ pub(crate) fn go_client() -> Option<&'static PathBuf> {
         assert!(status.expect("go runs").success(), "the client does not build");
         program
     }))
+}
+
+/// The round of the Rust client, likewise, where there is a `protoc`.
+pub(crate) fn rust_client() -> Option<&'static PathBuf> {
+    static CLIENT: OnceLock<PathBuf> = OnceLock::new();
+    find_client("protoc")?;
+    Some(CLIENT.get_or_init(|| {
+        let target = target().join("etcd-client");
+        let mut command = Command::new(env!("CARGO"));
+        command.args(["build", "--quiet", "--locked", "--manifest-path"]);
+        command.arg(script("etcd_client/Cargo.toml"));
+        command.arg("--target-dir").arg(&target).stdin(Stdio::null());
+        let status = command.status().expect("cargo runs");
+        assert!(status.success(), "the client does not build");
+        target.join("debug/accept-etcd-client")
+    }))
+}
+
+/// The round of the Node client, where there is a `node` and the client is installed.
+pub(crate) fn node_client() -> Option<Command> {
+    let node = find_optional_client("node")?;
+    let modules = target().join("accept-node/node_modules");
+    if !modules.join("etcd3").is_dir() {
+        skip("etcd3 for node is not installed below target/accept-node");
+        return None;
+    }
+    let mut program = Command::new(node);
+    program.arg(script("node/round.js")).env("NODE_PATH", modules);
+    Some(program)
+}
+
+/// The round of one of Python's clients, where there is a Python that has it.
+pub(crate) fn python_client(client: &str) -> Option<Command> {
+    let mut program = Command::new(python::find(client)?);
+    program.arg(script("python").join(format!("{client}_round.py")));
+    Some(program)
 }

@@ -74,10 +74,11 @@ impl<'a> Source<'a> {
     }
 
     async fn ask(&self, endpoint: &str) -> Result<Said, String> {
-        let client = self.client.at(endpoint).map_err(|failure| failure.text)?;
+        let client = self.client.at(endpoint);
         let asked = async |line: Line| line.maintenance().status(StatusRequest {}).await;
         let status = client.call(Some(ANSWER_MAX), Repeat::Never, asked);
-        let (status, page) = tokio::join!(status, metrics::fetch(endpoint, ANSWER_MAX));
+        let (status, page) =
+            tokio::join!(status, metrics::fetch(client.way(), endpoint, ANSWER_MAX));
         Ok(Said { status: status.map_err(|_| "no answer".to_owned())?, page: page.ok() })
     }
 }

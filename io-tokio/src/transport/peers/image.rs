@@ -113,7 +113,7 @@ async fn dial_any(dialer: &Dialer, urls: &[String]) -> Result<Channel, String> {
     for url in urls {
         match dialer.channel(url).await {
             Ok(channel) => return Ok(channel),
-            Err(failure) => reason = failure,
+            Err(error) => reason = error.to_string(),
         }
     }
     Err(reason)

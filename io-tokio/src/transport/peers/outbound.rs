@@ -69,7 +69,7 @@ impl Outbound {
                         End::Broken(reason) => reason,
                     }
                 }
-                Err(reason) => reason,
+                Err(error) => error.to_string(),
             };
             if reason == REMOVED {
                 self.wires.tell(|inbox| inbox.removed());

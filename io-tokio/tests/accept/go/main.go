@@ -4,7 +4,8 @@
 // Usage: round URL,URL,... STEP... Prints the name of each step that held and panics at the first
 // that did not. A line `? kill 0` or `? start 0` asks the reader for the death or the return of a
 // member; the answer is a line `done`. Where members speak TLS, the variables CA_FILE, CERT_FILE and
-// KEY_FILE name what a client needs. The cluster must be fresh: revisions are absolute.
+// KEY_FILE name what a client needs; where there are users, USER_NAME and USER_PASSWORD who it is. The
+// cluster must be fresh: revisions are absolute.
 package main
 
 import (
@@ -41,6 +42,7 @@ var steps = map[string]func(context.Context, *clientv3.Client){
 	"ordered_reads":               orderedReads,
 	"the_interface_of_kubernetes": theInterfaceOfKubernetes,
 	"a_watch_outlives_its_member": aWatchOutlivesItsMember,
+	"a_steady_load":               aSteadyLoad,
 }
 
 var stdin = bufio.NewReader(os.Stdin)
@@ -62,6 +64,8 @@ func connect(urls string) *clientv3.Client {
 		DialTimeout: 5 * time.Second,
 		Logger:      zap.NewNop(),
 		TLS:         tlsConfig(),
+		Username:    os.Getenv("USER_NAME"),
+		Password:    os.Getenv("USER_PASSWORD"),
 	})
 	check(err)
 	return client

@@ -2,12 +2,14 @@
 //
 // Usage: round.js URL,URL,... STEP... Prints the name of each step that held and ends with an
 // exception at the first that did not. A line `? kill 0` or `? start 0` asks the reader for the
-// death or the return of a member; the answer is a line `done`. The cluster must be fresh:
-// revisions are absolute.
+// death or the return of a member; the answer is a line `done`. Where members speak TLS, the
+// variables CA_FILE, CERT_FILE and KEY_FILE name what a client needs; where there are users,
+// USER_NAME and USER_PASSWORD who it is. The cluster must be fresh: revisions are absolute.
 "use strict";
 
 const assert = require("node:assert/strict");
 const { on, once } = require("node:events");
+const { readFileSync } = require("node:fs");
 const { createInterface } = require("node:readline");
 const { setTimeout: sleep } = require("node:timers/promises");
 const { Etcd3, EtcdLeaseInvalidError, EtcdLockFailedError } = require("etcd3");
@@ -187,8 +189,20 @@ const steps = {
   a_watch_outlives_its_member: aWatchOutlivesItsMember,
 };
 
+// What the client is told beside where to connect to.
+function identity() {
+  const { CA_FILE, CERT_FILE, KEY_FILE, USER_NAME, USER_PASSWORD } = process.env;
+  const credentials = CA_FILE && {
+    rootCertificate: readFileSync(CA_FILE),
+    certChain: readFileSync(CERT_FILE),
+    privateKey: readFileSync(KEY_FILE),
+  };
+  const auth = USER_NAME && { username: USER_NAME, password: USER_PASSWORD };
+  return { ...(credentials && { credentials }), ...(auth && { auth }) };
+}
+
 async function main() {
-  const client = new Etcd3({ hosts: urls });
+  const client = new Etcd3({ hosts: urls, ...identity() });
   for (const name of process.argv.slice(3)) {
     await steps[name](client);
     console.log(name);

@@ -6,12 +6,14 @@ import time
 
 import etcd3
 
-from steps import ask, host_and_port, run, tls_files
+from steps import ask, host_and_port, run, tls_files, user
 
 
 def connect(url):
     host, port = host_and_port(url)
-    return etcd3.client(host=host, port=port, timeout=15, **tls_files())
+    name, password = user()
+    who = {"user": name, "password": password} if name else {}
+    return etcd3.client(host=host, port=port, timeout=15, **tls_files(), **who)
 
 
 def put_and_get(client):

@@ -9,12 +9,22 @@ import etcd3gw
 from etcd3gw.exceptions import ConnectionFailedError, Etcd3Exception
 from etcd3gw.utils import _decode, _encode
 
-from steps import ask, host_and_port, run
+from steps import ask, host_and_port, run, tls_files, user
 
 
 def connect(url):
     host, port = host_and_port(url)
-    return etcd3gw.client(host=host, port=port, timeout=15)
+    files = tls_files()
+    protocol = "https" if files else "http"
+    client = etcd3gw.client(host=host, port=port, timeout=15, protocol=protocol, **files)
+    # Authorities of the environment would be believed in place of the one that is given.
+    client.session.trust_env = False
+    name, password = user()
+    if name:
+        # It has no way to log in of its own.
+        token = post(client, "/auth/authenticate", name=name, password=password)["token"]
+        client.session.headers["Authorization"] = token
+    return client
 
 
 def post(client, path, **message):

@@ -1,4 +1,5 @@
-//! A client: endpoints, connections, who one is, and what is tried again.
+//! A client of any server of etcd's API: endpoints, connections, who one is, and what is tried
+//! again. The command line tool is built on it, and what a member asks of a discovery service.
 //!
 //! ```text
 //!   call ──> the endpoint that answered last ──> refused ──> told in the server's words
@@ -13,9 +14,9 @@
 //! - A password is sent once: what comes back, a token, goes with every call from then on, until
 //!   the server does not know it any more.
 //!
-//! Deliberately absent: TLS, servers found by DNS. Flags that ask for them are refused.
-//!
 //! Answers to: etcd v3.7.1 `client/v3/client.go`, `retry_interceptor.go`
+
+pub(crate) mod way;
 
 use std::fmt;
 use std::sync::Arc;
@@ -38,10 +39,9 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status};
 
-use super::address::Address;
-use super::cli::Globals;
 use crate::tool::{self, Failure};
 use crate::version;
+use way::{Place, Way};
 
 /// How often a request that does no harm is sent.
 const ATTEMPTS_MAX: u32 = 100;
@@ -57,7 +57,7 @@ const ANSWER_BYTES_MAX: usize = i32::MAX as usize;
 
 /// Whether a request may be sent once more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Repeat {
+pub(crate) enum Repeat {
     /// It reads, or does the same when it is done twice.
     IfLost,
     /// It writes.
@@ -66,7 +66,7 @@ pub(super) enum Repeat {
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(crate) enum Trouble {
     /// It took too long.
     Late,
     /// Somebody said no, or nobody said anything.
@@ -96,18 +96,18 @@ impl From<Trouble> for Failure {
 
 impl Trouble {
     /// Whether the server said just this.
-    pub(super) fn is(&self, message: &str) -> bool {
+    pub(crate) fn is(&self, message: &str) -> bool {
         matches!(self, Self::Refused(status) if status.message() == message)
     }
 
     /// Whether the connection, or the member behind it, is what is wrong.
-    pub(super) fn is_lost(&self) -> bool {
+    pub(crate) fn is_lost(&self) -> bool {
         matches!(self, Self::Refused(status) if status.code() == Code::Unavailable)
     }
 }
 
 /// What a status says: etcd's own words as they are, all others with their code.
-pub(super) fn told(status: &Status) -> String {
+pub(crate) fn told(status: &Status) -> String {
     let message = status.message();
     if message.starts_with("etcdserver: ") {
         return message.to_owned();
@@ -122,7 +122,7 @@ pub(super) fn told(status: &Status) -> String {
 
 /// What goes with every call.
 #[derive(Clone, Debug)]
-pub(super) struct Stamp {
+pub(crate) struct Stamp {
     token: Arc<ArcSwapOption<MetadataValue<Ascii>>>,
     wants_leader: bool,
 }
@@ -143,7 +143,7 @@ impl Interceptor for Stamp {
 
 /// A connection, ready for calls.
 #[derive(Clone)]
-pub(super) struct Line {
+pub(crate) struct Line {
     service: InterceptedService<Channel, Stamp>,
     request_bytes_max: usize,
     answer_bytes_max: usize,
@@ -154,7 +154,7 @@ macro_rules! stubs {
         impl Line {
             $(
                 /// The calls of a service.
-                pub(super) fn $name(&self) -> $client<InterceptedService<Channel, Stamp>> {
+                pub(crate) fn $name(&self) -> $client<InterceptedService<Channel, Stamp>> {
                     $client::new(self.service.clone())
                         .max_encoding_message_size(self.request_bytes_max)
                         .max_decoding_message_size(self.answer_bytes_max)
@@ -175,37 +175,63 @@ stubs! {
     election ElectionClient
 }
 
-/// A name and what proves it.
+/// Who one is, and what proves it.
 #[derive(Clone)]
-pub(super) struct Identity {
-    pub(super) name: String,
-    pub(super) password: String,
+pub(crate) enum Identity {
+    /// A name with a password, for which there are tokens.
+    Password { name: String, password: String },
+    /// A token.
+    Token(String),
 }
 
 impl Identity {
     /// Who one is by a name that may have a password behind it; asks for one that nobody gave.
-    pub(super) fn asked(user: &str, password: &str, prompt: &str) -> Result<Option<Self>, Failure> {
+    /// Half of it is nobody.
+    pub(crate) fn of_user(
+        user: &str,
+        password: &str,
+        ask: impl FnOnce() -> Result<String, Failure>,
+    ) -> Result<Option<Self>, Failure> {
         if user.is_empty() {
             return Ok(None);
         }
         let (name, password) = match user.split_once(':') {
             _ if !password.is_empty() => (user, password.to_owned()),
             Some((name, password)) => (name, password.to_owned()),
-            None => {
-                let typed = rpassword::prompt_password(prompt);
-                (user, typed.map_err(|error| Failure::new(error.to_string()))?)
-            }
+            None => (user, ask()?),
         };
-        // Half of it is nobody.
         let is_whole = !name.is_empty() && !password.is_empty();
-        Ok(is_whole.then(|| Self { name: name.to_owned(), password }))
+        Ok(is_whole.then(|| Self::Password { name: name.to_owned(), password }))
+    }
+}
+
+/// How much is sent, taken and waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// How long it may take to say who one is.
+    pub(crate) introduction_max: Duration,
+    /// The largest request.
+    pub(crate) request_bytes_max: usize,
+    /// The largest answer.
+    pub(crate) answer_bytes_max: usize,
+}
+
+impl Limits {
+    /// The sizes that count if nobody says.
+    pub(crate) fn new(introduction_max: Duration) -> Self {
+        Self {
+            introduction_max,
+            request_bytes_max: REQUEST_BYTES_MAX,
+            answer_bytes_max: ANSWER_BYTES_MAX,
+        }
     }
 }
 
 /// Servers of one cluster, and who one is there.
-pub(super) struct Client {
-    globals: Globals,
-    endpoints: Vec<(String, Address)>,
+pub(crate) struct Client {
+    limits: Limits,
+    way: Way,
+    places: Vec<Place>,
     /// Which endpoint is asked, and the connection to it.
     current: Mutex<(usize, Option<Channel>)>,
     /// Why no endpoint can be reached.
@@ -218,56 +244,84 @@ pub(super) struct Client {
 
 impl Client {
     /// A client that is known by its name where one is given, or by a token.
-    pub(super) async fn open(
-        globals: &Globals,
+    pub(crate) async fn open(
+        way: Way,
         endpoints: &[String],
         identity: Option<Identity>,
+        limits: Limits,
     ) -> Result<Self, Failure> {
-        let parse = |endpoint: &String| Ok((endpoint.clone(), Address::parse(endpoint)?));
-        let named = endpoints.iter().filter(|endpoint| !endpoint.is_empty());
-        let endpoints = named.map(parse).collect::<Result<Vec<_>, Failure>>()?;
-        if endpoints.is_empty() {
+        let client = Self::new(way, endpoints, identity, limits)?;
+        let introduced = client.introduce().await;
+        introduced.map_err(|trouble| Failure::connection(trouble.to_string()))?;
+        Ok(client)
+    }
+
+    /// The same, which has not said yet who it is.
+    pub(crate) fn new(
+        way: Way,
+        endpoints: &[String],
+        identity: Option<Identity>,
+        limits: Limits,
+    ) -> Result<Self, Failure> {
+        let places = way.places(endpoints);
+        if places.is_empty() {
             return Err(Failure::connection("etcdclient: no available endpoints"));
         }
-        let stamp = Stamp { token: Arc::default(), wants_leader: false };
-        let current = Mutex::new((0, None));
-        let globals = globals.clone();
-        let unreachable = ArcSwapOption::empty();
-        let is_quiet = false;
-        let client = Self { globals, endpoints, current, unreachable, is_quiet, identity, stamp };
-        if !client.globals.auth_jwt_token.is_empty() {
-            client.keep_token(&client.globals.auth_jwt_token)?;
+        let client = Self {
+            limits,
+            way,
+            places,
+            current: Mutex::default(),
+            unreachable: ArcSwapOption::empty(),
+            is_quiet: false,
+            identity,
+            stamp: Stamp { token: Arc::default(), wants_leader: false },
+        };
+        if let Some(Identity::Token(token)) = &client.identity {
+            client.keep_token(token)?;
         }
-        let renewed = client.renew_token().await;
-        renewed.map_err(|trouble| Failure::connection(trouble.to_string()))?;
         Ok(client)
     }
 
     /// The same client for one endpoint.
-    pub(super) fn at(&self, endpoint: &str) -> Result<Self, Failure> {
-        Ok(Self {
-            globals: self.globals.clone(),
-            endpoints: vec![(endpoint.to_owned(), Address::parse(endpoint)?)],
+    pub(crate) fn at(&self, endpoint: &str) -> Self {
+        Self {
+            limits: self.limits,
+            way: self.way.clone(),
+            places: self.way.places(&[endpoint.to_owned()]),
             current: Mutex::default(),
             unreachable: ArcSwapOption::empty(),
             is_quiet: self.is_quiet,
             identity: self.identity.clone(),
             stamp: self.stamp.clone(),
-        })
+        }
     }
 
     /// The same client, which does not write to standard error.
-    pub(super) fn quiet(self) -> Self {
+    pub(crate) fn quiet(self) -> Self {
         Self { is_quiet: true, ..self }
     }
 
+    /// The way to its servers.
+    pub(crate) fn way(&self) -> &Way {
+        &self.way
+    }
+
+    /// What a trouble is in the end: of what took too long, why nobody could be reached.
+    pub(crate) fn reason(&self, trouble: &Trouble) -> String {
+        match (trouble, &*self.unreachable.load()) {
+            (Trouble::Late, Some(why)) => String::clone(why),
+            _ => trouble.to_string(),
+        }
+    }
+
     /// The endpoints it knows.
-    pub(super) fn endpoints(&self) -> impl Iterator<Item = &str> {
-        self.endpoints.iter().map(|(endpoint, _)| endpoint.as_str())
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = &str> {
+        self.places.iter().map(|place| place.name.as_str())
     }
 
     /// Calls, and waits for the answer.
-    pub(super) async fn call<R>(
+    pub(crate) async fn call<R>(
         &self,
         within: Option<Duration>,
         repeat: Repeat,
@@ -297,13 +351,14 @@ impl Client {
                 Ok(answer) => return Ok(answer.into_inner()),
                 Err(status) => status,
             };
-            let is_stale = self.identity.is_some() && is_stale(&status);
+            let has_password = matches!(self.identity, Some(Identity::Password { .. }));
+            let is_stale = has_password && is_stale(&status);
             let is_lost = repeat == Repeat::IfLost && status.code() == Code::Unavailable;
             if attempt == ATTEMPTS_MAX || !(is_stale || is_lost) {
                 return Err(status.into());
             }
             if is_stale {
-                self.renew_token().await?;
+                self.introduce().await?;
             }
             tokio::time::sleep(ATTEMPT_INTERVAL).await;
             attempt += 1;
@@ -322,26 +377,27 @@ impl Client {
     }
 
     /// A connection to some endpoint, as soon as there is one.
-    pub(super) async fn line(&self) -> Line {
+    pub(crate) async fn line(&self) -> Line {
         self.dressed(self.channel().await, self.stamp.clone())
     }
 
-    async fn channel(&self) -> Channel {
+    /// The same without what goes with calls.
+    pub(crate) async fn channel(&self) -> Channel {
         let mut current = self.current.lock().await;
         let mut rest = DIAL_INTERVAL;
         loop {
-            for _ in 0..self.endpoints.len() {
+            for _ in 0..self.places.len() {
                 if let (_, Some(channel)) = &*current {
                     return channel.clone();
                 }
-                match self.endpoints[current.0].1.dial(&self.globals).await {
+                match self.way.dial(&self.places[current.0]).await {
                     Ok(channel) => {
                         self.unreachable.store(None);
                         current.1 = Some(channel);
                     }
                     Err(why) => {
                         self.unreachable.store(Some(Arc::new(why)));
-                        current.0 = (current.0 + 1) % self.endpoints.len();
+                        current.0 = (current.0 + 1) % self.places.len();
                     }
                 }
             }
@@ -353,34 +409,32 @@ impl Client {
     }
 
     /// A connection whose streams end when the member behind it loses its leader.
-    pub(super) async fn line_with_leader(&self) -> Line {
+    pub(crate) async fn line_with_leader(&self) -> Line {
         let stamp = Stamp { wants_leader: true, ..self.stamp.clone() };
         self.dressed(self.channel().await, stamp)
     }
 
     /// Goes on with the next endpoint.
-    pub(super) async fn hang_up(&self) {
+    pub(crate) async fn hang_up(&self) {
         let mut current = self.current.lock().await;
-        *current = ((current.0 + 1) % self.endpoints.len(), None);
+        *current = ((current.0 + 1) % self.places.len(), None);
     }
 
     fn dressed(&self, channel: Channel, stamp: Stamp) -> Line {
-        let or = |given: i64, default| {
-            usize::try_from(given).ok().filter(|given| *given > 0).unwrap_or(default)
-        };
         Line {
             service: InterceptedService::new(channel, stamp),
-            request_bytes_max: or(self.globals.max_request_bytes, REQUEST_BYTES_MAX),
-            answer_bytes_max: or(self.globals.max_recv_bytes, ANSWER_BYTES_MAX),
+            request_bytes_max: self.limits.request_bytes_max,
+            answer_bytes_max: self.limits.answer_bytes_max,
         }
     }
 
     /// Says who one is, if one is somebody.
-    async fn renew_token(&self) -> Result<(), Trouble> {
-        let Some(Identity { name, password }) = &self.identity else { return Ok(()) };
+    pub(crate) async fn introduce(&self) -> Result<(), Trouble> {
+        let Some(Identity::Password { name, password }) = &self.identity else { return Ok(()) };
         let request = AuthenticateRequest { name: name.clone(), password: password.clone() };
-        let within = self.globals.dial_timeout;
-        let asked = async { self.line().await.auth().authenticate(request).await };
+        let within = self.limits.introduction_max;
+        let asked = async |line: Line| line.auth().authenticate(request.clone()).await;
+        let asked = self.ask(&asked);
         let answer = tokio::time::timeout(within, asked).await.map_err(|_| Trouble::Late)?;
         match answer {
             Ok(answer) => self
@@ -408,7 +462,7 @@ fn is_broken(status: &Status) -> bool {
 }
 
 /// A broken connection says so with many codes, and in its own words.
-pub(super) fn plain(status: Status) -> Status {
+pub(crate) fn plain(status: Status) -> Status {
     if is_broken(&status) { Status::unavailable(status.message()) } else { status }
 }
 
