@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 
 use accept::wire::ask;
 use accept::{Cluster, Options, free_addr};
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::service::TowerToHyperService;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
 };
@@ -41,12 +44,17 @@ impl TraceService for Collector {
 
 fn collect(at: SocketAddr) -> Receiver<ExportTraceServiceRequest> {
     let (sender, received) = channel();
-    std::thread::spawn(move || {
+    let service = TowerToHyperService::new(TraceServiceServer::new(Collector(sender)));
+    let serving = async move {
+        let listener = tokio::net::TcpListener::bind(at).await.expect("a free address");
+        while let Ok((stream, _)) = listener.accept().await {
+            let server = http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(server.serve_connection(TokioIo::new(stream), service.clone()));
+        }
+    };
+    std::thread::spawn(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let server = tonic::transport::Server::builder()
-            .add_service(TraceServiceServer::new(Collector(sender)))
-            .serve(at);
-        runtime.expect("a runtime").block_on(server).expect("a collector");
+        runtime.expect("a runtime").block_on(serving);
     });
     received
 }
