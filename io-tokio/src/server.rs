@@ -32,7 +32,7 @@ use tracing::{error, info, warn};
 use crate::cli::{self, Called, CliError, Outcome, Place, Settings, Url};
 use crate::driver::Core;
 use crate::gateway::Gateway;
-use crate::grpc::{Front, Limits, Passwords, Services};
+use crate::grpc::{Front, Limits, Passwords, Replies, Services};
 use crate::http::{Pages, Surface};
 use crate::metrics::{Metrics, Traffic};
 use crate::tls::{Keyring, Security};
@@ -413,6 +413,7 @@ impl Server<'_> {
             metrics: self.metrics.clone(),
             passwords: Passwords::new(self.settings.bcrypt_cost),
             tokens: self.tokens.clone(),
+            replies: Replies::default(),
             limits,
         }
     }
@@ -500,10 +501,7 @@ fn raise_descriptors() -> usize {
 
 /// Tells a supervisor that asked to be told.
 fn notify_ready() {
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
-    let told = std::os::unix::net::UnixDatagram::unbound()
-        .and_then(|socket| socket.send_to(b"READY=1", path));
-    if let Err(error) = told {
+    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         warn!(%error, "failed to notify systemd for readiness");
     }
 }
