@@ -514,10 +514,7 @@ pub(crate) fn raise_descriptors() -> usize {
 
 /// Tells a supervisor that asked to be told.
 fn notify_ready() {
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
-    let told = std::os::unix::net::UnixDatagram::unbound()
-        .and_then(|socket| socket.send_to(b"READY=1", path));
-    if let Err(error) = told {
+    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         warn!(%error, "failed to notify systemd for readiness");
     }
 }

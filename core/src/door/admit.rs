@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::error::Refusal;
 use crate::ids::RequestId;
 use crate::input::Request;
-use crate::limits::{APPLY_GAP_MAX, LEASE_TTL_MAX};
+use crate::limits::APPLY_GAP_MAX;
 use crate::txn;
 
 /// What admission looks at beside the request.
@@ -32,7 +32,6 @@ pub(crate) fn check_shape(request: &Request, config: &Config) -> Result<(), Refu
         Request::Put(put) => txn::check_put(put),
         Request::DeleteRange(delete) => txn::check_delete(delete),
         Request::Txn(request) => txn::check_txn(request, config.txn_ops_max),
-        Request::LeaseGrant(grant) if grant.ttl > LEASE_TTL_MAX => Err(Refusal::LeaseTtlTooLarge),
         _ => Ok(()),
     }
 }

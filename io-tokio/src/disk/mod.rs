@@ -148,8 +148,10 @@ pub(crate) fn fault(what: &str, path: &Path, error: &io::Error) -> StorageFault 
     StorageFault::new(format!("{what} {}: {error}{advice}", path.display()))
 }
 
-/// Makes names created in or removed from `folder` durable.
+/// Makes names created in or removed from `folder` durable; a name without a folder is in the
+/// current one.
 pub(crate) fn sync_folder(folder: &Path) -> Result<(), StorageFault> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let synced = File::open(folder).and_then(|file| file.sync_all());
     synced.map_err(|e| fault("cannot sync", folder, &e))
 }
@@ -163,9 +165,7 @@ pub(crate) fn create_folder(folder: &Path) -> Result<(), StorageFault> {
     }
     let created = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
     created.map_err(|e| fault("cannot create", folder, &e))?;
-    // The parent of a name alone is the working directory, and its path is empty.
-    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
-    sync_folder(parent.unwrap_or(Path::new(".")))
+    sync_folder(folder.parent().unwrap_or(folder))
 }
 
 /// Gives a file blocks up to `bytes`, where the file system can, and that length anywhere.

@@ -1,7 +1,9 @@
 //! One of the two servers, and the words in which it is asked.
 
+mod streams;
 mod words;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,16 +12,19 @@ use bytes::Bytes;
 use prost::Message;
 use quorate_io_tokio::gateway::AsBytes;
 use quorate_proto::etcdserverpb as pb;
+use quorate_proto::v3electionpb::LeaderKey;
 use tokio::runtime::Runtime;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::Channel;
-use tonic::{Request, Status};
+use tonic::{Request, Status, Streaming};
 
 use crate::accept::{self, wire};
 
 /// How long one call may take.
 const CALL_MAX: Duration = Duration::from_secs(10);
+/// How long nothing comes where nothing is meant to.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub(crate) struct Side {
@@ -28,6 +33,12 @@ pub(crate) struct Side {
     channel: Channel,
     /// By the name they were asked under.
     pub(crate) tokens: BTreeMap<String, String>,
+    /// The path of the last call.
+    pub(crate) asked: Cell<&'static str>,
+    /// What the last successful campaign won.
+    seat: Option<LeaderKey>,
+    /// The last learner that was added.
+    learner: u64,
 }
 
 /// What both answer to a row.
@@ -47,7 +58,15 @@ impl Side {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("a runtime");
         let channel = runtime.block_on(async { accept::api::channel(server) });
-        Self { runtime, server, channel, tokens: BTreeMap::new() }
+        Self {
+            runtime,
+            server,
+            channel,
+            tokens: BTreeMap::new(),
+            asked: Cell::new(""),
+            seat: None,
+            learner: 1,
+        }
     }
 
     /// Carries out a row; the whole of what is answered, without what differs between any two
@@ -94,7 +113,8 @@ impl Side {
         })
     }
 
-    fn call<T>(&self, who: &str, message: T) -> Request<T> {
+    fn call<T>(&self, who: &str, path: &'static str, message: T) -> Request<T> {
+        self.asked.set(path);
         let mut call = Request::new(message);
         if let Some((name, token)) = self.shown(who) {
             call.metadata_mut().insert(name, token.parse().expect("letters and numbers"));
@@ -116,7 +136,7 @@ impl Side {
         path: &'static str,
         request: &impl Message,
     ) -> Result<A, Status> {
-        let call = self.call(who, Bytes::from(request.encode_to_vec()));
+        let call = self.call(who, path, Bytes::from(request.encode_to_vec()));
         let mut grpc = Grpc::new(self.channel.clone());
         let answer = self.wait(async {
             grpc.ready().await.map_err(|error| Status::unknown(error.to_string()))?;
@@ -133,7 +153,7 @@ impl Side {
         path: &'static str,
         request: &impl Message,
     ) -> Result<Option<A>, Status> {
-        let call = self.call(who, Bytes::from(request.encode_to_vec()));
+        let call = self.call(who, path, Bytes::from(request.encode_to_vec()));
         let mut grpc = Grpc::new(self.channel.clone());
         let answer = self.wait(async {
             grpc.ready().await.map_err(|error| Status::unknown(error.to_string()))?;
@@ -152,22 +172,55 @@ impl Side {
     ) -> Result<Option<A>, Status> {
         let (sender, messages) = tokio::sync::mpsc::channel(1);
         sender.try_send(Bytes::from(request.encode_to_vec())).expect("room for one");
-        let call = self.call(who, tokio_stream::wrappers::ReceiverStream::new(messages));
-        let mut grpc = Grpc::new(self.channel.clone());
         let answer = self.wait(async {
-            grpc.ready().await.map_err(|error| Status::unknown(error.to_string()))?;
-            let answers = grpc.streaming(call, PathAndQuery::from_static(path), AsBytes).await?;
-            answers.into_inner().message().await
+            let mut answers = self.stream(who, path, messages).await?;
+            answers.message().await
         })?;
         decode(answer)
     }
 
+    /// The answers to messages of which each but the first waits for the answer to the one before.
+    fn answers<A: Message + Default>(
+        &self,
+        who: &str,
+        path: &'static str,
+        requests: &[impl Message],
+    ) -> Result<Vec<Option<A>>, Status> {
+        let (sender, messages) = tokio::sync::mpsc::channel(1);
+        let mut requests = requests.iter().map(|request| Bytes::from(request.encode_to_vec()));
+        sender.try_send(requests.next().expect("one at least")).expect("room for one");
+        self.wait(async {
+            let mut stream = self.stream(who, path, messages).await?;
+            let mut answers = vec![decode(stream.message().await?)?];
+            for request in requests {
+                // Who is gone answers no more.
+                let _ = sender.send(request).await;
+                let answer = tokio::time::timeout(SILENCE, stream.message()).await;
+                answers.push(decode(answer.unwrap_or(Ok(None))?)?);
+            }
+            Ok(answers)
+        })
+    }
+
+    async fn stream(
+        &self,
+        who: &str,
+        path: &'static str,
+        messages: tokio::sync::mpsc::Receiver<Bytes>,
+    ) -> Result<Streaming<Bytes>, Status> {
+        let call = self.call(who, path, tokio_stream::wrappers::ReceiverStream::new(messages));
+        let mut grpc = Grpc::new(self.channel.clone());
+        grpc.ready().await.map_err(|error| Status::unknown(error.to_string()))?;
+        let path = PathAndQuery::from_static(path);
+        Ok(grpc.streaming(call, path, AsBytes).await?.into_inner())
+    }
+
     /// A token, under the user's name or another.
-    fn log_in(&mut self, name: &str, password: &str, under: &str) -> Said {
+    fn log_in(&mut self, who: &str, (name, password): (&str, &str), under: &str) -> Said {
         let (name, password) = (name.to_owned(), password.to_owned());
         let ask = pb::AuthenticateRequest { name, password };
         let answer: pb::AuthenticateResponse =
-            self.unary("-", "/etcdserverpb.Auth/Authenticate", &ask)?;
+            self.unary(who, "/etcdserverpb.Auth/Authenticate", &ask)?;
         let (letters, index) = answer.token.split_once('.').unwrap_or_default();
         let is_index = index.parse::<u64>().is_ok();
         let shape =

@@ -9,7 +9,7 @@ use tonic::Status;
 
 use super::{Said, Side};
 
-fn key(word: &str) -> Bytes {
+pub(super) fn key(word: &str) -> Bytes {
     Bytes::copy_from_slice(word.as_bytes())
 }
 
@@ -36,8 +36,13 @@ macro_rules! ask {
 impl Side {
     pub(super) fn ask(&mut self, who: &str, words: &[&str]) -> Said {
         match words {
-            ["login", name, password] => self.log_in(name, password, name),
-            ["login", name, password, "as", under] => self.log_in(name, password, under),
+            ["login", name, password] => self.log_in(who, (name, password), name),
+            ["login", name, password, "as", under] => self.log_in(who, (name, password), under),
+            ["converse", name] => self.converse(who, name),
+            ["member", "add-learner", url] => self.add_learner(who, url),
+            ["proclaim", _] | ["resign-seat"] => self.ask_seat(who, words),
+            ["observe", name] => self.observe(who, name),
+            ["health", words @ ..] => self.ask_health(who, words),
             ["auth", what] => self.ask_auth(who, what),
             ["user", words @ ..] => self.ask_user(who, words),
             ["role", words @ ..] => self.ask_role(who, words),
@@ -192,8 +197,10 @@ impl Side {
             ["watch", first, ref more @ ..] => {
                 let (key, range_end) = (key(first), range_end(more));
                 let start_revision = number(more, "rev");
+                let prev_kv = more.contains(&"prev");
+                let fresh = pb::WatchCreateRequest::default();
                 let create =
-                    pb::WatchCreateRequest { key, range_end, start_revision, ..<_>::default() };
+                    pb::WatchCreateRequest { key, range_end, start_revision, prev_kv, ..fresh };
                 let request_union = Some(RequestUnion::CreateRequest(create));
                 let request = pb::WatchRequest { request_union };
                 let path = "/etcdserverpb.Watch/Watch";
@@ -239,14 +246,16 @@ impl Side {
     }
 
     fn ask_member(&self, who: &str, words: &[&str]) -> Said {
-        let number = |word: &str| word.parse().expect("a number");
+        let number = |word: &str| match word {
+            "learner" => self.learner,
+            word => word.parse().expect("a number"),
+        };
         match *words {
             ["list", ref more @ ..] => {
                 let request = pb::MemberListRequest { linearizable: *more == ["linear"] };
                 let path = "/etcdserverpb.Cluster/MemberList";
-                let told = self.unary::<pb::MemberListResponse>(who, path, &request)?;
-                let shown = |one: &pb::Member| format!("{} {}", one.name, one.is_learner);
-                Ok(format!("{:?}", told.members.iter().map(shown).collect::<Vec<_>>()))
+                self.unary::<pb::MemberListResponse>(who, path, &request)
+                    .map(|told| names(&told.members))
             }
             ["add", url] => {
                 let peer_ur_ls = vec![url.to_owned()];
@@ -255,16 +264,22 @@ impl Side {
             }
             ["remove", id] => {
                 let request = pb::MemberRemoveRequest { id: number(id) };
-                ask!(self, who, "Cluster/MemberRemove", MemberRemoveResponse, request)
+                let path = "/etcdserverpb.Cluster/MemberRemove";
+                self.unary::<pb::MemberRemoveResponse>(who, path, &request)
+                    .map(|told| names(&told.members))
             }
             ["update", id] => {
                 let peer_ur_ls = vec!["http://127.0.0.1:1".to_owned()];
                 let request = pb::MemberUpdateRequest { id: number(id), peer_ur_ls };
-                ask!(self, who, "Cluster/MemberUpdate", MemberUpdateResponse, request)
+                let path = "/etcdserverpb.Cluster/MemberUpdate";
+                self.unary::<pb::MemberUpdateResponse>(who, path, &request)
+                    .map(|told| names(&told.members))
             }
             ["promote", id] => {
                 let request = pb::MemberPromoteRequest { id: number(id) };
-                ask!(self, who, "Cluster/MemberPromote", MemberPromoteResponse, request)
+                let path = "/etcdserverpb.Cluster/MemberPromote";
+                self.unary::<pb::MemberPromoteResponse>(who, path, &request)
+                    .map(|told| names(&told.members))
             }
             _ => panic!("member {words:?}?"),
         }
@@ -317,19 +332,12 @@ impl Side {
                 let request = pb::DowngradeRequest { action, version: version.to_owned() };
                 ask!(self, who, "Maintenance/Downgrade", DowngradeResponse, request)
             }
-            ["health"] => {
-                use quorate_proto::health::{HealthCheckRequest, HealthCheckResponse};
-                let path = "/grpc.health.v1.Health/Check";
-                let request = HealthCheckRequest::default();
-                let told = self.unary::<HealthCheckResponse>(who, path, &request);
-                told.map(|told| format!("{told:?}"))
-            }
             _ => panic!("{words:?}?"),
         }
     }
 
     /// The key a candidate gets names its lease.
-    fn ask_recipe(&self, who: &str, words: &[&str]) -> Said {
+    fn ask_recipe(&mut self, who: &str, words: &[&str]) -> Said {
         let number = |word: &str| word.parse::<i64>().expect("a number");
         match *words {
             ["lock", name, lease] => {
@@ -349,6 +357,9 @@ impl Side {
                 let request = election::CampaignRequest { name, lease, value };
                 let told: Result<election::CampaignResponse, _> =
                     self.unary(who, "/v3electionpb.Election/Campaign", &request);
+                if let Ok(told) = &told {
+                    self.seat.clone_from(&told.leader);
+                }
                 told.map(|told| format!("{told:?}"))
             }
             ["leader", name] => {
@@ -372,6 +383,17 @@ impl Side {
             _ => panic!("{words:?}?"),
         }
     }
+}
+
+/// Members without what differs between any two clusters.
+pub(super) fn names(members: &[pb::Member]) -> String {
+    let shown = |one: &pb::Member| match one.is_learner {
+        true => format!("a learner at {:?}", one.peer_ur_ls),
+        false => one.name.clone(),
+    };
+    let mut names: Vec<String> = members.iter().map(shown).collect();
+    names.sort();
+    names.join(", ")
 }
 
 fn put(name: &str, value: &str, more: &[&str]) -> pb::PutRequest {
