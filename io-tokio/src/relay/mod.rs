@@ -12,7 +12,7 @@
 //! Invariants
 //! - A connection goes to one member until either side has ended it.
 //! - Where no member can be reached, connections are closed at once.
-//! - At most [`CONNECTIONS_MAX`] are carried at a time; further ones wait in the system's backlog.
+//! - At most `CONNECTIONS_MAX` are carried at a time; further ones wait in the system's backlog.
 //!
 //! Deliberately absent: any knowledge of the protocol, which `quorate grpc-proxy` has.
 //!
