@@ -85,7 +85,7 @@ fn grant(member: SocketAddr, id: u64, key: &str) {
     call(member, "kv/put", &put);
 }
 
-/// Writes now and then until it is dropped.
+/// Writes now and then until it is dropped. That a busy machine refuses some of it is no matter.
 struct Traffic(Arc<AtomicBool>, Option<std::thread::JoinHandle<()>>);
 
 impl Traffic {
@@ -97,8 +97,12 @@ impl Traffic {
                 if seen.load(Ordering::Relaxed) {
                     return;
                 }
-                put(member, &format!("orders/{:02}", turn % 40), &format!("order {turn}"));
-                call(member, "kv/range", &json!({ "key": base64("config/region") }));
+                let key = base64(&format!("orders/{:02}", turn % 40));
+                let put = json!({ "key": key, "value": base64(&format!("order {turn}")) });
+                let range = json!({ "key": base64("config/region") });
+                for (path, body) in [("put", put), ("range", range)] {
+                    ask(member, &format!("POST /v3/kv/{path}"), "", body.to_string().as_bytes());
+                }
                 std::thread::sleep(Duration::from_millis(10 + 25 * (turn / 60 % 3)));
             }
         });
