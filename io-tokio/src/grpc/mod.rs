@@ -27,6 +27,7 @@ mod maintenance;
 mod passwords;
 pub mod reads;
 mod recipes;
+pub(crate) mod replies;
 mod services;
 mod snapshot;
 pub mod status;
@@ -45,6 +46,7 @@ use crate::metrics::Metrics;
 use crate::tokens::Tokens;
 
 pub use passwords::Passwords;
+pub use replies::Replies;
 pub use services::Services;
 use who::Shown;
 
@@ -59,6 +61,8 @@ pub struct Front {
     pub passwords: Passwords,
     /// What users get for them.
     pub tokens: Tokens,
+    /// Large answers on their way.
+    pub replies: Replies,
     /// What the settings say about calls.
     pub limits: Limits,
 }

@@ -22,7 +22,7 @@ use quorate_io_tokio::disk::{DataDir, Identity, recovery};
 use quorate_io_tokio::driver::{Core, Parts, Running, Transport, Unobserved, start};
 use quorate_io_tokio::gateway::Gateway;
 pub use quorate_io_tokio::grpc::reads::view_of;
-use quorate_io_tokio::grpc::{Front, Limits, Passwords, Services};
+use quorate_io_tokio::grpc::{Front, Limits, Passwords, Replies, Services};
 use quorate_io_tokio::http::{Pages, Surface};
 use quorate_io_tokio::metrics::{Metrics, Traffic};
 use quorate_io_tokio::tls::{Keyring, Security};
@@ -255,7 +255,14 @@ impl Fake {
             txn_ops_max: 128,
         };
         let (passwords, tokens) = (Passwords::new(4), Tokens::Simple);
-        Front { core: self.core.clone(), metrics: self.metrics.clone(), passwords, tokens, limits }
+        Front {
+            core: self.core.clone(),
+            metrics: self.metrics.clone(),
+            passwords,
+            tokens,
+            replies: Replies::default(),
+            limits,
+        }
     }
 
     pub fn pages(&self, surface: Surface) -> Pages {
