@@ -43,7 +43,7 @@ pub(super) const PIECE_BYTES: usize = 64 << 10;
 /// Bytes handed to a connection at once.
 const SLICE_BYTES: usize = 64 << 10;
 /// How long a client may take nothing of an answer while others wait.
-const STALL_MAX: Duration = Duration::from_secs(10);
+const STALL_MAX: Duration = Duration::from_secs(3);
 /// Large answers that are read at once: others want the processors too.
 const READERS_MAX: usize = 4;
 /// How often those who wait look for such clients.
