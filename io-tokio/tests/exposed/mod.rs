@@ -16,7 +16,7 @@ use super::accept::{Cluster, Member, Options, wait_for};
 /// Time between two calls of the one who needs the cluster.
 const PACE: Duration = Duration::from_millis(20);
 /// How long an answer may take while everything runs on one machine, without any optimization.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Three members, their leader and its term.
 pub(crate) struct Exposed {
@@ -110,7 +110,7 @@ pub(crate) struct Served {
 }
 
 /// An answer, however slow the machine is that runs all of this.
-fn insist<T>(call: impl Fn() -> Result<T, Status>) -> T {
+pub(crate) fn insist<T>(call: impl Fn() -> Result<T, Status>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         match call() {
