@@ -8,6 +8,8 @@
 //! | I/O threads <-> state, in lots | as clients -> state | as there |
 //! | state -> a watch stream | [`STREAM_FRAMES_MAX`] | closed; the client resumes it |
 //! | between the four loops | by the machines | never full |
+//! | ranges for which there is no room | [`RANGES_WAITING_MAX`] | refused: too many requests |
+//! | large answers -> clients | [`REPLY_BYTES_MAX`] | those that come wait |
 //! | keyboard and pipes -> a tool | [`TOOL_INPUTS_MAX`] | waits |
 //!
 //! The queues between the loops have no capacity of their own, so that no cycle of full queues can
@@ -33,6 +35,10 @@ pub const STREAM_FRAMES_MAX: usize = 1_024;
 pub const STREAM_CREDIT_FRAMES: usize = 32;
 /// The same in bytes.
 pub const STREAM_CREDIT_BYTES: usize = quorate_core::limits::STREAM_BYTES_MAX / 4;
+/// Ranges and transactions that wait until there is room for their answers.
+pub const RANGES_WAITING_MAX: usize = 16_384;
+/// Bytes of large answers that clients have not taken yet.
+pub const REPLY_BYTES_MAX: usize = 256 << 20;
 /// Keys, typed lines and requests of a watch that a tool has not yet taken or sent.
 pub const TOOL_INPUTS_MAX: usize = 4;
 /// Messages a loop takes in one turn.

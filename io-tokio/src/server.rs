@@ -33,7 +33,7 @@ use crate::cli::{self, Called, CliError, Outcome, Place, Settings, Url};
 use crate::console::{Console, Rounds};
 use crate::driver::Core;
 use crate::gateway::Gateway;
-use crate::grpc::{Front, Limits, Passwords, Services};
+use crate::grpc::{Front, Limits, Passwords, Replies, Services};
 use crate::http::{Hosts, Pages, Surface};
 use crate::metrics::{Metrics, Traffic};
 use crate::spans::Spans;
@@ -417,6 +417,7 @@ impl Server<'_> {
             passwords: Passwords::new(self.settings.bcrypt_cost),
             tokens: self.tokens.clone(),
             spans: self.spans.clone(),
+            replies: Replies::default(),
             limits,
         }
     }

@@ -1,7 +1,7 @@
 //! Every call of every service, by everybody, put to a real etcd and to ours: both say the same.
 //!
-//! What is asked stands in `auth_matrix/rows.txt`; who asks, in [`SHAPES`] and [`Kind::others`]. The
-//! product of both is asked, in the same order, of two servers that began empty.
+//! What is asked stands in `auth_matrix/rows.txt`; who asks, in [`SHAPES`] and [`Kind::others`].
+//! The product of both is asked, in the same order, of two servers that began empty.
 //!
 //! ```text
 //! [etcdserverpb.Lease/LeaseRevoke]        reader> lease revoke 8     both refuse, in these words

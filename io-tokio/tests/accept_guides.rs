@@ -212,16 +212,25 @@ fn count(text: &str, start: &str) -> (usize, usize) {
     (asked.len(), asked.iter().map(first).collect::<BTreeSet<_>>().len())
 }
 
+const INTRODUCTION: &str = "\
+# Compatibility
+
+What is compared with a real etcd 3.7.1, or with clients that others wrote, each time the tests
+run. This page is written by `io-tokio/tests/accept_guides.rs`, which fails when it is stale; what
+is known to differ stands in [differences.md](differences.md).
+
+## Calls
+
+Requests of each call that are put to both in the name of fourteen callers with simple tokens,
+and of sixteen with signed ones: without a token, with a wrong, an old and an expired one, and with
+every shape of rights. Beside them random requests (`compat_random.rs`) compare whole answers.
+
+| Service | Calls, and how many requests of each |
+|---|---|
+";
+
 fn table() -> String {
-    let mut table = "# Compatibility\n\nWhat is compared with a real etcd 3.7.1, or with clients that \
-        others wrote, each time the tests\nrun. This page is written by \
-        `io-tokio/tests/accept_guides.rs`, which fails when it is stale; what\nis known to differ \
-        stands in [differences.md](differences.md).\n\n## Calls\n\nRequests of each call that are put \
-        to both in the name of fourteen callers with simple tokens,\nand of sixteen with signed ones: \
-        without a token, with a wrong, an old and an expired one, and with\nevery shape of rights. \
-        Beside them random requests (`compat_random.rs`) compare whole answers.\n\n\
-        | Service | Calls, and how many requests of each |\n|---|---|\n"
-        .to_owned();
+    let mut table = INTRODUCTION.to_owned();
     for (service, calls) in situations() {
         let calls: Vec<String> =
             calls.iter().map(|(call, count)| format!("{call} {count}")).collect();

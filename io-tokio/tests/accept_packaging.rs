@@ -177,7 +177,8 @@ fn the_package_has_everything_in_its_place() {
     );
     let control = Command::new("dpkg-deb").args(["--field", package.trim_end()]).output().unwrap();
     let control = String::from_utf8(control.stdout).unwrap();
-    for field in ["Package: quorate\n", "Version: 0.1.0\n", "Depends: libc6"] {
+    let version = format!("Version: {}\n", env!("CARGO_PKG_VERSION"));
+    for field in ["Package: quorate\n", &version, "Depends: libc6"] {
         assert!(control.contains(field), "{control}");
     }
 }

@@ -15,7 +15,8 @@
 //! - Between two steps nothing of the store is held: every step reads the view it is given, which
 //!   must not be older than the one before. A reader that stops reading keeps no history alive,
 //!   and one whose revision was compacted meanwhile is refused.
-//! - A step reads at most [`CHUNK_STEP_KEYS_MAX`] keys.
+//! - A step reads at most [`CHUNK_STEP_KEYS_MAX`] keys, and ends behind the one with which it has
+//!   read [`CHUNK_STEP_BYTES_MAX`]: others run in between.
 //!
 //! Deliberately absent: sorting and filters, which need all keys at once.
 
@@ -34,7 +35,7 @@ use super::view::KvView;
 use crate::error::{Refusal, StorageFault};
 use crate::event::{KeyRange, ReadError};
 use crate::ids::Revision;
-use crate::limits::CHUNK_STEP_KEYS_MAX;
+use crate::limits::{CHUNK_STEP_BYTES_MAX, CHUNK_STEP_KEYS_MAX};
 
 /// Keys in the first chunk, at most.
 const FIRST_CHUNK_KEYS_MAX: usize = 10;
@@ -96,6 +97,12 @@ impl Chunks {
         })
     }
 
+    /// Chunks end where their bytes do, however many keys that takes.
+    #[must_use]
+    pub fn of_any_number(self) -> Self {
+        Self { chunk_keys_max: usize::MAX, ..self }
+    }
+
     /// Reads on.
     pub fn step(&mut self, view: &KvView) -> Result<Step, ReadError> {
         view.resolve(self.main)?;
@@ -116,9 +123,10 @@ impl Chunks {
     fn read(&mut self, view: &KvView) -> Option<Stop> {
         let keys = self.keys.clone();
         let mut stop = None;
-        let mut steps_left = CHUNK_STEP_KEYS_MAX;
+        let (mut steps_left, bytes_before) = (CHUNK_STEP_KEYS_MAX, self.chunk_bytes);
         let _ = view.index.visit(&keys, self.main, &mut |key, version| {
-            if self.is_full() || steps_left == 0 {
+            let read = self.chunk_bytes - bytes_before;
+            if self.is_full() || steps_left == 0 || read >= CHUNK_STEP_BYTES_MAX {
                 stop = Some(Stop::At(Bytes::copy_from_slice(key)));
                 return ControlFlow::Break(());
             }

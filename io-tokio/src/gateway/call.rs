@@ -12,6 +12,7 @@ use super::codec::AsBytes;
 use super::routes::Route;
 use super::shapes::Shape;
 use super::{Gateway, json, reply};
+use crate::grpc::replies::Held;
 
 /// What a call that was not refused answers.
 pub(super) struct Answers {
@@ -20,6 +21,8 @@ pub(super) struct Answers {
     /// Whether there may be any number of messages.
     pub(super) is_stream: bool,
     shape: &'static Shape,
+    /// Room that the answer has, if it is large.
+    pub(super) held: Option<Held>,
     first: Option<Bytes>,
     rest: Streaming<Bytes>,
 }
@@ -39,10 +42,11 @@ impl Gateway {
         *request.metadata_mut() = metadata;
         let mut stub = Grpc::new(self.0.services.clone()).max_decoding_message_size(usize::MAX);
         let answer = stub.streaming(request, route.path.clone(), AsBytes).await?;
-        let (head, mut rest, _) = answer.into_parts();
+        let (head, mut rest, mut extensions) = answer.into_parts();
+        let held = extensions.remove();
         let first = rest.message().await?;
         let Route { is_server_streaming: is_stream, gives: shape, .. } = *route;
-        Ok(Answers { head: head.into_headers(), is_stream, shape, first, rest })
+        Ok(Answers { head: head.into_headers(), is_stream, shape, held, first, rest })
     }
 }
 

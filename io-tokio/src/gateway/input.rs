@@ -16,7 +16,7 @@ use super::json::{self, Values};
 use super::shapes::Shape;
 
 /// How long a body may take that must be complete before anything happens.
-const WHOLE_BODY_MAX: Duration = Duration::from_secs(300);
+const WHOLE_BODY_MAX: Duration = Duration::from_secs(60);
 
 /// A body to its end. What is too much is read as well, and forgotten: a client that still sends
 /// would not see the refusal.

@@ -21,7 +21,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A call's answer: one message, or a line for each until the client is gone.
 pub(super) fn answer(
-    answers: Answers,
+    mut answers: Answers,
     gone: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Response<Body>, Status> {
     let head = marked(&answers.head);
@@ -29,7 +29,12 @@ pub(super) fn answer(
         let frame = |line| Ok::<_, Infallible>(Frame::data(line));
         Body::new(StreamBody::new(answers.into_lines().take_until(gone).map(frame)))
     } else {
-        Body::new(Full::new(answers.into_message()?))
+        let held = answers.held.take();
+        let body = Body::new(Full::new(answers.into_message()?));
+        match held {
+            Some(held) => held.send(body),
+            None => body,
+        }
     };
     let mut answer = Response::new(body);
     *answer.headers_mut() = head;

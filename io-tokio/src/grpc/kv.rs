@@ -5,10 +5,15 @@ use futures_util::stream;
 use quorate_core::mvcc::Chunks;
 use std::time::Instant;
 
+use prost::Message;
+use quorate_core::View;
+use quorate_core::error::Refusal;
 use quorate_proto::etcdserverpb as pb;
 use quorate_proto::etcdserverpb::kv_server::Kv;
 use tonic::{Request, Response, Status};
 
+use super::replies::{PIECE_BYTES, Pieces, Room, Sent};
+use super::status::status;
 use super::trace::{self, Told, Trace};
 use super::{Answers, Front, Shown, ask, reads, span};
 use crate::metrics::Calls;
@@ -16,6 +21,8 @@ use crate::metrics::Calls;
 /// Steps of reads, as etcd names them.
 const AGREED: &str = "agreement among raft nodes before linearized reading";
 const ASSEMBLED: &str = "assemble the response";
+/// And one that etcd has not.
+const WAITED: &str = "wait for room for the response, and assemble it";
 
 #[tonic::async_trait]
 impl Kv for Front {
@@ -28,9 +35,13 @@ impl Kv for Front {
         let _part = self.part("range", &request, span::of_range);
         let (shown, request) = (Shown::of(&request), request.into_inner());
         reads::check_range(&request)?;
+        let since = Instant::now();
         let mut trace = Trace::of_read("range", "/etcdserverpb.KV/Range", "read-only range ");
-        let answer = self.read_range(&request, &shown, &mut trace).await;
-        trace.end(self.limits.patience, &answer, |answer| trace::of_range(&request, answer));
+        let answer = self.answer_read(&shown, &request, &mut trace).await;
+        self.metrics.work.note_range(answer.is_ok(), since.elapsed());
+        trace.end(self.limits.patience, &answer, |answer, bytes| {
+            trace::of_range(&request, answer, bytes)
+        });
         answer
     }
 
@@ -41,11 +52,14 @@ impl Kv for Front {
         let _part = self.part("range_streaming", &request, span::of_range);
         let (shown, request) = (Shown::of(&request), request.into_inner());
         reads::check_range_stream(&request)?;
-        let (view, who) = self.meet(request.serializable, &shown).await?;
-        reads::may_range(&view, &who, &request)?;
+        let view = request.meet(self, &shown).await?;
         self.metrics.ranges.add(1);
         let chunks = reads::chunks(&view, &request, self.limits.request_bytes_max)?;
-        Ok(Response::new(Box::pin(answers(self.clone(), chunks))))
+        let room = self.replies.room(true)?;
+        let mut answer: Response<Self::RangeStreamStream> =
+            Response::new(Box::pin(answers(self.clone(), chunks, room)));
+        answer.extensions_mut().insert(Sent::Stream(self.replies.clone()));
+        Ok(answer)
     }
 
     async fn put(
@@ -56,10 +70,10 @@ impl Kv for Front {
         let trace = Trace::of_write("put", "/etcdserverpb.KV/Put");
         let (key, value_bytes) = (request.get_ref().key.clone(), request.get_ref().value.len());
         let answer = ask!(self, Put, request);
-        trace.end(self.limits.patience, &answer, |answer| Told {
+        trace.end(self.limits.patience, &answer, |_, bytes| Told {
             request: format!("key:\"{}\" value_size:{value_bytes}", key.escape_ascii()),
             request_bytes: key.len() + value_bytes,
-            response_bytes: answer.map_or(0, prost::Message::encoded_len),
+            response_bytes: bytes,
             ..Told::default()
         });
         answer
@@ -73,11 +87,11 @@ impl Kv for Front {
         let trace = Trace::of_write("delete_range", "/etcdserverpb.KV/DeleteRange");
         let (key, end) = (request.get_ref().key.clone(), request.get_ref().range_end.clone());
         let answer = ask!(self, DeleteRange, request);
-        trace.end(self.limits.patience, &answer, |answer| Told {
+        trace.end(self.limits.patience, &answer, |answer, bytes| Told {
             request: format!("key:\"{}\" range_end:\"{}\"", key.escape_ascii(), end.escape_ascii()),
             request_bytes: key.len() + end.len(),
             response_count: answer.map_or(0, |answer| answer.deleted),
-            response_bytes: answer.map_or(0, prost::Message::encoded_len),
+            response_bytes: bytes,
             ..Told::default()
         });
         answer
@@ -93,12 +107,13 @@ impl Kv for Front {
         let (trace, answer) = if reads::is_read_only(request.get_ref()) {
             let (shown, request) = (Shown::of(&request), request.into_inner());
             let mut trace = Trace::of_read("txn", method, "read-only txn ");
-            let answer = self.read_txn(&request, &shown, &mut trace).await;
+            reads::check_txn(&request, self.limits.txn_ops_max)?;
+            let answer = self.answer_read(&shown, &request, &mut trace).await;
             (trace, answer)
         } else {
             (Trace::of_write("txn", method), ask!(self, Txn, request))
         };
-        trace.end(self.limits.patience, &answer, |answer| trace::of_txn(parts, answer));
+        trace.end(self.limits.patience, &answer, |_, bytes| trace::of_txn(parts, bytes));
         answer
     }
 
@@ -111,58 +126,178 @@ impl Kv for Front {
     }
 }
 
-impl Front {
-    async fn read_range(
+/// What only reads: a range, or a transaction of such.
+trait Reading: Sync {
+    type Answer: Message + Default;
+
+    /// Whether it may be answered by what this member has applied.
+    fn is_serializable(&self) -> bool;
+
+    /// A view to answer from, if the caller may be answered.
+    async fn meet(&self, front: &Front, shown: &Shown) -> Result<View, Status>;
+
+    /// The answer as far as there is room for it; none if there is not.
+    async fn read(
         &self,
-        request: &pb::RangeRequest,
+        front: &Front,
+        view: &View,
+        room: Room,
+    ) -> Result<Option<Response<Self::Answer>>, Status>;
+}
+
+impl Front {
+    /// Answers at once if there is room for the answer; else when its turn has come, by what is
+    /// true then.
+    async fn answer_read<R: Reading>(
+        &self,
         shown: &Shown,
+        request: &R,
         trace: &mut Trace,
-    ) -> Result<Response<pb::RangeResponse>, Status> {
-        let since = Instant::now();
-        let (view, who) = self.meet(request.serializable, shown).await?;
-        if !request.serializable {
+    ) -> Result<Response<R::Answer>, Status> {
+        let view = request.meet(self, shown).await?;
+        if !request.is_serializable() {
             trace.step(AGREED);
         }
-        reads::may_range(&view, &who, request)?;
-        self.metrics.ranges.add(1);
-        let answer = reads::range(&view, request).map(Response::new);
+        let answer = request.read(self, &view, self.replies.room(false)?).await?;
         trace.step(ASSEMBLED);
-        self.metrics.work.note_range(answer.is_ok(), since.elapsed());
-        answer
+        if let Some(answer) = answer {
+            return Ok(answer);
+        }
+        drop(view);
+        let in_turn = async || {
+            let view = request.meet(self, shown).await?;
+            request.read(self, &view, self.replies.room(true)?).await
+        };
+        let answer = self.replies.in_turn(in_turn).await?;
+        trace.step(WAITED);
+        answer.ok_or_else(|| status(Refusal::Stopped))
+    }
+}
+
+impl Reading for pb::RangeRequest {
+    type Answer = pb::RangeResponse;
+
+    fn is_serializable(&self) -> bool {
+        self.serializable
     }
 
-    async fn read_txn(
-        &self,
-        request: &pb::TxnRequest,
-        shown: &Shown,
-        trace: &mut Trace,
-    ) -> Result<Response<pb::TxnResponse>, Status> {
-        reads::check_txn(request, self.limits.txn_ops_max)?;
-        let is_serializable = reads::is_serializable(request);
-        let (view, who) = self.meet(is_serializable, shown).await?;
-        if !is_serializable {
-            trace.step(AGREED);
-        }
-        reads::may_read_txn(&view, &who, request)?;
-        let answer = reads::read_txn(&view, request)?;
-        trace.step(ASSEMBLED);
-        self.metrics.ranges.add(answer.responses.len() as u64);
-        self.metrics.read_txns.add(u64::from(answer.responses.len() > 1));
-        Ok(Response::new(answer))
+    async fn meet(&self, front: &Front, shown: &Shown) -> Result<View, Status> {
+        let (view, who) = front.meet(self.serializable, shown).await?;
+        reads::may_range(&view, &who, self)?;
+        Ok(view)
     }
+
+    async fn read(
+        &self,
+        front: &Front,
+        view: &View,
+        mut room: Room,
+    ) -> Result<Option<Response<pb::RangeResponse>>, Status> {
+        front.metrics.ranges.add(1);
+        if self.range_end.is_empty() {
+            return reads::range(view, self).map(|answer| Some(Response::new(answer)));
+        }
+        if !reads::is_in_order(self) {
+            let answer = reads::range(view, self)?;
+            let told = pb::RangeResponse { count: answer.count, ..<_>::default() };
+            return in_one_piece(answer, room, told).await;
+        }
+        let mut chunks = reads::chunks(view, self, PIECE_BYTES)?.of_any_number();
+        let (mut pieces, mut reader) = (Pieces::default(), None);
+        loop {
+            let (chunk, is_last) = reads::read_chunk(&mut chunks, view)?;
+            if is_last && pieces.is_empty() {
+                return Ok(Some(Response::new(chunk)));
+            }
+            if reader.is_none() && !room.is_patient() {
+                reader = front.replies.try_reader();
+                if reader.is_none() {
+                    return Ok(None);
+                }
+            }
+            if !room.grow(chunk.encoded_len()).await {
+                return Ok(None);
+            }
+            if is_last {
+                let header = pb::RangeResponse { header: chunk.header, ..<_>::default() };
+                let told = pb::RangeResponse { count: chunk.count, ..<_>::default() };
+                pieces.push(&pb::RangeResponse { header: None, ..chunk });
+                return pieces.answer(&header, room, told).map(Some);
+            }
+            pieces.push(&chunk);
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Reading for pb::TxnRequest {
+    type Answer = pb::TxnResponse;
+
+    fn is_serializable(&self) -> bool {
+        reads::is_serializable(self)
+    }
+
+    async fn meet(&self, front: &Front, shown: &Shown) -> Result<View, Status> {
+        let (view, who) = front.meet(reads::is_serializable(self), shown).await?;
+        reads::may_read_txn(&view, &who, self)?;
+        Ok(view)
+    }
+
+    async fn read(
+        &self,
+        front: &Front,
+        view: &View,
+        room: Room,
+    ) -> Result<Option<Response<pb::TxnResponse>>, Status> {
+        let answer = reads::read_txn(view, self)?;
+        front.metrics.ranges.add(answer.responses.len() as u64);
+        front.metrics.read_txns.add(u64::from(answer.responses.len() > 1));
+        in_one_piece(answer, room, pb::TxnResponse::default()).await
+    }
+}
+
+/// An answer that was read as a whole; none if there is no room for it. `told`: what may be looked
+/// up of it later.
+async fn in_one_piece<A: Message>(
+    answer: A,
+    mut room: Room,
+    told: A,
+) -> Result<Option<Response<A>>, Status> {
+    let bytes = answer.encoded_len();
+    if bytes <= PIECE_BYTES {
+        return Ok(Some(Response::new(answer)));
+    }
+    if !room.grow(bytes).await {
+        return Ok(None);
+    }
+    Pieces::default().answer(&answer, room, told).map(Some)
 }
 
 /// A message for each chunk, read when there is room for it.
 fn answers(
     front: Front,
     chunks: Chunks,
+    room: Room,
 ) -> impl Stream<Item = Result<pb::RangeStreamResponse, Status>> {
     let method = Calls::find("/etcdserverpb.KV/RangeStream");
-    stream::try_unfold((front, Some(chunks)), move |(front, chunks)| async move {
+    let largest = chunk_bytes_max(&front);
+    let begin = (front, room, Some(chunks), true);
+    stream::try_unfold(begin, move |(front, mut room, chunks, is_first)| async move {
         let Some(mut chunks) = chunks else { return Ok(None) };
+        // What the chunk before took was handed on.
+        room.shrink_to(0);
+        room.grow(largest).await;
+        let reader = if is_first { None } else { front.replies.reader().await };
         let (response, is_last) = reads::next_chunk(&mut chunks, &front.core).await?;
+        drop(reader);
+        room.shrink_to(response.encoded_len());
         method.inspect(|method| front.metrics.calls.sent(*method));
         let message = pb::RangeStreamResponse { range_response: Some(response) };
-        Ok(Some((message, (front, (!is_last).then_some(chunks)))))
+        Ok(Some((message, (front, room, (!is_last).then_some(chunks), false))))
     })
+}
+
+/// A chunk ends behind the key with which it has more than twice what it aims at.
+const fn chunk_bytes_max(front: &Front) -> usize {
+    front.limits.request_bytes_max.saturating_mul(3)
 }

@@ -27,6 +27,7 @@ mod maintenance;
 mod passwords;
 pub mod reads;
 mod recipes;
+pub(crate) mod replies;
 mod services;
 mod snapshot;
 mod span;
@@ -48,6 +49,7 @@ use crate::spans::Spans;
 use crate::tokens::Tokens;
 
 pub use passwords::Passwords;
+pub use replies::Replies;
 pub use services::Services;
 pub use trace::Patience;
 use who::Shown;
@@ -65,6 +67,8 @@ pub struct Front {
     pub tokens: Tokens,
     /// Where spans of calls go, if anywhere.
     pub spans: Option<Spans>,
+    /// Large answers on their way.
+    pub replies: Replies,
     /// What the settings say about calls.
     pub limits: Limits,
 }

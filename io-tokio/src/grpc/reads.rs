@@ -93,6 +93,28 @@ pub(super) async fn next_chunk(
     }
 }
 
+/// Whether a range is of keys in their own order, and of all of them.
+pub(super) fn is_in_order(request: &pb::RangeRequest) -> bool {
+    txn::check_range_stream(request).is_ok()
+}
+
+/// The next chunk of this view, and whether it is the last.
+pub(super) fn read_chunk(
+    chunks: &mut Chunks,
+    view: &View,
+) -> Result<(pb::RangeResponse, bool), Status> {
+    loop {
+        match chunks.step(&view.kv).map_err(read_status)? {
+            Step::Reading => {}
+            Step::Chunk(response) => return Ok((response, false)),
+            Step::Last(response) => {
+                let header = Some(view.header(view.kv.revision()));
+                return Ok((pb::RangeResponse { header, ..response }, true));
+            }
+        }
+    }
+}
+
 /// A range against a view.
 pub(super) fn range(view: &View, request: &pb::RangeRequest) -> Result<pb::RangeResponse, Status> {
     let response = txn::read_range(&view.kv, request).map_err(read_status)?;

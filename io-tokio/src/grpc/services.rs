@@ -31,9 +31,9 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 use tower_service::Service;
 
-use super::Front;
 use super::gate::{Gate, leader_lost, requires_leader};
 use super::status::{message_status, status};
+use super::{Front, replies};
 use crate::metrics::{Calls, Kind, METHODS};
 use crate::spans;
 
@@ -219,7 +219,7 @@ impl Future for Counted {
                 None => return Poll::Pending,
             },
         };
-        let answer = with_gos_words(answer);
+        let answer = with_gos_words(replies::dress(answer));
         Poll::Ready(Ok(match self.tally.take() {
             Some(tally) => tally.settle(answer),
             None => answer,

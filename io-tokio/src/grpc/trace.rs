@@ -23,12 +23,13 @@ use time::format_description::well_known::Rfc3339;
 use tonic::{Response, Status};
 use tracing::{info, warn};
 
+use super::replies::bytes_of;
 use crate::cli::show_duration;
 
 /// What a call may take before it is traced.
 const TRACED: Duration = Duration::from_millis(100);
 /// Steps of one call.
-const STEPS_MAX: usize = 3;
+const STEPS_MAX: usize = 4;
 
 /// What calls may take before somebody hears of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,18 +84,19 @@ impl Trace {
         }
     }
 
-    /// The call is over; `tell` is asked if it took long.
-    pub(super) fn end<T>(
+    /// The call is over; `tell` is asked if it took long, and told how many bytes its answer has.
+    pub(super) fn end<T: Message>(
         &self,
         patience: Patience,
         answer: &Result<Response<T>, Status>,
-        tell: impl FnOnce(Option<&T>) -> Told,
+        tell: impl FnOnce(Option<&T>, usize) -> Told,
     ) {
         let took = self.since.elapsed();
         if took <= TRACED.min(patience.apply).min(patience.unary) {
             return;
         }
-        let told = tell(answer.as_ref().ok().map(Response::get_ref));
+        let answered = answer.as_ref().ok();
+        let told = tell(answered.map(Response::get_ref), answered.map_or(0, bytes_of));
         if took > patience.unary {
             self.tell_stats(took, &told);
         }
@@ -174,7 +176,11 @@ fn quoted(bytes: &[u8]) -> String {
 }
 
 /// What there is to tell of a range.
-pub(super) fn of_range(request: &pb::RangeRequest, answer: Option<&pb::RangeResponse>) -> Told {
+pub(super) fn of_range(
+    request: &pb::RangeRequest,
+    answer: Option<&pb::RangeResponse>,
+    bytes: usize,
+) -> Told {
     let mut text = format!("key:{}", quoted(&request.key));
     if !request.range_end.is_empty() {
         let _ = write!(text, " range_end:{}", quoted(&request.range_end));
@@ -193,21 +199,26 @@ pub(super) fn of_range(request: &pb::RangeRequest, answer: Option<&pb::RangeResp
             let _ = write!(text, " {name}:true");
         }
     }
-    let bytes = answer.map_or(0, Message::encoded_len);
-    let found = answer.map_or(0, |answer| answer.kvs.len());
+    let count = answer.map_or(0, |answer| answer.count);
+    // A large answer's keys are on their way already.
+    let found = match answer {
+        Some(answer) if !answer.kvs.is_empty() => answer.kvs.len() as i64,
+        _ if request.count_only => 0,
+        _ if request.limit > 0 => count.min(request.limit),
+        _ => count,
+    };
     Told {
         request: text,
         request_bytes: request.encoded_len(),
         response: format!("range_response_count:{found} size:{bytes}"),
-        response_count: answer.map_or(0, |answer| answer.count),
+        response_count: count,
         response_bytes: bytes,
     }
 }
 
 /// What there is to tell of a transaction; how large it was is not asked of each.
-pub(super) fn of_txn(parts: [usize; 3], answer: Option<&pb::TxnResponse>) -> Told {
+pub(super) fn of_txn(parts: [usize; 3], bytes: usize) -> Told {
     let [compares, success, failure] = parts;
-    let bytes = answer.map_or(0, Message::encoded_len);
     Told {
         request: format!("compare:{compares} success:{success} failure:{failure}"),
         response: format!("size:{bytes}"),
@@ -234,7 +245,7 @@ mod tests {
             serializable: true,
             ..Default::default()
         };
-        let told = of_range(&request, None);
+        let told = of_range(&request, None, 0);
         assert_eq!(told.request, "key:\"a\\\"\" range_end:\"\\xff\" limit:5 serializable:true");
         assert_eq!(told.response, "range_response_count:0 size:0");
     }
@@ -245,12 +256,13 @@ mod tests {
         let begin = Instant::now();
         let at = |millis| begin + Duration::from_millis(millis);
         trace.since = begin;
-        trace.steps = [Some(("one", at(10))), Some(("two", at(90))), None];
+        trace.steps = [Some(("one", at(10))), Some(("two", at(90))), None, None];
         let expected = "trace[7] 'two' (duration: 80ms)";
         assert_eq!(trace.slow_steps(7), (expected.to_owned(), 1));
         trace.step("three");
         trace.step("four");
-        assert_eq!(trace.steps[2].map(|(name, _)| name), Some("three"));
+        trace.step("five");
+        assert_eq!(trace.steps[3].map(|(name, _)| name), Some("four"));
     }
 
     #[test]
@@ -259,7 +271,7 @@ mod tests {
         let answer: Result<Response<()>, Status> = Ok(Response::new(()));
         let mut asked = 0;
         for patience in [patience, Patience { apply: Duration::from_secs(9), ..patience }] {
-            Trace::of_write("put", "/x").end(patience, &answer, |_| {
+            Trace::of_write("put", "/x").end(patience, &answer, |_, _| {
                 asked += 1;
                 Told::default()
             });

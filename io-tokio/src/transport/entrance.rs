@@ -30,6 +30,7 @@ use tokio_rustls::server::TlsStream;
 use tracing::{debug, warn};
 
 use super::bind::Wire;
+use super::listen::is_half_a_preface;
 use super::porch::Guest;
 use super::{CertifiedName, IsSecure};
 use crate::tls::{Keyring, check_address, common_name, explain};
@@ -205,12 +206,13 @@ impl Meeting<'_> {
     async fn meet(&self, mut io: Wire) -> Result<Visitor, Refusal> {
         let mut head = BytesMut::new();
         let Some(keyring) = &self.entrance.keyring else {
-            self.listen(&mut io, &mut head, FIRST_WORDS_BYTES).await?;
+            self.listen(&mut io, &mut head).await?;
             return Ok(Visitor { io, head, other_side: OtherSide::default() });
         };
         if self.entrance.takes_plain {
-            self.listen(&mut io, &mut head, 1).await?;
+            self.listen_once(&mut io, &mut head, 1).await?;
             if head.first() != Some(&HANDSHAKE) {
+                self.listen(&mut io, &mut head).await?;
                 return Ok(Visitor { io, head, other_side: OtherSide::default() });
             }
         }
@@ -221,12 +223,19 @@ impl Meeting<'_> {
             why: format!("tls: handshake took longer than {HANDSHAKE_MAX:?}"),
         })??;
         let (mut io, mut head): (Wire, _) = (Box::new(stream), BytesMut::new());
-        self.listen(&mut io, &mut head, FIRST_WORDS_BYTES).await?;
+        self.listen(&mut io, &mut head).await?;
         Ok(Visitor { io, head, other_side: OtherSide { is_secure: true, name } })
     }
 
-    /// Waits for the first words.
-    async fn listen(
+    /// Waits for the first words, which of HTTP/2 are a whole preface.
+    async fn listen(&self, io: &mut Wire, head: &mut BytesMut) -> Result<(), Refusal> {
+        while is_half_a_preface(head) {
+            self.listen_once(io, head, FIRST_WORDS_BYTES).await?;
+        }
+        Ok(())
+    }
+
+    async fn listen_once(
         &self,
         io: &mut Wire,
         head: &mut BytesMut,

@@ -27,6 +27,7 @@ use super::IoThreads;
 use super::bind::{Accepting, Bound};
 use super::capacity::{
     CONNECTIONS_MAX, DESCRIPTORS_KEPT, HANDSHAKES_AT_ONCE_MAX, PEER_CONNECTIONS_MAX, STRANGERS_MAX,
+    STREAMS_MAX,
 };
 use super::entrance::{OtherSide, SILENCE_MAX, Visitor};
 use super::exit::{Ending, Exit};
@@ -317,16 +318,18 @@ where
     }
 }
 
+/// Whether these first words are HTTP/2's, as far as they go, and more of them must come.
+pub(super) fn is_half_a_preface(head: &[u8]) -> bool {
+    let known = head.len().min(PREFACE_START.len());
+    head[..known] == PREFACE_START[..known] && head.len() < PREFACE_BYTES
+}
+
 /// Reads until it is clear what is spoken; of HTTP/2 the whole preface, so that nobody leaves its
 /// server waiting for the rest.
 async fn sniff<T: AsyncRead + Unpin>(io: &mut T, head: &mut BytesMut) -> io::Result<bool> {
     loop {
-        let known = head.len().min(PREFACE_START.len());
-        if head[..known] != PREFACE_START[..known] {
-            return Ok(false);
-        }
-        if head.len() >= PREFACE_BYTES {
-            return Ok(true);
+        if !is_half_a_preface(head) {
+            return Ok(head.starts_with(PREFACE_START));
         }
         let mut bytes = [0; PREFACE_BYTES];
         let read = io.read(&mut bytes[head.len()..]).await?;
@@ -355,7 +358,7 @@ where
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
-        .max_concurrent_streams(port.http2.streams_max)
+        .max_concurrent_streams(port.http2.streams_max.min(STREAMS_MAX))
         .keep_alive_interval(port.http2.keepalive_interval)
         .keep_alive_timeout(port.http2.keepalive_timeout)
         .auto_date_header(false);

@@ -54,6 +54,8 @@ pub mod capacity {
     pub const DESCRIPTORS_KEPT: usize = 256;
     /// Connections that nobody knows yet: for a further one the longest silent has to go.
     pub const STRANGERS_MAX: usize = 1_024;
+    /// Calls at once on one connection, whatever the settings say; a client's further ones wait.
+    pub const STREAMS_MAX: u32 = 16_384;
     /// Handshakes that are calculated at once for clients, and for members; others wait.
     pub const HANDSHAKES_AT_ONCE_MAX: usize = 2;
     /// Connections the system holds for a place until they are accepted; it refuses further ones.
