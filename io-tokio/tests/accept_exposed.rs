@@ -2,8 +2,7 @@
 //!
 //! While each attack goes on somebody else writes and reads, at the leader and at another member:
 //! every call must be answered. Nobody may stand for election, and the leader's memory has a bound.
-//! How much longer others wait is measured by `compare strain`, not here
-//! (`docs/exposure.md`).
+//! How long others wait is printed, not judged (`docs/exposure.md`).
 #![allow(clippy::unwrap_used, reason = "in tests an unwrap is an assertion")]
 
 mod accept;

@@ -90,15 +90,6 @@ pub(crate) struct StrainArgs {
     /// Size of the range
     #[arg(long, default_value_t = 300)]
     pub(crate) range_mib: u64,
-    /// Connections of strangers
-    #[arg(long, default_value_t = 10_000)]
-    pub(crate) connections: usize,
-    /// Lists of everything at once; an etcd needs several times their size of memory
-    #[arg(long, default_value_t = 1_000)]
-    pub(crate) lists: usize,
-    /// Size of everything
-    #[arg(long, default_value_t = 64)]
-    pub(crate) list_mib: u64,
 }
 
 impl StrainArgs {

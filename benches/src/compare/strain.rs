@@ -6,7 +6,6 @@
 //! stuck    many watchers never read                   the same, and resident memory
 //! leases   many leases end in the same second         the same, and how many are left
 //! stream   a large range is read slowly, in chunks    resident memory; beside it, in one piece
-//! exposed  strangers: idle or half-open connections, floods, lists   the same
 //! upkeep   history is compacted, the store defragmented   put p99, and the longest put of all
 //! ```
 //!
@@ -16,7 +15,6 @@
 //! server's processor.
 
 mod behind;
-mod exposed;
 mod leases;
 mod puts;
 mod stream;
@@ -41,7 +39,6 @@ pub(crate) enum Strain {
     Leases,
     Stream,
     Upkeep,
-    Exposed,
 }
 
 /// Runs what was asked for against every server and prints a line for each.
@@ -57,7 +54,6 @@ pub(crate) fn run(args: &Args, strain: &StrainArgs) -> Outcome<()> {
                 Strain::Stuck => stuck::run(&group, strain)?,
                 Strain::Leases => leases::run(&group, strain)?,
                 Strain::Stream => stream::run(&group, strain)?,
-                Strain::Exposed => exposed::run(&group, strain)?,
                 Strain::Upkeep => upkeep::run(&group, strain)?,
             };
             for line in lines {

@@ -61,7 +61,7 @@ fn all() -> RangeRequest {
     RangeRequest { key, range_end, ..RangeRequest::default() }
 }
 
-pub(super) async fn fill(addr: SocketAddr, keys: u64) -> Outcome<()> {
+async fn fill(addr: SocketAddr, keys: u64) -> Outcome<()> {
     let mut client = client(addr).await?;
     let value = Bytes::from(vec![b'v'; VALUE_BYTES as usize]);
     for first in (0..keys).step_by(BATCH as usize) {

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::behind::{Watching, watch_all};
-use super::beside;
 use super::puts::{Turns, fill, paced};
+use super::{beside, mib, peak_rss};
 use crate::Outcome;
 use crate::cli::StrainArgs;
 use crate::dial::Connection;
@@ -32,10 +32,14 @@ pub(super) fn run(group: &Group, args: &StrainArgs) -> Outcome<Vec<String>> {
         }
         Ok(())
     };
-    let (turns, before, more) = Turns::take_with_memory(
-        group,
+    let (mut least, mut most) = (u64::MAX, 0);
+    let turns = Turns::take(
         args.rounds,
-        || paced(addrs, args.window()),
+        || {
+            let (waits, peak) = peak_rss(group, || paced(addrs, args.window()))?;
+            least = least.min(peak);
+            Ok(waits)
+        },
         || {
             are_stuck.store(false, Ordering::Relaxed);
             let measure = || {
@@ -44,9 +48,12 @@ pub(super) fn run(group: &Group, args: &StrainArgs) -> Outcome<Vec<String>> {
                 }
                 paced(addrs, args.window())
             };
-            beside(stay, measure)
+            let (waits, peak) = peak_rss(group, || beside(stay, measure))?;
+            most = most.max(peak);
+            Ok(waits)
         },
     )?;
+    let (before, more) = (mib(least), mib(most.saturating_sub(least)));
     let each = more * 1024.0 / args.watchers as f64;
     let what = format!("{} stuck watchers", args.watchers);
     let memory = format!("memory {before:.0} MiB and {more:.0} more, {each:.0} KiB each");
