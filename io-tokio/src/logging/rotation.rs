@@ -165,10 +165,13 @@ impl Keeper {
         let mut old = self.old()?;
         old.sort_by(|a, b| b.1.cmp(&a.1));
         let age_max = Duration::from_secs(self.rotation.days_max.saturating_mul(24 * 3_600));
-        let oldest = OffsetDateTime::from(now) - age_max;
+        // More days than there have been are for ever.
+        let age_max = time::Duration::try_from(age_max).ok();
+        let oldest = age_max.and_then(|age| OffsetDateTime::from(now).checked_sub(age));
         for (place, (path, stamp)) in old.iter().enumerate() {
             let is_too_many = self.rotation.backups_max > 0 && place >= self.rotation.backups_max;
-            let is_too_old = self.rotation.days_max > 0 && *stamp < oldest;
+            let is_too_old =
+                self.rotation.days_max > 0 && oldest.is_some_and(|oldest| *stamp < oldest);
             let is_plain = !path.to_string_lossy().ends_with(COMPRESSED);
             if is_too_many || is_too_old {
                 fs::remove_file(path)?;
