@@ -227,9 +227,13 @@ fn compare(kind: Kind) {
         side.tokens.insert("expired".to_owned(), expired());
     }
     let only = std::env::var("QUORATE_AUTH_TABLE_ONLY").unwrap_or_default();
-    for row in rows().iter().filter(|row| row.call.contains(&only)) {
+    // In a hurry every row is asked by a third of the callers, in turn.
+    let share = if accept::is_quick() { 3 } else { 1 };
+    for (place, row) in rows().iter().filter(|row| row.call.contains(&only)).enumerate() {
         for (number, who) in kind.callers().iter().enumerate() {
-            all.ask_cell(row, who, number + 1);
+            if (place + number) % share == 0 {
+                all.ask_cell(row, who, number + 1);
+            }
         }
     }
     eprintln!("{kind:?}: {} situations", all.cells);

@@ -300,4 +300,17 @@ mod tests {
         flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap();
         assert_eq!(text, "etcd-2026-01-10T00-00-00.000.log");
     }
+    #[test]
+    fn more_days_than_there_have_been_are_for_ever() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let old = dir.path().join("etcd-2020-01-01T00-00-00.000.log");
+        fs::write(&old, "old").unwrap();
+        for days_max in [u64::MAX, 100_000_000] {
+            let rotation = Rotation { days_max, ..Rotation::default() };
+            let path = dir.path().join("etcd.log");
+            let keeper = Keeper { path, rotation, offset: UtcOffset::UTC };
+            keeper.look(SystemTime::now()).unwrap();
+            assert!(old.exists());
+        }
+    }
 }
