@@ -221,10 +221,11 @@ fn people_see_members_keys_history_leases_watches_and_alarms() {
     browser.press("#nav a[href='#watches']");
     browser.press("#follow-go");
     browser.wait_for_text("#events", "orders/");
+    // The key that was opened is watched as well, for as long as it is open.
     browser.wait_until(
-        "this watch to be counted",
+        "both watches to be counted",
         "[...document.querySelectorAll('#watch-table tbody tr')].some(\
-         (row) => row.cells[2]?.innerText === '1')",
+         (row) => row.cells[2]?.innerText === '2')",
     );
     picture(&mut browser, "watches");
     drop(traffic);

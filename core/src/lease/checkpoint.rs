@@ -1,7 +1,7 @@
 //! Checkpoints: what remains of long leases, written to the log now and then, so that a change of
 //! leaders does not start them over.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use quorate_proto::etcdserverpb::LeaseCheckpoint;
@@ -23,8 +23,10 @@ pub(super) struct Checkpoints {
     interval: Duration,
     due: BTreeSet<(Time, LeaseId)>,
     times: BTreeMap<LeaseId, Time>,
-    /// Handed out and not applied yet, as far as this primary knows.
-    in_flight: BTreeSet<LeaseId>,
+    /// Handed out and not applied yet, as far as this primary knows, oldest first: what each says
+    /// remains. A few of a lease at the most: a primary whose entries are not committed is none for
+    /// long, and clears that follow each other count as one.
+    in_flight: BTreeMap<LeaseId, VecDeque<i64>>,
     next_entry: Time,
 }
 
@@ -35,7 +37,7 @@ impl Checkpoints {
             interval,
             due: BTreeSet::new(),
             times: BTreeMap::new(),
-            in_flight: BTreeSet::new(),
+            in_flight: BTreeMap::new(),
             next_entry: Time::ZERO,
         }
     }
@@ -56,9 +58,28 @@ impl Checkpoints {
         self.in_flight.remove(&id);
     }
 
-    /// Whether a checkpoint of this lease may be on its way to being applied.
+    /// Whether a checkpoint that cuts this lease short may be on its way to being applied.
     pub(super) fn is_in_flight(&self, id: LeaseId) -> bool {
-        self.in_flight.contains(&id)
+        self.in_flight.get(&id).is_some_and(|all| all.iter().any(|remaining| *remaining > 0))
+    }
+
+    /// A checkpoint, or with 0 a clear, is proposed.
+    pub(super) fn note_proposed(&mut self, id: LeaseId, remaining: i64) {
+        let all = self.in_flight.entry(id).or_default();
+        if remaining > 0 || all.back() != Some(&0) {
+            all.push_back(remaining);
+        }
+    }
+
+    /// One is applied. Entries keep their order: what was proposed before it never comes.
+    fn note_applied(&mut self, id: LeaseId, remaining: i64) {
+        let Some(all) = self.in_flight.get_mut(&id) else { return };
+        if let Some(place) = all.iter().position(|proposed| *proposed == remaining) {
+            all.drain(..=place);
+        }
+        if all.is_empty() {
+            self.in_flight.remove(&id);
+        }
     }
 
     /// When the next checkpoint is due.
@@ -86,7 +107,7 @@ impl Duty {
         if remaining_ttl == 0 || remaining_ttl >= ttl {
             return None;
         }
-        self.checkpoints.in_flight.insert(id);
+        self.checkpoints.note_proposed(id, remaining_ttl);
         Some(LeaseCheckpoint { id: id.get(), remaining_ttl })
     }
 }
@@ -118,7 +139,7 @@ impl Book {
         let lease = self.leases.get_mut(&id)?;
         lease.remaining = remaining;
         if let Some(duty) = &mut self.duty {
-            duty.checkpoints.in_flight.remove(&id);
+            duty.checkpoints.note_applied(id, remaining);
             duty.checkpoints.schedule(id, lease.full_ttl(), now);
         }
         Some(encode_row(id, lease))

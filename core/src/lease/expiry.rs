@@ -220,6 +220,7 @@ impl Book {
         let is_cut_short = lease.remaining > 0 || duty.checkpoints.is_in_flight(id);
         if is_cut_short && !crate::planted!("lease-time-lost") {
             crate::probe!("renewal of a lease cut short");
+            duty.checkpoints.note_proposed(id, 0);
             return Ok(Renewal::ClearFirst);
         }
         duty.renew(id, Timing::of(lease, now).deadline);
