@@ -1,5 +1,5 @@
-//! How somebody else tests a service on madsim against a real Quorate cluster: a job runner of which
-//! one instance leads. Members are partitioned, lose power and stand still, and so do runners;
+//! How somebody else tests a service on madsim against a real Quorate cluster: a job runner of
+//! which one instance leads. Members are partitioned, lose power and stand still, a runner dies;
 //! every job is still done exactly once.
 //!
 //! ```console

@@ -27,8 +27,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::site::{Ground, Opened, Tap, now};
 use super::wire::{ARRIVALS_MAX, Answer, Arrival, Ask, listen};
-use crate::world::proposals::Proposals;
 use crate::world::observe::{CallId, Operation, Seen, Stop, Verdict, Violation};
+use crate::world::proposals::Proposals;
 use crate::world::table::Content;
 
 /// Inputs a machine takes in one turn.

@@ -40,9 +40,7 @@ pub use lease::{
     LeaseTimeToLiveResponse,
 };
 pub use members::{Member, MemberListResponse, StatusResponse};
-pub use watch::{
-    Event, EventType, WatchFilterType, WatchOptions, WatchResponse, WatchStream,
-};
+pub use watch::{Event, EventType, WatchFilterType, WatchOptions, WatchResponse, WatchStream};
 pub use words::{KeyValue, ResponseHeader};
 
 use super::wire::{Answer, Ask};

@@ -154,7 +154,8 @@ async fn run_errand(caller: &mut Caller, worker: &Shared, deed: Deed) {
     for _ in 0..=TRIES_MAX {
         let call = caller.trial.next_call();
         let leases = caller.trial.course().leases.clone();
-        let asked = with(worker, |it| it.resolve(call.0, &leases, deed).map(|what| (it.node, what)));
+        let asked =
+            with(worker, |it| it.resolve(call.0, &leases, deed).map(|what| (it.node, what)));
         let Some((member, operation)) = asked else { return };
         let outcome = caller.call(member, call, operation).await;
         conclude(caller, worker, member, &outcome).await;
@@ -202,6 +203,7 @@ async fn keep(mut caller: Caller, mut keeper: Keeper, number: usize) {
 /// A watcher's end of a stream, to send on.
 struct Stream {
     id: StreamId,
+    member: usize,
     sender: Sender,
 }
 
@@ -236,7 +238,7 @@ async fn watch(mut caller: Caller, watcher: Watching) {
         trial.tap.tell(|| Seen::StreamOpened { client, stream: id, member: told });
         let size = peek(&watcher, |watcher| watcher.frame_bytes_max);
         if let Ok((sender, receiver)) = open(&caller, member, size).await {
-            follow(&mut caller, &watcher, Stream { id, sender }, receiver).await;
+            follow(&mut caller, &watcher, Stream { id, member, sender }, receiver).await;
         }
         trial.tap.tell(|| Seen::StreamEnded { client, stream: id });
         let next = caller.next_member(member);
@@ -256,12 +258,7 @@ async fn open(
 }
 
 /// Follows a stream until it breaks or is left.
-async fn follow(
-    caller: &mut Caller,
-    watcher: &Watching,
-    stream: Stream,
-    mut receiver: Receiver,
-) {
+async fn follow(caller: &mut Caller, watcher: &Watching, stream: Stream, mut receiver: Receiver) {
     let begin = peek(watcher, Watcher::begin);
     let mut is_open = stream.send(caller, begin).await;
     let mut look_at = now() + caller.luck.between(500, 3_000) * MILLISECOND;
@@ -307,6 +304,10 @@ async fn take_frame(
 
 /// A watcher looks after its stream. False if it leaves it.
 async fn look(caller: &mut Caller, watcher: &Watching, stream: &Stream) -> bool {
+    // A live connection would tell; madsim's wait for ever.
+    if caller.trial.is_lost(stream.member) {
+        return false;
+    }
     let keys = caller.trial.plan.shape.keys;
     let is_winding_up = caller.trial.course().phase != Phase::Faults;
     let luck = &mut caller.luck;

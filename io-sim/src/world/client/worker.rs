@@ -60,12 +60,7 @@ impl Worker {
     }
 
     /// The request of a deed, if there is anything to ask for.
-    pub(crate) fn resolve(
-        &mut self,
-        call: u64,
-        leases: &[i64],
-        deed: Deed,
-    ) -> Option<Operation> {
+    pub(crate) fn resolve(&mut self, call: u64, leases: &[i64], deed: Deed) -> Option<Operation> {
         let (revision, lease) = (self.revision, self.lease);
         let known = Known { call, revision, keys: &self.keys, leases, lease };
         let operation = known.resolve(deed)?;
