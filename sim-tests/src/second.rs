@@ -14,6 +14,8 @@ use crate::scenario::{Members, Subject, shape};
 pub struct Opinions {
     /// The world.
     pub world: Option<Violation>,
+    /// Calls it answered.
+    pub world_answered: u64,
     /// The trial on madsim.
     pub trial: trial::Report,
 }
@@ -42,5 +44,6 @@ pub fn try_out(plan: &Plan) -> trial::Report {
 #[must_use]
 pub fn ask_both(plan: &Plan) -> Opinions {
     let world = run(plan.clone(), Members::build(), Members::judges(plan), Wanted::default());
-    Opinions { world: world.violation, trial: try_out(plan) }
+    let (violation, world_answered) = (world.violation, world.answered);
+    Opinions { world: violation, world_answered, trial: try_out(plan) }
 }

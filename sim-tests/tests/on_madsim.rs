@@ -12,7 +12,8 @@ fn both_schedulers_find_nothing() {
         let opinions = ask_both(&plan(seed, 3, SECONDS));
         assert_eq!(opinions.world, None, "seed {seed}");
         assert_eq!(opinions.trial.violation, None, "seed {seed}");
-        assert!(opinions.trial.answered > 100, "seed {seed}: {:?}", opinions.trial);
+        let answered = [opinions.world_answered, opinions.trial.answered];
+        assert!(answered[1] > answered[0] / 4, "seed {seed}: {answered:?}");
     }
 }
 

@@ -40,7 +40,7 @@ struct Sum {
     seeds: u64,
     failed: u64,
     parted: u64,
-    answered: u64,
+    answered: [u64; 2],
     simulated_ns: u64,
     fired: BTreeMap<&'static str, u64>,
 }
@@ -71,7 +71,8 @@ pub(super) fn explore(args: &SecondArgs) -> Result<Found, io::Error> {
     say(&format!("seeds             {}", sum.seeds));
     say(&format!("failed            {}", sum.failed));
     say(&format!("verdicts differ   {}", sum.parted));
-    say(&format!("calls answered    {}", sum.answered));
+    let [world, trial] = sum.answered;
+    say(&format!("calls answered    {world} in the world, {trial} on madsim"));
     say(&format!("simulated seconds {}", sum.simulated_ns / 1_000_000_000));
     say(&format!("wall seconds      {}", began.elapsed().as_secs()));
     say(&format!("faults            {}", fired.join(", ")));
@@ -84,13 +85,14 @@ pub(super) fn explore(args: &SecondArgs) -> Result<Found, io::Error> {
 
 /// True if something is wrong with this seed.
 fn note(seed: u64, opinions: Opinions, sum: &Mutex<Sum>) -> bool {
-    let (agree, Opinions { world, trial }) = (opinions.agree(), opinions);
+    let (agree, Opinions { world, world_answered, trial }) = (opinions.agree(), opinions);
     let is_sound = agree && world.is_none();
     let mut sum = sum.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     sum.seeds += 1;
     sum.failed += u64::from(!is_sound);
     sum.parted += u64::from(!agree);
-    sum.answered += trial.answered;
+    sum.answered[0] += world_answered;
+    sum.answered[1] += trial.answered;
     sum.simulated_ns += trial.ended_at;
     for (word, times) in &trial.fired {
         *sum.fired.entry(word).or_default() += times;

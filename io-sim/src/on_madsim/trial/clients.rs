@@ -82,6 +82,7 @@ impl Caller {
     async fn call(&mut self, member: usize, call: CallId, operation: Operation) -> Outcome {
         let (trial, client) = (self.trial.clone(), self.id());
         let patience = Duration::from_secs(*self.luck.pick(&PATIENCE_S));
+        trial.course().open.insert(call, client);
         trial.tap.tell(|| Seen::Called {
             client,
             call,
@@ -93,8 +94,7 @@ impl Caller {
             Ok(Answer::Outcome(outcome)) => outcome,
             _ => Outcome::Unknown,
         };
-        trial.course().answered += u64::from(outcome != Outcome::Unknown);
-        trial.tap.tell(|| Seen::Returned { client, call, outcome: outcome.clone() });
+        trial.conclude(call, &outcome);
         outcome
     }
 }

@@ -11,7 +11,7 @@ use super::strikes::cut_link;
 use super::{Phase, Trial};
 use crate::on_madsim::site::now;
 use crate::world::luck::{Luck, Purpose};
-use crate::world::observe::{Seen, Verdict, Violation};
+use crate::world::observe::{Outcome, Seen, Verdict, Violation};
 
 const SECOND: u64 = 1_000_000_000;
 /// How long all clients may take to be served, and all watchers to catch up.
@@ -48,6 +48,8 @@ async fn try_conduct(trial: &Arc<Trial>) -> Result<(), Over> {
     };
     await_due(trial, u64::MAX, "leases", no_leases).await?;
     await_due(trial, now() + PATIENCE, "settled", || check_equal(trial)).await?;
+    let open: Vec<_> = trial.course().open.keys().copied().collect();
+    open.into_iter().for_each(|call| trial.conclude(call, &Outcome::Unknown));
     trial.tap.tell(|| Seen::Finished { quorum: quorum(trial) });
     Ok(())
 }

@@ -32,7 +32,7 @@ use super::site::{Tap, now};
 use super::wire::CLIENT_PORT;
 use crate::world::client::watcher::Watcher;
 use crate::world::driver::new_config;
-use crate::world::observe::{CallId, Observer, Verdict, Violation};
+use crate::world::observe::{CallId, ClientId, Observer, Outcome, Seen, Verdict, Violation};
 use crate::world::plan::{Plan, Shape};
 use crate::world::run::message_of;
 
@@ -103,6 +103,8 @@ struct Course {
     phase: Phase,
     last_call: u64,
     last_stream: u64,
+    /// Calls without an outcome, and whose they are.
+    open: BTreeMap<CallId, ClientId>,
     answered: u64,
     fired: BTreeMap<&'static str, u64>,
     /// The keepers' leases.
@@ -173,6 +175,15 @@ impl Trial {
         let mut course = self.course();
         course.last_call += 1;
         CallId(course.last_call)
+    }
+
+    /// A call has its outcome, unless it had one before.
+    fn conclude(&self, call: CallId, outcome: &Outcome) {
+        let mut course = self.course();
+        let Some(client) = course.open.remove(&call) else { return };
+        course.answered += u64::from(*outcome != Outcome::Unknown);
+        drop(course);
+        self.tap.tell(|| Seen::Returned { client, call, outcome: outcome.clone() });
     }
 
     /// Takes everything down, so that nothing of it is left in memory.
