@@ -1,3 +1,12 @@
 //! The simulated shell of Quorate: the same core in a seeded, faulty world.
+//!
+//! - [`world`]: our own event queue; nearly all seeds run here;
+//! - `on_madsim`: the same members on madsim's executor, time and network, and a cluster for the
+//!   tests of others. Only there under `--cfg madsim`.
 
+#[cfg(madsim)]
+pub mod on_madsim;
 pub mod world;
+
+#[cfg(all(feature = "on-madsim", not(madsim)))]
+compile_error!("on_madsim needs madsim's own cfg: RUSTFLAGS=\"--cfg madsim\" cargo ...");

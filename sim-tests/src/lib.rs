@@ -6,6 +6,7 @@
 //! - [`failure`]: how a plan is judged, and what a failure looks like;
 //! - [`shrink`]: a failing plan made small;
 //! - [`timeline`]: one run as a picture;
+//! - `second`: the same plans on madsim, where that is built in;
 //! - [`planted`]: real mistakes, rebuilt one at a time, that the simulator must find;
 //! - [`scenario`]: which machines are simulated, and in worlds of which shape.
 
@@ -15,5 +16,7 @@ pub mod model;
 pub mod oracle;
 pub mod planted;
 pub mod scenario;
+#[cfg(madsim)]
+pub mod second;
 pub mod shrink;
 pub mod timeline;

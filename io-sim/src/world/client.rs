@@ -11,16 +11,16 @@
 //! Invariants: a call has one outcome; a retry is a new call with a new value; a watcher asks
 //! for the revision after the last one it has seen completely.
 
-pub(super) mod request;
-mod watcher;
-mod worker;
+pub(crate) mod request;
+pub(crate) mod watcher;
+pub(crate) mod worker;
 
 use std::collections::BTreeMap;
 
 use quorate_core::auth::Identity;
 use quorate_core::event::ReadError;
 use quorate_core::ids::{StreamId, Token};
-use quorate_core::{Request, Response, StateInput, View, txn};
+use quorate_core::{Request, Response, StateInput, View};
 use quorate_proto::etcdserverpb as pb;
 
 use super::describe::Describe;
@@ -122,18 +122,6 @@ pub(super) struct Clients {
     pub(super) bells: BTreeMap<u64, i64>,
 }
 
-/// Whether an operation that only reads is content with the past; none if it may do more. Such
-/// operations do not go through the log.
-fn is_serializable(operation: &Operation) -> Option<bool> {
-    match operation {
-        Operation::Range(range) => Some(range.serializable),
-        Operation::Request(Request::Txn(txn)) if txn::is_read_only(txn) => {
-            Some(txn::is_serializable(txn))
-        }
-        Operation::Request(_) => None,
-    }
-}
-
 impl Clients {
     pub(super) fn new(seed: u64, shape: &Shape, weather: &Weather) -> Self {
         let (workers, watchers) = (shape.workers as usize, shape.watchers as usize);
@@ -232,7 +220,7 @@ impl<B: Build, O: Observer> World<B, O> {
         operation: Operation,
     ) {
         let call = CallId(self.clients.last_call);
-        let read = is_serializable(&operation).map(|_| operation.clone());
+        let read = operation.is_serializable().map(|_| operation.clone());
         let shown = self.shown(client, purpose, &operation);
         self.clients.calls.insert(call, OpenCall { client, node, purpose, read, shown });
         self.note(None, || format!("c{client} #{} {}", call.0, operation.describe()));
@@ -326,7 +314,7 @@ impl<B: Build, O: Observer> World<B, O> {
             return self.refuse_connection(node, client, &message);
         }
         match message {
-            Upward::Call(call, operation) if is_serializable(&operation).is_some() => {
+            Upward::Call(call, operation) if operation.is_serializable().is_some() => {
                 self.take_read(node, call, &operation);
             }
             Upward::Call(_, Operation::Range(_)) => {}
@@ -377,7 +365,7 @@ impl<B: Build, O: Observer> World<B, O> {
 
     /// A serializable read needs no barrier: the newest view will do.
     fn take_read(&mut self, node: usize, call: CallId, operation: &Operation) {
-        if is_serializable(operation) == Some(false) {
+        if operation.is_serializable() == Some(false) {
             return self.give_state(node, StateInput::Read { token: Token(call.0) });
         }
         if let Some(view) = self.nodes[node].view.clone() {

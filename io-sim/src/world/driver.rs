@@ -385,7 +385,7 @@ impl<B: Build, O: Observer> World<B, O> {
             self.note(Some(node), || input.describe());
             let member = &mut self.nodes[node];
             if let StateInput::Request { token, request, .. } = &input {
-                member.unproposed.push((CallId(token.get()), request.clone()));
+                member.proposals.note(CallId(token.get()), request.clone());
             }
             let Some(machines) = &mut member.machines else { return };
             machines.state.handle(local, input);
@@ -526,7 +526,8 @@ fn new_node<B: Build>(plan: &Plan, number: usize) -> Node<B> {
     Node::new(new_config(plan, number), clock, pace, luck)
 }
 
-fn new_config(plan: &Plan, number: usize) -> Config {
+/// What member number `number` is told.
+pub(crate) fn new_config(plan: &Plan, number: usize) -> Config {
     let (shape, weather) = (&plan.shape, &plan.weather);
     let snapshot_count = match weather.snapshot_count {
         0 => shape.snapshot_count,

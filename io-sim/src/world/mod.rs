@@ -20,7 +20,7 @@
 //!
 //! Deliberately absent: threads, system time, floats, hash maps.
 
-mod client;
+pub(crate) mod client;
 pub mod clock;
 mod describe;
 pub mod disk;
@@ -36,6 +36,7 @@ mod operator;
 mod outputs;
 pub mod plan;
 mod post;
+pub(crate) mod proposals;
 pub mod queue;
 pub mod run;
 mod steward;

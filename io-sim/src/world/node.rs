@@ -9,16 +9,16 @@
 //! by one. How long a turn takes, and so how much gathers, is drawn; a lag of applying or a pause
 //! is nothing but a very long turn.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use quorate_core::error::StorageFault;
 use quorate_core::event::ReadError;
-use quorate_core::ids::{LogIndex, MemberId, RequestId};
+use quorate_core::ids::{LogIndex, MemberId};
 use quorate_core::storage::{LogContents, SnapshotMark, StateRead};
 use quorate_core::time::Time;
 use quorate_core::{
-    Config, Machine, ReplicaInput, ReplicaOutput, Request, Role, StateInput, StateOutput, View,
+    Config, Machine, ReplicaInput, ReplicaOutput, Role, StateInput, StateOutput, View,
 };
 use quorate_proto::etcdserverpb as pb;
 use quorate_proto::raftpb::ConfState;
@@ -26,7 +26,7 @@ use quorate_proto::raftpb::ConfState;
 use super::clock::Clock;
 use super::disk::{Log, Pace, Store};
 use super::luck::Luck;
-use super::observe::CallId;
+use super::proposals::Proposals;
 use super::table::Content;
 
 /// The two machines under test, and how to open and read them: the one seam between the world
@@ -137,10 +137,8 @@ pub(super) struct Node<B: Build> {
     pub(super) pinned: Option<(SnapshotMark, Arc<dyn StateRead>)>,
     /// Images received here and not installed yet, by index.
     pub(super) staged: BTreeMap<LogIndex, Content>,
-    /// Proposals made in this run.
-    pub(super) proposed: BTreeSet<RequestId>,
-    /// Calls taken in and not yet seen in a proposal.
-    pub(super) unproposed: Vec<(CallId, Request)>,
+    /// Which calls of this run are in which proposals.
+    pub(super) proposals: Proposals,
     /// Frames passed on and not yet credited, by stream: to quick clients, to slow ones.
     pub(super) credit: [Vec<(u64, usize)>; 2],
     /// What the store is known to hold safely.
@@ -174,8 +172,7 @@ impl<B: Build> Node<B> {
             view: None,
             pinned: None,
             staged: BTreeMap::new(),
-            proposed: BTreeSet::new(),
-            unproposed: Vec::new(),
+            proposals: Proposals::default(),
             credit: [Vec::new(), Vec::new()],
             stored: LogIndex(0),
             group: (LogIndex(0), false),
@@ -259,8 +256,7 @@ impl<B: Build> Node<B> {
         self.view = None;
         self.pinned = None;
         self.staged.clear();
-        self.proposed.clear();
-        self.unproposed.clear();
+        self.proposals = Proposals::default();
         self.credit = [Vec::new(), Vec::new()];
         self.group = (LogIndex(0), false);
         let installed = self.log.crash(self.pace.luck());

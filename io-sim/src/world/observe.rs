@@ -25,9 +25,9 @@ use quorate_core::ids::{LogIndex, MemberId, RequestId, StreamId, Term};
 use quorate_core::output::Note;
 use quorate_core::storage::{Entry, HardState, LogContents, SnapshotMark};
 use quorate_core::time::Time;
-use quorate_core::{Request, Response, Role};
+use quorate_core::{Request, Response, Role, txn};
 use quorate_proto::etcdserverpb as pb;
-use quorate_proto::raftpb::{ConfState, MessageType};
+use quorate_proto::raftpb::{self, ConfState, MessageType};
 
 /// A client actor, numbered from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,6 +44,20 @@ pub enum Operation {
     Range(pb::RangeRequest),
     /// Everything that goes through the core's loop.
     Request(Request),
+}
+
+impl Operation {
+    /// Whether what only reads is content with the past; none if it may do more. What only reads
+    /// does not go through the log.
+    pub(crate) fn is_serializable(&self) -> Option<bool> {
+        match self {
+            Self::Range(range) => Some(range.serializable),
+            Self::Request(Request::Txn(txn)) if txn::is_read_only(txn) => {
+                Some(txn::is_serializable(txn))
+            }
+            Self::Request(_) => None,
+        }
+    }
 }
 
 /// What a client learned about its call.
@@ -102,6 +116,22 @@ pub struct Sent {
     pub commit: LogIndex,
     /// Whether it says no.
     pub reject: bool,
+}
+
+impl Sent {
+    /// That part of a message.
+    #[must_use]
+    pub fn of(from: MemberId, to: MemberId, message: &raftpb::Message) -> Self {
+        Self {
+            from,
+            to,
+            kind: message.r#type(),
+            term: Term(message.term),
+            index: LogIndex(message.index),
+            commit: LogIndex(message.commit),
+            reject: message.reject,
+        }
+    }
 }
 
 /// Something that happened.

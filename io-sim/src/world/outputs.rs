@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use prost::Message as _;
-use quorate_core::ids::{LogIndex, RequestId, Term};
+use quorate_core::ids::RequestId;
 use quorate_core::output::{Batch, Persist};
 use quorate_core::peer::Message;
 use quorate_core::storage::SnapshotMark;
-use quorate_core::{ReplicaInput, ReplicaOutput, Request, StateInput, StateOutput};
-use quorate_proto::etcdserverpb::InternalRaftRequest;
+use quorate_core::{ReplicaInput, ReplicaOutput, StateInput, StateOutput};
 use quorate_proto::peer::PeerMessage;
 use quorate_proto::raftpb;
 
@@ -65,15 +63,7 @@ impl<B: Build, O: Observer> World<B, O> {
     }
 
     fn tell_sent(&mut self, node: usize, to: quorate_core::ids::MemberId, m: &raftpb::Message) {
-        let sent = Sent {
-            from: self.nodes[node].id(),
-            to,
-            kind: m.r#type(),
-            term: Term(m.term),
-            index: LogIndex(m.index),
-            commit: LogIndex(m.commit),
-            reject: m.reject,
-        };
+        let sent = Sent::of(self.nodes[node].id(), to, m);
         self.tell(&Seen::Sent(sent));
     }
 
@@ -171,7 +161,7 @@ impl<B: Build, O: Observer> World<B, O> {
         match output {
             StateOutput::Respond { token, result } => {
                 let call = CallId(token.get());
-                self.nodes[node].unproposed.retain(|(open, _)| *open != call);
+                self.nodes[node].proposals.forget(call);
                 if result.is_ok() {
                     self.tell(&Seen::Acknowledged { member, call });
                 }
@@ -237,16 +227,7 @@ impl<B: Build, O: Observer> World<B, O> {
     }
 
     fn tell_proposed(&mut self, node: usize, id: RequestId, data: &bytes::Bytes) {
-        // What is proposed again is no call that has just come.
-        let is_new = self.nodes[node].proposed.insert(id);
-        let unproposed = &mut self.nodes[node].unproposed;
-        let call = match InternalRaftRequest::decode(data.clone()) {
-            Ok(entry) if is_new && !unproposed.is_empty() => {
-                let found = unproposed.iter().position(|(_, request)| carries(&entry, request));
-                found.map(|at| unproposed.remove(at).0)
-            }
-            _ => None,
-        };
+        let call = self.nodes[node].proposals.take(id, data);
         let member = self.nodes[node].id();
         self.tell(&Seen::Proposed { member, id, call, data: data.clone() });
     }
@@ -297,24 +278,5 @@ impl<B: Build, O: Observer> World<B, O> {
         if self.nodes[node].store.owes_sync() {
             self.begin_store_sync(node);
         }
-    }
-}
-
-/// Whether a proposal is that request's. Values are never used twice, so equality is identity
-/// for what matters; equal deletions are told apart by order, which they share.
-fn carries(entry: &InternalRaftRequest, request: &Request) -> bool {
-    match request {
-        Request::Put(put) => entry.put.as_ref() == Some(put),
-        Request::DeleteRange(delete) => entry.delete_range.as_deref() == Some(delete),
-        Request::Txn(txn) => entry.txn.as_deref() == Some(txn),
-        Request::Compact(compact) => entry.compaction.as_deref() == Some(compact),
-        Request::LeaseGrant(grant) => entry
-            .lease_grant
-            .as_ref()
-            .is_some_and(|g| g.ttl == grant.ttl && (grant.id == 0 || g.id == grant.id)),
-        Request::LeaseRevoke(revoke) => entry.lease_revoke.as_deref() == Some(revoke),
-        Request::Alarm(alarm) => entry.alarm.as_deref() == Some(alarm),
-        Request::Auth(auth) => InternalRaftRequest { header: None, ..entry.clone() } == **auth,
-        _ => false,
     }
 }

@@ -9,6 +9,8 @@ mod columns;
 mod explore;
 mod planted;
 mod replay;
+#[cfg(madsim)]
+mod second;
 mod show;
 mod shrink;
 
@@ -40,6 +42,9 @@ enum Command {
     Show(show::ShowArgs),
     /// Build real mistakes into the simulator and look how long they hide.
     Planted(planted::PlantedArgs),
+    /// Explore seeds in the world and on madsim, and compare the verdicts.
+    #[cfg(madsim)]
+    OnMadsim(second::SecondArgs),
 }
 
 /// Runs the program on these machines.
@@ -53,6 +58,8 @@ pub(crate) fn main<S: Subject>() -> ExitCode {
         Command::Shrink(args) => shrink::shrink::<S>(&args),
         Command::Show(args) => show::show::<S>(&args),
         Command::Planted(args) => planted::hunt(&args),
+        #[cfg(madsim)]
+        Command::OnMadsim(args) => second::explore(&args),
     };
     let found = found.unwrap_or_else(|error| {
         say_error(&error.to_string());

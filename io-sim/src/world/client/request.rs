@@ -244,7 +244,7 @@ fn delete(first: u64, span: u64, prev_kv: bool) -> pb::DeleteRangeRequest {
 }
 
 /// The put that tells all watchers of a key that the end is near.
-pub(super) fn bell(number: u64, call: u64) -> Operation {
+pub(crate) fn bell(number: u64, call: u64) -> Operation {
     let value = Bytes::from(format!("v{call}"));
     let put = pb::PutRequest { key: key(number), value, ..pb::PutRequest::default() };
     Operation::Request(Request::Put(put))

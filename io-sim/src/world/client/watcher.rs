@@ -21,16 +21,16 @@ use crate::world::node::Build;
 const SIDES_MAX: usize = 3;
 
 /// Follows some keys.
-pub(in crate::world) struct Watcher {
+pub(crate) struct Watcher {
     /// The first key, and the one after the last.
-    pub(in crate::world) keys: (u64, u64),
+    pub(crate) keys: (u64, u64),
     /// Events of revisions up to here have been seen completely.
-    pub(in crate::world) seen: i64,
+    pub(crate) seen: i64,
     /// The member said that nothing up to here is outstanding on the whole stream.
-    pub(in crate::world) synced: i64,
+    pub(crate) synced: i64,
     /// Where the main watch of this stream begins. Until there is such a revision, the member says
     /// nothing of the stream.
-    pub(in crate::world) from: i64,
+    pub(crate) from: i64,
     stream: Option<StreamId>,
     /// The id of the main watch, once it is created.
     main: Option<i64>,
@@ -40,16 +40,16 @@ pub(in crate::world) struct Watcher {
     sides: BTreeMap<i64, i64>,
     /// Looks in vain for a created watch, so often.
     waits: u32,
-    node: usize,
-    pub(in crate::world) is_slow: bool,
+    pub(crate) node: usize,
+    pub(crate) is_slow: bool,
     prev_kv: bool,
     progress_notify: bool,
     fragment: bool,
-    frame_bytes_max: usize,
+    pub(crate) frame_bytes_max: usize,
 }
 
 impl Watcher {
-    pub(super) fn new(luck: &mut Luck, keys: u64, nodes: u64) -> Self {
+    pub(crate) fn new(luck: &mut Luck, keys: u64, nodes: u64) -> Self {
         let first = luck.below(keys);
         let span = if luck.below(3) == 0 { keys } else { luck.between(1, 10) };
         let (first, end) = if span == keys { (0, keys) } else { (first, first + span) };
@@ -116,7 +116,7 @@ impl Watcher {
     }
 
     /// Learns from a frame. True if the stream is of no use any more.
-    fn learn(&mut self, frame: &pb::WatchResponse) -> bool {
+    pub(crate) fn learn(&mut self, frame: &pb::WatchResponse) -> bool {
         let revision = frame.header.as_ref().map_or(0, |header| header.revision);
         if frame.created {
             return self.learn_created(frame, revision);
@@ -165,69 +165,107 @@ fn progress() -> RequestUnion {
     RequestUnion::ProgressRequest(pb::WatchProgressRequest {})
 }
 
-fn cancel(watch_id: i64) -> RequestUnion {
+pub(crate) fn cancel(watch_id: i64) -> RequestUnion {
     RequestUnion::CancelRequest(pb::WatchCancelRequest { watch_id })
 }
 
+/// What a watcher does when it looks after its stream.
+pub(crate) enum Look {
+    /// It goes elsewhere.
+    Leave,
+    /// It sends these, if any.
+    Send(Vec<RequestUnion>),
+    /// It sends this and then watches other keys: the id is free as soon as the cancel was sent.
+    Replace(RequestUnion),
+}
+
+impl Watcher {
+    /// The first message of a new stream.
+    pub(crate) fn begin(&mut self) -> RequestUnion {
+        self.asked.push_back(None);
+        let request = self.request();
+        self.from = request.start_revision;
+        RequestUnion::CreateRequest(request)
+    }
+
+    /// Its stream is gone: it goes on with the next member.
+    pub(crate) fn end(&mut self, next: usize) {
+        (self.stream, self.main, self.waits) = (None, None, 0);
+        self.asked.clear();
+        self.sides.clear();
+        self.node = next;
+    }
+
+    /// Now and then it asks for progress, watches other keys as well, or moves.
+    pub(crate) fn look(&mut self, luck: &mut Luck, keys: u64, is_winding_up: bool) -> Look {
+        if self.main.is_none() {
+            self.waits += 1;
+            if self.waits > 2 {
+                return Look::Leave;
+            }
+        }
+        if is_winding_up {
+            return Look::Send(self.wind_up());
+        }
+        Look::Send(match luck.below(24) {
+            0 => return Look::Leave,
+            1 | 2 => vec![progress()],
+            3..9 => self.watch_aside(luck, keys).into_iter().collect(),
+            9..12 => vec![self.cancel_aside(luck)],
+            12 => return Look::Replace(self.cancel_aside(luck)),
+            _ => Vec::new(),
+        })
+    }
+
+    /// Faults are over: no side watch may keep the stream from being shown everything.
+    fn wind_up(&self) -> Vec<RequestUnion> {
+        let newest = self.seen.max(self.synced);
+        let ahead = self.sides.iter().filter(|(_, start)| **start > newest);
+        ahead.map(|(id, _)| cancel(*id)).chain([progress()]).collect()
+    }
+
+    /// A watch beside the main one, if there is room.
+    pub(crate) fn watch_aside(&mut self, luck: &mut Luck, keys: u64) -> Option<RequestUnion> {
+        if self.sides.len() + self.asked.len() >= SIDES_MAX {
+            return None;
+        }
+        let request = self.side_request(luck, keys);
+        self.asked.push_back(Some(request.start_revision));
+        Some(RequestUnion::CreateRequest(request))
+    }
+
+    /// Cancels a side watch, or one that does not exist.
+    fn cancel_aside(&self, luck: &mut Luck) -> RequestUnion {
+        let ids: Vec<_> = self.sides.keys().copied().collect();
+        let place = luck.below(ids.len() as u64 + 1) as usize;
+        cancel(ids.get(place).copied().unwrap_or(77))
+    }
+}
+
 impl<B: Build, O: Observer> World<B, O> {
-    /// Now and then a watcher looks after its stream: opens one, asks for progress, or moves.
+    /// Now and then a watcher looks after its stream, or opens one.
     pub(super) fn wake_watcher(&mut self, client: usize, number: usize) {
         let rest = self.clients.luck[client].between(500, 3_000) * MILLISECOND;
         self.queue.push(self.now() + rest, Class::Client, Event::Wake(client));
         let watcher = &mut self.clients.watchers[number];
         let Some(stream) = watcher.stream else { return self.open_stream(client, number) };
-        if watcher.main.is_none() {
-            watcher.waits += 1;
-            if watcher.waits > 2 {
-                return self.leave(client, stream);
+        let (luck, keys) = (&mut self.clients.luck[client], self.plan.shape.keys);
+        match watcher.look(luck, keys, self.phase != Phase::Faults) {
+            Look::Leave => self.leave(client, stream),
+            Look::Send(requests) => {
+                for request in requests {
+                    self.send_on_stream(client, stream, request);
+                }
+            }
+            Look::Replace(cancel) => {
+                self.send_on_stream(client, stream, cancel);
+                let (watcher, luck) =
+                    (&mut self.clients.watchers[number], &mut self.clients.luck[client]);
+                if let Some(request) = watcher.watch_aside(luck, keys) {
+                    self.send_on_stream(client, stream, request);
+                }
             }
         }
-        if self.phase != Phase::Faults {
-            return self.wind_up(client, number, stream);
-        }
-        match self.clients.luck[client].below(24) {
-            0 => self.leave(client, stream),
-            1 | 2 => self.send_on_stream(client, stream, progress()),
-            3..9 => self.watch_aside(client, number, stream),
-            9..12 => self.cancel_aside(client, number, stream),
-            12 => {
-                // The id is free as soon as the cancel was sent.
-                self.cancel_aside(client, number, stream);
-                self.watch_aside(client, number, stream);
-            }
-            _ => {}
-        }
-    }
-
-    /// Faults are over: no side watch may keep the stream from being shown everything.
-    fn wind_up(&mut self, client: usize, number: usize, stream: StreamId) {
-        let watcher = &self.clients.watchers[number];
-        let newest = watcher.seen.max(watcher.synced);
-        let ahead = watcher.sides.iter().filter(|(_, start)| **start > newest);
-        for id in ahead.map(|(id, _)| *id).collect::<Vec<_>>() {
-            self.send_on_stream(client, stream, cancel(id));
-        }
-        self.send_on_stream(client, stream, progress());
-    }
-
-    fn watch_aside(&mut self, client: usize, number: usize, stream: StreamId) {
-        let watcher = &mut self.clients.watchers[number];
-        if watcher.sides.len() + watcher.asked.len() >= SIDES_MAX {
-            return;
-        }
-        let keys = self.plan.shape.keys;
-        let request = watcher.side_request(&mut self.clients.luck[client], keys);
-        watcher.asked.push_back(Some(request.start_revision));
-        self.send_on_stream(client, stream, RequestUnion::CreateRequest(request));
-    }
-
-    /// Cancels a side watch, or one that does not exist.
-    fn cancel_aside(&mut self, client: usize, number: usize, stream: StreamId) {
-        let sides = &self.clients.watchers[number].sides;
-        let ids: Vec<_> = sides.keys().copied().collect();
-        let place = self.clients.luck[client].below(ids.len() as u64 + 1) as usize;
-        let id = ids.get(place).copied().unwrap_or(77);
-        self.send_on_stream(client, stream, cancel(id));
     }
 
     pub(super) fn leave(&mut self, client: usize, stream: StreamId) {
@@ -244,15 +282,13 @@ impl<B: Build, O: Observer> World<B, O> {
         let watcher = &mut self.clients.watchers[number];
         let (node, frame_bytes_max) = (watcher.node, watcher.frame_bytes_max);
         watcher.stream = Some(stream);
-        watcher.asked.push_back(None);
-        let request = watcher.request();
-        watcher.from = request.start_revision;
+        let request = watcher.begin();
         let open = Stream { client, node, up: None, down: None, is_broken: false };
         self.clients.streams.insert(stream, open);
         let member = self.nodes[node].id();
         self.tell(&Seen::StreamOpened { client: ClientId(client as u32), stream, member });
         self.send_up_stream(stream, Upward::Open(stream, frame_bytes_max));
-        self.send_on_stream(client, stream, RequestUnion::CreateRequest(request));
+        self.send_on_stream(client, stream, request);
     }
 
     fn send_on_stream(&mut self, client: usize, stream: StreamId, request: RequestUnion) {
@@ -293,10 +329,6 @@ impl<B: Build, O: Observer> World<B, O> {
         self.tell(&Seen::StreamEnded { client: ClientId(client as u32), stream });
         let Some(number) = self.clients.watcher_of(client) else { return };
         let next = self.next_node(self.clients.watchers[number].node);
-        let watcher = &mut self.clients.watchers[number];
-        (watcher.stream, watcher.main, watcher.waits) = (None, None, 0);
-        watcher.asked.clear();
-        watcher.sides.clear();
-        watcher.node = next;
+        self.clients.watchers[number].end(next);
     }
 }

@@ -11,19 +11,20 @@ use super::{
     Class, Event, Luck, MILLISECOND, Observer, Operation, Outcome, Purposed, Shape, World,
 };
 use crate::world::node::Build;
+use crate::world::plan::Deed;
 use crate::world::steward::user_name;
 
 /// How often a refused call is tried again.
-const TRIES_MAX: u32 = 3;
+pub(crate) const TRIES_MAX: u32 = 3;
 
 /// Does errands.
-pub(in crate::world) struct Worker {
+pub(crate) struct Worker {
     queue: VecDeque<Purposed>,
     /// Keys it must put before the run may end.
     pub(in crate::world) owes: VecDeque<u64>,
     in_flight: usize,
-    in_flight_max: usize,
-    node: usize,
+    pub(crate) in_flight_max: usize,
+    pub(crate) node: usize,
     revision: i64,
     /// What it has seen of each key: the lease and the modification revision.
     keys: Vec<(i64, i64)>,
@@ -37,7 +38,7 @@ pub(in crate::world) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(number: usize, shape: &Shape) -> Self {
+    pub(crate) fn new(number: usize, shape: &Shape) -> Self {
         // Of three, one is root, one shows a name, and one a token.
         let part = number % 3;
         let user = if part == 0 { 0 } else { 1 + (number / 3) as u64 % shape.users.max(1) };
@@ -58,8 +59,21 @@ impl Worker {
         }
     }
 
+    /// The request of a deed, if there is anything to ask for.
+    pub(crate) fn resolve(&mut self, call: u64, leases: &[i64], deed: Deed) -> Option<Operation> {
+        let (revision, lease) = (self.revision, self.lease);
+        let known = Known { call, revision, keys: &self.keys, leases, lease };
+        let operation = known.resolve(deed)?;
+        if let Operation::Request(Request::LeaseRevoke(revoke)) = &operation
+            && revoke.id == self.lease
+        {
+            self.lease = 0;
+        }
+        Some(operation)
+    }
+
     /// Learns from an answer's header and keys.
-    fn learn(&mut self, outcome: &Outcome) {
+    pub(crate) fn learn(&mut self, outcome: &Outcome) {
         let header = match outcome {
             Outcome::Range(range) => range.header.as_ref(),
             Outcome::Response(response) => header(response),
@@ -82,10 +96,10 @@ impl Worker {
 }
 
 /// Keeps one lease alive.
-pub(in crate::world) struct Keeper {
-    pub(in crate::world) lease: i64,
+pub(crate) struct Keeper {
+    pub(crate) lease: i64,
     ttl: i64,
-    node: usize,
+    pub(crate) node: usize,
     granted: i64,
     is_waiting: bool,
     /// It forgets its lease until then.
@@ -93,12 +107,47 @@ pub(in crate::world) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn new(luck: &mut Luck, number: usize, shape: &Shape) -> Self {
+    pub(crate) fn new(luck: &mut Luck, number: usize, shape: &Shape) -> Self {
         let node = number % shape.nodes as usize;
         let granted = 1_000 * (number as i64 + 1);
         let ttls = [shape.lease_ttl, shape.lease_ttl, shape.lease_ttl / 2, 2, 3];
         let ttl = (*luck.pick(&ttls)).clamp(1, shape.lease_ttl) as i64;
         Self { lease: 0, ttl, node, granted, is_waiting: false, idle_until: 0 }
+    }
+
+    /// How long until it looks after its lease again, and what it asks for now, if anything.
+    pub(crate) fn choose(&mut self, now: u64, luck: &mut Luck) -> (u64, Option<Request>) {
+        let third = self.ttl as u64 * 1_000 / 3;
+        let rest = luck.between(third / 2, third) * MILLISECOND;
+        if luck.below(40) == 0 {
+            self.idle_until = now + luck.below(3 * self.ttl as u64 * 1_000) * MILLISECOND;
+        }
+        if now < self.idle_until || std::mem::replace(&mut self.is_waiting, true) {
+            return (rest, None);
+        }
+        let request = if self.lease == 0 {
+            self.granted += 1;
+            let (ttl, id) = (self.ttl, self.granted);
+            Request::LeaseGrant(pb::LeaseGrantRequest { ttl, id })
+        } else {
+            Request::LeaseKeepAlive(pb::LeaseKeepAliveRequest { id: self.lease })
+        };
+        (rest, Some(request))
+    }
+
+    /// Learns how it ended. False if another member had better be asked.
+    pub(crate) fn learn(&mut self, outcome: &Outcome) -> bool {
+        self.is_waiting = false;
+        match outcome {
+            Outcome::Response(Response::LeaseGrant(grant)) => self.lease = grant.id,
+            Outcome::Response(Response::LeaseKeepAlive(alive)) if alive.ttl <= 0 => {
+                self.lease = 0;
+            }
+            Outcome::Response(_) => {}
+            Outcome::Refused(Refusal::LeaseNotFound) => self.lease = 0,
+            _ => return false,
+        }
+        true
     }
 }
 
@@ -125,7 +174,7 @@ fn header(response: &Response) -> Option<&pb::ResponseHeader> {
 }
 
 /// Whether asking again can help, and cannot do anything twice.
-fn is_worth_a_retry(refusal: Refusal) -> bool {
+pub(crate) fn is_worth_a_retry(refusal: Refusal) -> bool {
     matches!(refusal, Refusal::NoLeader | Refusal::NotLeader | Refusal::RequestTooManyRequests)
 }
 
@@ -167,15 +216,8 @@ impl<B: Build, O: Observer> World<B, O> {
         let operation = match purpose {
             Purposed::Errand(number, _) => {
                 let leases: Vec<_> = self.clients.keepers.iter().map(|k| k.lease).collect();
-                let worker = &self.clients.workers[client];
-                let known = Known {
-                    call,
-                    revision: worker.revision,
-                    keys: &worker.keys,
-                    leases: &leases,
-                    lease: worker.lease,
-                };
-                known.resolve(self.plan.errands[number].deed)
+                let deed = self.plan.errands[number].deed;
+                self.clients.workers[client].resolve(call, &leases, deed)
             }
             Purposed::Bell(key) => Some(bell(key, call)),
             Purposed::Lease | Purposed::Chore | Purposed::Order | Purposed::LogIn => None,
@@ -183,11 +225,6 @@ impl<B: Build, O: Observer> World<B, O> {
         let Some(operation) = operation else { return };
         let worker = &mut self.clients.workers[client];
         worker.in_flight += 1;
-        if let Operation::Request(Request::LeaseRevoke(revoke)) = &operation
-            && revoke.id == worker.lease
-        {
-            worker.lease = 0;
-        }
         let node = worker.node;
         self.call(client, node, purpose, operation);
     }
@@ -270,22 +307,9 @@ impl<B: Build, O: Observer> World<B, O> {
         let now = self.now();
         let luck = &mut self.clients.luck[client];
         let keeper = &mut self.clients.keepers[number];
-        let third = keeper.ttl as u64 * 1_000 / 3;
-        let rest = luck.between(third / 2, third) * MILLISECOND;
+        let (rest, request) = keeper.choose(now, luck);
         self.queue.push(now + rest, Class::Client, Event::Wake(client));
-        if luck.below(40) == 0 {
-            keeper.idle_until = now + luck.below(3 * keeper.ttl as u64 * 1_000) * MILLISECOND;
-        }
-        if now < keeper.idle_until || std::mem::replace(&mut keeper.is_waiting, true) {
-            return;
-        }
-        let request = if keeper.lease == 0 {
-            keeper.granted += 1;
-            let (ttl, id) = (keeper.ttl, keeper.granted);
-            Request::LeaseGrant(pb::LeaseGrantRequest { ttl, id })
-        } else {
-            Request::LeaseKeepAlive(pb::LeaseKeepAliveRequest { id: keeper.lease })
-        };
+        let Some(request) = request else { return };
         let node = keeper.node;
         self.next_call();
         self.call(client, node, Purposed::Lease, Operation::Request(request));
@@ -295,15 +319,8 @@ impl<B: Build, O: Observer> World<B, O> {
         let Some(number) = self.clients.keeper_of(client) else { return };
         let next = self.next_node(self.clients.keepers[number].node);
         let keeper = &mut self.clients.keepers[number];
-        keeper.is_waiting = false;
-        match outcome {
-            Outcome::Response(Response::LeaseGrant(grant)) => keeper.lease = grant.id,
-            Outcome::Response(Response::LeaseKeepAlive(alive)) if alive.ttl <= 0 => {
-                keeper.lease = 0;
-            }
-            Outcome::Response(_) => {}
-            Outcome::Refused(Refusal::LeaseNotFound) => keeper.lease = 0,
-            _ => keeper.node = next,
+        if !keeper.learn(outcome) {
+            keeper.node = next;
         }
     }
 }
