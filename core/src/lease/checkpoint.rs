@@ -58,6 +58,11 @@ impl Checkpoints {
         self.in_flight.remove(&id);
     }
 
+    /// What an earlier duty of the same primary had proposed may still come.
+    pub(super) fn take_over(&mut self, before: Self) {
+        self.in_flight = before.in_flight;
+    }
+
     /// Whether a checkpoint that cuts this lease short may be on its way to being applied.
     pub(super) fn is_in_flight(&self, id: LeaseId) -> bool {
         self.in_flight.get(&id).is_some_and(|all| all.iter().any(|remaining| *remaining > 0))

@@ -180,7 +180,7 @@ impl Duty {
 impl Book {
     /// This member leads now: every lease lasts from `now` for `extend` and its TTL, or what a
     /// checkpoint says remains of it. If it led before, what it had asked to be revoked stays
-    /// expired.
+    /// expired, and what it had proposed may still come.
     pub fn promote(&mut self, now: Time, extend: Duration) {
         let mut timings: Vec<(LeaseId, Timing)> =
             self.leases.iter().map(|(&id, lease)| (id, Timing::of(lease, now + extend))).collect();
@@ -192,6 +192,9 @@ impl Book {
             if !before.as_ref().is_some_and(|before| duty.keep_ended(id, before)) {
                 duty.enter(id, timing, now);
             }
+        }
+        if let Some(before) = before {
+            duty.checkpoints.take_over(before.checkpoints);
         }
         self.duty = Some(duty);
     }
