@@ -90,18 +90,18 @@ pub struct Grant(Option<HeaderValue>);
 
 impl Access {
     /// Whether a request may go on; else, or if that is all it wants to know, its answer.
-    pub fn judge<B>(&self, request: &Request<B>) -> Result<Grant, Page> {
+    pub fn judge<B>(&self, request: &Request<B>) -> Result<Grant, Box<Page>> {
         let is_secure = request.extensions().get::<IsSecure>().is_some();
         let host = host_of(request);
         if !is_secure && !self.hosts.has(host) {
             warn!(host, "rejecting HTTP request to prevent DNS rebinding attacks");
-            return Err(trouble(StatusCode::MISDIRECTED_REQUEST, &misdirected(host)));
+            return Err(Box::new(trouble(StatusCode::MISDIRECTED_REQUEST, &misdirected(host))));
         }
         let grant = Grant(self.granted(request.headers()));
         if request.method() == Method::OPTIONS {
             let mut page = Response::new(Full::new(Bytes::new()));
             grant.note(page.headers_mut());
-            return Err(page);
+            return Err(Box::new(page));
         }
         Ok(grant)
     }

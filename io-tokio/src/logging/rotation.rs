@@ -12,6 +12,7 @@
 //!
 //! Answers to: lumberjack v2.2 (`maxsize`, `maxage`, `maxbackups`, `localtime`, `compress`)
 
+use std::cmp::Reverse;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -163,7 +164,7 @@ impl Keeper {
 
     fn look(&self, now: SystemTime) -> io::Result<()> {
         let mut old = self.old()?;
-        old.sort_by(|a, b| b.1.cmp(&a.1));
+        old.sort_by_key(|(_, stamp)| Reverse(*stamp));
         let age_max = Duration::from_secs(self.rotation.days_max.saturating_mul(24 * 3_600));
         // More days than there have been are for ever.
         let age_max = time::Duration::try_from(age_max).ok();
