@@ -245,7 +245,7 @@ flags! {
         "discovery-cacert" => discovery_cacert: String = "",
             "Authorities that the discovery service's certificate is verified with.";
         "discovery-user" => discovery_user: String = "",
-            "name[:password] to be known by at the discovery service.";
+            "name, or name:password, to be known by at the discovery service.";
         "discovery-password" => discovery_password: String = "",
             "Password, if --discovery-user does not have it.";
         "discovery-srv" => discovery_srv: String = "",
