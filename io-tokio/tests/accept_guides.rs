@@ -248,7 +248,7 @@ fn table() -> String {
          | clientv3 of Go | {} |\n| etcd-client of Rust | {} |\n| etcd3 of Node | {} |\n\
          | aetcd of Python | {} |\n| etcd3 of Python | {} |\n| etcd3gw of Python | {} |",
         version_in("go/go.mod", "go.etcd.io/etcd/client/v3 "),
-        version_in("etcd_client/Cargo.toml", "etcd-client = \""),
+        version_in("etcd_client/Cargo.toml", "etcd-client = { version = \""),
         version_in("node/package.json", "\"etcd3\": \""),
         version_in("python/requirements.txt", "aetcd=="),
         version_in("python/requirements-etcd3.txt", "etcd3=="),

@@ -93,9 +93,10 @@ pub(super) async fn next_chunk(
     }
 }
 
-/// Whether a range is of keys in their own order, and of all of them.
+/// Whether a range is of keys in their own order, and of all of them. Without an order, values and
+/// revisions are sorted upwards; a stream does not look at them then.
 pub(super) fn is_in_order(request: &pb::RangeRequest) -> bool {
-    txn::check_range_stream(request).is_ok()
+    request.sort_target == 0 && txn::check_range_stream(request).is_ok()
 }
 
 /// The next chunk of this view, and whether it is the last.
