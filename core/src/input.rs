@@ -13,6 +13,7 @@ use quorate_proto::raftpb;
 use crate::auth::Identity;
 use crate::error::{Refusal, StorageFault};
 use crate::ids::{BarrierId, LogIndex, MemberId, RequestId, StreamId, Term, Token};
+use crate::peer::Message;
 use crate::storage::{Entry, EntryKind, SnapshotMark, StateRead};
 
 /// What happens to the [`Replica`](crate::Replica).
@@ -280,6 +281,20 @@ pub enum StateInput {
 }
 
 impl StateInput {
+    /// What another member's message tells `State`; a message of raft's is for `Replica`, and comes
+    /// back.
+    pub fn from_peer(from: MemberId, message: Message) -> Result<Self, raftpb::Message> {
+        Ok(match message {
+            Message::Raft(message) => return Err(message),
+            Message::Ask(ask) => Self::Ask { from, ask },
+            Message::Answer(answer) => Self::Answer { from, answer },
+            Message::ChangeWish(wish) => Self::ChangeWish { from, wish },
+            Message::ChangeRefusal(refusal) => Self::ChangeRefusal { from, refusal },
+            Message::Report(report) => Self::Report { from, report },
+            Message::Correction(correction) => Self::Correction { from, correction },
+        })
+    }
+
     /// Whether somebody waits for this, other than a watcher for what it missed.
     pub(crate) fn is_service(&self) -> bool {
         matches!(self, Self::Request { .. } | Self::Read { .. } | Self::Committed { .. })

@@ -212,12 +212,9 @@ impl Replica {
     /// not know yet that the change is committed may need its vote to find out, or it is the leader
     /// who would have told them.
     fn begin_farewell(&mut self) {
-        if !crate::planted!("removed-leaves-at-once") {
-            let until = self.now + FAREWELL_ELECTIONS * self.election_timeout;
-            self.farewell.get_or_insert(until);
-        } else {
-            self.farewell = Some(self.now);
-        }
+        let elections =
+            if crate::planted!("removed-leaves-at-once") { 0 } else { FAREWELL_ELECTIONS };
+        self.farewell.get_or_insert(self.now + elections * self.election_timeout);
     }
 
     fn say_farewell(&mut self) {

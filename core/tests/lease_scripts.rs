@@ -7,7 +7,7 @@
 //! | `promote MS`, `demote` | this member leads, extending leases by so much; or not any more |
 //! | `renew ID`, `ttl ID [keys]`, `list`, `holdings`, `wake` | questions |
 //! | `expired`, `failed ID` | leases to revoke now; a revoke that was not taken |
-//! | `checkpoints`, `checkpoint ID SECONDS` | checkpoints due; one that was applied |
+//! | `checkpoints`, `clear ID`, `checkpoint ID SECONDS` | checkpoints due; what clears one; one that was applied |
 //! | `after MS` | time passes |
 //! | `reopen` | the member starts again from the rows it wrote |
 #![allow(missing_docs, clippy::unwrap_used, clippy::unit_arg)]
@@ -89,6 +89,7 @@ impl World {
             "wake" => format!("{:?}", self.book.poll_timeout()),
             "expired" => show_ids(&self.book.expired(now, usize::MAX)),
             "failed" => quiet(self.book.on_revoke_failed(id(), now)),
+            "clear" => format!("{:?}", self.book.clear(id())),
             "checkpoints" => format!("{:?}", self.book.checkpoints_due(now)),
             "checkpoint" => match self.book.apply_checkpoint(id(), number(2), now) {
                 Some(write) => self.store(write),

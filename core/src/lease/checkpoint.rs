@@ -69,7 +69,7 @@ impl Checkpoints {
     }
 
     /// A checkpoint, or with 0 a clear, is proposed.
-    pub(super) fn note_proposed(&mut self, id: LeaseId, remaining: i64) {
+    fn note_proposed(&mut self, id: LeaseId, remaining: i64) {
         let all = self.in_flight.entry(id).or_default();
         if remaining > 0 || all.back() != Some(&0) {
             all.push_back(remaining);
@@ -136,6 +136,14 @@ impl Book {
             duty.checkpoints.next_entry = now + ENTRY_INTERVAL;
         }
         checkpoints
+    }
+
+    /// What clears a lease's checkpoint, to be proposed.
+    pub fn clear(&mut self, id: LeaseId) -> LeaseCheckpoint {
+        if let Some(duty) = &mut self.duty {
+            duty.checkpoints.note_proposed(id, 0);
+        }
+        LeaseCheckpoint { id: id.get(), remaining_ttl: 0 }
     }
 
     /// A checkpoint was applied; 0 seconds clear one. Returns the row to store, if there is such a

@@ -25,8 +25,8 @@ pub enum Renewal {
         /// TTL as granted.
         ttl: i64,
     },
-    /// Propose a checkpoint of 0 for this lease, and renew again once it is applied: a later
-    /// primary must not go by what remained before.
+    /// Propose what [`Book::clear`] hands out, and renew again once it is applied: a later primary
+    /// must not go by what remained before.
     ClearFirst,
     /// It has expired. Wait until its revoke is applied, then there is no such lease; or until
     /// this member is no primary any more, then ask the next.
@@ -223,7 +223,6 @@ impl Book {
         let is_cut_short = lease.remaining > 0 || duty.checkpoints.is_in_flight(id);
         if is_cut_short && !crate::planted!("lease-time-lost") {
             crate::probe!("renewal of a lease cut short");
-            duty.checkpoints.note_proposed(id, 0);
             return Ok(Renewal::ClearFirst);
         }
         duty.renew(id, Timing::of(lease, now).deadline);

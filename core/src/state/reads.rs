@@ -230,7 +230,7 @@ impl State {
             && let Ok(Renewal::ClearFirst) =
                 self.ledgers.leases.renew(LeaseId(renewal.id), self.now)
         {
-            let clear = pb::LeaseCheckpoint { id: renewal.id, remaining_ttl: 0 };
+            let clear = self.ledgers.leases.clear(LeaseId(renewal.id));
             self.propose_checkpoints(alloc::vec![clear]);
             return None;
         }

@@ -233,27 +233,10 @@ impl Member {
                 return;
             }
         }
-        match message {
-            Some(Message::Raft(message)) => {
-                self.give_replica(ReplicaInput::Peer { from, message });
-            }
-            Some(Message::Ask(ask)) => self.give_state(StateInput::Ask { from, ask }),
-            Some(Message::Answer(answer)) => {
-                self.give_state(StateInput::Answer { from, answer });
-            }
-            Some(Message::ChangeWish(wish)) => {
-                self.give_state(StateInput::ChangeWish { from, wish });
-            }
-            Some(Message::ChangeRefusal(refusal)) => {
-                self.give_state(StateInput::ChangeRefusal { from, refusal });
-            }
-            Some(Message::Report(report)) => {
-                self.give_state(StateInput::Report { from, report });
-            }
-            Some(Message::Correction(correction)) => {
-                self.give_state(StateInput::Correction { from, correction });
-            }
-            None => {}
+        let Some(message) = message else { return };
+        match StateInput::from_peer(from, message) {
+            Ok(input) => self.give_state(input),
+            Err(message) => self.give_replica(ReplicaInput::Peer { from, message }),
         }
     }
 

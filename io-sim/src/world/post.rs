@@ -148,27 +148,10 @@ impl<B: Build, O: Observer> World<B, O> {
             return;
         }
         let from = self.nodes[from].id();
-        match message.message {
-            Some(Message::Raft(message)) => {
-                self.give_replica(at, ReplicaInput::Peer { from, message });
-            }
-            Some(Message::Ask(ask)) => self.give_state(at, StateInput::Ask { from, ask }),
-            Some(Message::Answer(answer)) => {
-                self.give_state(at, StateInput::Answer { from, answer });
-            }
-            Some(Message::ChangeWish(wish)) => {
-                self.give_state(at, StateInput::ChangeWish { from, wish });
-            }
-            Some(Message::ChangeRefusal(refusal)) => {
-                self.give_state(at, StateInput::ChangeRefusal { from, refusal });
-            }
-            Some(Message::Report(report)) => {
-                self.give_state(at, StateInput::Report { from, report });
-            }
-            Some(Message::Correction(correction)) => {
-                self.give_state(at, StateInput::Correction { from, correction });
-            }
-            None => {}
+        let Some(message) = message.message else { return };
+        match StateInput::from_peer(from, message) {
+            Ok(input) => self.give_state(at, input),
+            Err(message) => self.give_replica(at, ReplicaInput::Peer { from, message }),
         }
     }
 

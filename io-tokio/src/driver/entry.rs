@@ -109,22 +109,15 @@ impl Core {
 
     /// A peer's message. Dropped when too many wait.
     pub fn deliver(&self, from: MemberId, message: Message) {
-        let input = match message {
-            Message::Raft(mut message) => {
+        match StateInput::from_peer(from, message) {
+            Ok(input) if self.0.shares.peer_questions.take() => self.post(ToState::Peer(input)),
+            Ok(_) => {}
+            Err(mut message) => {
                 // Without its image an announcement announces nothing: it could not be installed,
                 // and a member that cannot do what it has agreed to ends.
                 message.snapshot = None;
-                return self.deliver_raft(from, message);
+                self.deliver_raft(from, message);
             }
-            Message::Ask(ask) => StateInput::Ask { from, ask },
-            Message::Answer(answer) => StateInput::Answer { from, answer },
-            Message::ChangeWish(wish) => StateInput::ChangeWish { from, wish },
-            Message::ChangeRefusal(refusal) => StateInput::ChangeRefusal { from, refusal },
-            Message::Report(report) => StateInput::Report { from, report },
-            Message::Correction(correction) => StateInput::Correction { from, correction },
-        };
-        if self.0.shares.peer_questions.take() {
-            self.post(ToState::Peer(input));
         }
     }
 
