@@ -24,7 +24,7 @@ const PAGE: &str = include_str!("timeline/page.html");
 /// Where the picture goes in the page.
 const PLACE: &str = "/*PICTURE*/null";
 
-/// Characters of lines, and of arrows, a page has room for.
+/// Characters of lines a page has room for.
 const LINES_CHARS_MAX: usize = 2_000_000;
 /// Arrows a page has room for: each takes about 60 characters.
 const ARROWS_MAX: usize = 30_000;

@@ -13,13 +13,12 @@
 use quorate_core::ids::MemberId;
 
 use super::driver::{Event, MILLISECOND, Phase, SECOND, World};
+use super::due;
 use super::network::Place;
 use super::node::Build;
 use super::observe::{Observer, Outcome, Seen, Stop, Verdict};
 use super::queue::Class;
 
-/// How long all clients may take to be served, and all watchers to catch up.
-const PATIENCE: u64 = 60 * SECOND;
 /// Between two looks.
 const LOOK_EVERY: u64 = 100 * MILLISECOND;
 
@@ -138,13 +137,15 @@ impl<B: Build, O: Observer> World<B, O> {
                 Err(what) if now >= until => self.object(Verdict::Liveness, "leader", what),
                 Err(_) => {}
             },
-            Phase::Serving(until) => match self.check_served() {
-                Ok(()) => self.phase = Phase::Settling(now + PATIENCE),
-                Err(what) if now >= until => self.object(Verdict::Liveness, "served", what),
-                Err(_) => {}
-            },
+            Phase::Serving(until) => {
+                match due::check_served(self.clients.bells.len(), &self.plan.shape) {
+                    Ok(()) => self.phase = Phase::Settling(now + due::PATIENCE),
+                    Err(what) if now >= until => self.object(Verdict::Liveness, "served", what),
+                    Err(_) => {}
+                }
+            }
             Phase::Settling(until) => match self.check_settled() {
-                Ok(()) => self.phase = Phase::Resting(now + self.longest_life()),
+                Ok(()) => self.phase = Phase::Resting(now + due::longest_life(&self.plan.shape)),
                 Err(what) if now >= until => self.object(Verdict::Liveness, "settled", what),
                 Err(_) => {}
             },
@@ -152,7 +153,7 @@ impl<B: Build, O: Observer> World<B, O> {
             // The last leases end now: wait until everybody knows.
             Phase::Resting(until) => match self.check_equal() {
                 Ok(()) => self.conclude_all(),
-                Err(what) if now >= until + PATIENCE => {
+                Err(what) if now >= until + due::PATIENCE => {
                     self.object(Verdict::Liveness, "settled", what);
                 }
                 Err(_) => {}
@@ -162,17 +163,9 @@ impl<B: Build, O: Observer> World<B, O> {
         self.queue.push(now + LOOK_EVERY, Class::Fault, Event::Look);
     }
 
-    /// One leader, known to all, inside the quorum.
     fn check_leader(&self) -> Result<(), String> {
         let roles: Vec<_> = self.inside().map(|node| self.nodes[node].role).collect();
-        let first = roles.first().map(|role| (role.term, role.leader));
-        let is_agreed = roles.iter().all(|role| Some((role.term, role.leader)) == first);
-        let leader = first.and_then(|(_, leader)| leader);
-        let is_inside = leader.is_some_and(|leader| self.quorum().contains(&leader));
-        let is_led = roles.iter().filter(|role| role.is_leader).count() == 1;
-        (is_agreed && is_inside && is_led)
-            .then_some(())
-            .ok_or_else(|| format!("no leader for 10 election timeouts: {roles:?}"))
+        due::check_leader(&roles, &self.quorum())
     }
 
     /// Every worker puts some keys, all keys in all.
@@ -184,23 +177,7 @@ impl<B: Build, O: Observer> World<B, O> {
         for worker in 0..workers {
             self.go_on(worker);
         }
-        self.phase = Phase::Serving(self.now() + PATIENCE);
-    }
-
-    fn check_served(&self) -> Result<(), String> {
-        let (have, want) = (self.clients.bells.len() as u64, self.plan.shape.keys);
-        let is_served = have == want;
-        is_served
-            .then_some(())
-            .ok_or_else(|| format!("only {have} of {want} puts were answered after healing"))
-    }
-
-    /// How long a lease can live that nobody keeps alive any more, with a quarter to spare for slow
-    /// clocks, and three seconds for the work.
-    fn longest_life(&self) -> u64 {
-        let shape = &self.plan.shape;
-        let ttl = shape.lease_ttl * SECOND + shape.election_ms * MILLISECOND;
-        ttl + ttl / 4 + 3 * SECOND
+        self.phase = Phase::Serving(self.now() + due::PATIENCE);
     }
 
     /// Whether anybody still knows of a lease.
@@ -220,29 +197,13 @@ impl<B: Build, O: Observer> World<B, O> {
             return Err(format!("member {id} was removed and still runs"));
         }
         let applied: Vec<_> = self.inside().map(|node| self.nodes[node].applied).collect();
-        if applied.windows(2).any(|pair| pair[0] != pair[1]) {
-            return Err(format!("members differ: (applied, digest) = {applied:?}"));
-        }
-        Ok(())
+        due::check_equal(&applied)
     }
 
     fn check_settled(&self) -> Result<(), String> {
         self.check_equal()?;
-        let newest = self.clients.bells.values().copied().max().unwrap_or(0);
-        for (number, watcher) in self.clients.watchers.iter().enumerate() {
-            let (first, end) = watcher.keys;
-            let bells = self.clients.bells.range(first..end);
-            let last = bells.map(|(_, revision)| *revision).max().unwrap_or(0);
-            if watcher.seen < last {
-                let seen = watcher.seen;
-                return Err(format!("watcher {number} is at revision {seen}, not {last}"));
-            }
-            if watcher.synced < newest && watcher.from <= newest {
-                let synced = watcher.synced;
-                return Err(format!("stream of watcher {number} is at {synced}, not {newest}"));
-            }
-        }
-        Ok(())
+        let mut watchers = self.clients.watchers.iter().enumerate();
+        watchers.try_for_each(|(n, watcher)| due::check_watcher(n, watcher, &self.clients.bells))
     }
 
     fn conclude_all(&mut self) {

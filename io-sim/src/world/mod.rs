@@ -25,6 +25,7 @@ pub mod clock;
 mod describe;
 pub mod disk;
 pub mod driver;
+pub(crate) mod due;
 mod faults;
 mod finale;
 mod group;

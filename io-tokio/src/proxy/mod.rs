@@ -34,13 +34,12 @@ use tracing::{info, warn};
 use crate::cli::{Flags, LogLevel, Url, secure_clients};
 use crate::client::way::{Secure, Way};
 use crate::client::{Client, Limits};
-use crate::logging;
 use crate::metrics::Traffic;
 use crate::server::raise_descriptors;
 use crate::srv::Domain;
 use crate::tls::{Keyring, Source, common_name_in};
-use crate::tool::Failure;
 use crate::tool::flags::{self, duration};
+use crate::tool::{self, Failure};
 use crate::transport::bind::bind;
 use crate::transport::listen::{Connections, Http2, NoGrpc, Port};
 use crate::transport::{Entrance, IoThreads, Kind, Patience};
@@ -186,16 +185,11 @@ pub fn main(words: &[String]) -> ExitCode {
         Ok(words) => words.command,
         Err(error) => return flags::tell_usage(&error),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let ended = runtime
-        .map_err(|error| Failure::new(format!("cannot start: {error}")))
-        .and_then(|runtime| runtime.block_on(run(&start)));
-    ended.map_or_else(|failure| failure.end(), |()| ExitCode::SUCCESS)
+    let level = if start.debug { LogLevel::Debug } else { LogLevel::Info };
+    tool::serve(level, run(&start))
 }
 
 async fn run(start: &Start) -> Result<(), Failure> {
-    let level = if start.debug { LogLevel::Debug } else { LogLevel::Info };
-    logging::start_plain(level).map_err(|error| Failure::new(format!("cannot log: {error}")))?;
     let client = Arc::new(client(start).await?);
     let counts = Arc::<Counts>::default();
     let bytes = |given: i64, usual: usize| match usize::try_from(given) {

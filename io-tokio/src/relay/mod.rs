@@ -35,7 +35,7 @@ use crate::srv::{Domain, Target};
 use crate::tls::Source;
 use crate::tool::Failure;
 use crate::tool::flags::{self, duration};
-use crate::{logging, transport};
+use crate::{tool, transport};
 use pool::Pool;
 
 /// Connections at once.
@@ -94,16 +94,10 @@ pub fn main(words: &[String]) -> ExitCode {
         Ok(words) => words.command,
         Err(error) => return flags::tell_usage(&error),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let ended = runtime
-        .map_err(|error| Failure::new(format!("cannot start: {error}")))
-        .and_then(|runtime| runtime.block_on(run(&start)));
-    ended.map_or_else(|failure| failure.end(), |()| ExitCode::SUCCESS)
+    tool::serve(LogLevel::Info, run(&start))
 }
 
 async fn run(start: &Start) -> Result<(), Failure> {
-    logging::start_plain(LogLevel::Info)
-        .map_err(|error| Failure::new(format!("cannot log: {error}")))?;
     let trusted_ca = Source::new("trusted-ca-file", &start.trusted_ca_file);
     let targets = match start.domain.members(trusted_ca).await.map_err(Failure::new)? {
         found if found.is_empty() => named(&start.endpoints)?,

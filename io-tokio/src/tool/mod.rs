@@ -19,8 +19,22 @@ pub(crate) mod format;
 pub(crate) mod help;
 pub(crate) mod quote;
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
+
+use crate::cli::LogLevel;
+use crate::logging;
+
+/// Runs what goes on until a signal ends the process, with a log; it ends by itself if it fails.
+pub(crate) fn serve(level: LogLevel, run: impl Future<Output = Result<(), Failure>>) -> ExitCode {
+    let failed = |error: io::Error| Failure::new(format!("cannot start: {error}"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let ended = logging::start_plain(level)
+        .and(runtime)
+        .map_err(failed)
+        .and_then(|runtime| runtime.block_on(run));
+    ended.map_or_else(|failure| failure.end(), |()| ExitCode::SUCCESS)
+}
 
 /// Why nothing came of it.
 #[derive(Debug, PartialEq, Eq)]

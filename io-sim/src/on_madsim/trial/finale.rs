@@ -10,12 +10,10 @@ use quorate_core::ids::MemberId;
 use super::strikes::cut_link;
 use super::{Phase, Trial};
 use crate::on_madsim::site::now;
+use crate::world::due;
 use crate::world::luck::{Luck, Purpose};
 use crate::world::observe::{Outcome, Seen, Verdict, Violation};
 
-const SECOND: u64 = 1_000_000_000;
-/// How long all clients may take to be served, and all watchers to catch up.
-const PATIENCE: u64 = 60 * SECOND;
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -38,16 +36,16 @@ async fn try_conduct(trial: &Arc<Trial>) -> Result<(), Over> {
     let timeout = trial.plan.shape.election_ms * 1_000_000;
     await_due(trial, now() + 10 * timeout, "leader", || check_leader(trial)).await?;
     begin_serving(trial);
-    await_due(trial, now() + PATIENCE, "served", || check_served(trial)).await?;
-    await_due(trial, now() + PATIENCE, "settled", || check_settled(trial)).await?;
+    await_due(trial, now() + due::PATIENCE, "served", || check_served(trial)).await?;
+    await_due(trial, now() + due::PATIENCE, "settled", || check_settled(trial)).await?;
     trial.course().phase = Phase::Resting;
-    let until = now() + longest_life(trial);
+    let until = now() + due::longest_life(&trial.plan.shape);
     let no_leases = || match now() < until && has_leases(trial) {
         true => Err(String::new()),
         false => Ok(()),
     };
     await_due(trial, u64::MAX, "leases", no_leases).await?;
-    await_due(trial, now() + PATIENCE, "settled", || check_equal(trial)).await?;
+    await_due(trial, now() + due::PATIENCE, "settled", || check_equal(trial)).await?;
     let open: Vec<_> = trial.course().open.keys().copied().collect();
     open.into_iter().for_each(|call| trial.conclude(call, &Outcome::Unknown));
     trial.tap.tell(|| Seen::Finished { quorum: quorum(trial) });
@@ -128,15 +126,10 @@ fn lose_member(trial: &Arc<Trial>, member: usize) {
     }
 }
 
-/// One leader, known to all, inside the quorum.
 fn check_leader(trial: &Trial) -> Result<(), String> {
     let role = |member: usize| trial.cluster.seats[member].ground.lock().role;
     let roles: Vec<_> = trial.inside().map(role).collect();
-    let first = roles.first().map(|role| (role.term, role.leader));
-    let is_agreed = roles.iter().all(|role| Some((role.term, role.leader)) == first);
-    let is_led = roles.iter().filter(|role| role.is_leader).count() == 1;
-    let told = || format!("no leader for 10 election timeouts: {roles:?}");
-    (is_agreed && is_led).then_some(()).ok_or_else(told)
+    due::check_leader(&roles, &quorum(trial))
 }
 
 /// Every worker puts some keys, all keys in all.
@@ -149,47 +142,21 @@ fn begin_serving(trial: &Trial) {
 }
 
 fn check_served(trial: &Trial) -> Result<(), String> {
-    let (have, want) = (trial.course().bells.len() as u64, trial.plan.shape.keys);
-    let told = || format!("only {have} of {want} puts were answered after healing");
-    (have == want).then_some(()).ok_or_else(told)
+    due::check_served(trial.course().bells.len(), &trial.plan.shape)
 }
 
-/// All members are equal.
 fn check_equal(trial: &Trial) -> Result<(), String> {
     let applied = |member: usize| trial.cluster.seats[member].ground.lock().applied;
-    let applied: Vec<_> = trial.inside().map(applied).collect();
-    match applied.windows(2).any(|pair| pair[0] != pair[1]) {
-        true => Err(format!("members differ: (applied, digest) = {applied:?}")),
-        false => Ok(()),
-    }
+    due::check_equal(&trial.inside().map(applied).collect::<Vec<_>>())
 }
 
 fn check_settled(trial: &Trial) -> Result<(), String> {
     check_equal(trial)?;
     let course = trial.course();
-    let newest = course.bells.values().copied().max().unwrap_or(0);
-    for (number, watcher) in course.watchers.iter().enumerate() {
+    course.watchers.iter().enumerate().try_for_each(|(number, watcher)| {
         let watcher = watcher.lock().unwrap_or_else(PoisonError::into_inner);
-        let bells = course.bells.range(watcher.keys.0..watcher.keys.1);
-        let last = bells.map(|(_, revision)| *revision).max().unwrap_or(0);
-        if watcher.seen < last {
-            let seen = watcher.seen;
-            return Err(format!("watcher {number} is at revision {seen}, not {last}"));
-        }
-        if watcher.synced < newest && watcher.from <= newest {
-            let synced = watcher.synced;
-            return Err(format!("stream of watcher {number} is at {synced}, not {newest}"));
-        }
-    }
-    Ok(())
-}
-
-/// How long a lease can live that nobody keeps alive any more, with a quarter to spare for slow
-/// clocks, and three seconds for the work.
-fn longest_life(trial: &Trial) -> u64 {
-    let shape = &trial.plan.shape;
-    let ttl = shape.lease_ttl * SECOND + shape.election_ms * 1_000_000;
-    ttl + ttl / 4 + 3 * SECOND
+        due::check_watcher(number, &watcher, &course.bells)
+    })
 }
 
 /// Whether anybody still knows of a lease.
