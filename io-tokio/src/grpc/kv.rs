@@ -1,18 +1,19 @@
 //! `etcdserverpb.KV`.
 
-use futures_core::Stream;
-use futures_util::stream;
-use quorate_core::mvcc::Chunks;
 use std::time::Instant;
 
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_util::stream;
 use prost::Message;
 use quorate_core::View;
 use quorate_core::error::Refusal;
+use quorate_core::mvcc::Chunks;
 use quorate_proto::etcdserverpb as pb;
 use quorate_proto::etcdserverpb::kv_server::Kv;
 use tonic::{Request, Response, Status};
 
-use super::replies::{PIECE_BYTES, Pieces, Room, Sent};
+use super::replies::{PIECE_BYTES, Pieces, Room, Sent, framed};
 use super::status::status;
 use super::trace::{self, Told, Trace};
 use super::{Answers, Front, Shown, ask, reads, span};
@@ -56,9 +57,10 @@ impl Kv for Front {
         self.metrics.ranges.add(1);
         let chunks = reads::chunks(&view, &request, self.limits.request_bytes_max)?;
         let room = self.replies.room(true)?;
+        let messages = answers(self.clone(), chunks, room);
         let mut answer: Response<Self::RangeStreamStream> =
-            Response::new(Box::pin(answers(self.clone(), chunks, room)));
-        answer.extensions_mut().insert(Sent::Stream(self.replies.clone()));
+            Response::new(Box::pin(stream::empty()));
+        answer.extensions_mut().insert(Sent::stream(self.replies.clone(), messages));
         Ok(answer)
     }
 
@@ -274,11 +276,7 @@ async fn in_one_piece<A: Message>(
 }
 
 /// A message for each chunk, read when there is room for it.
-fn answers(
-    front: Front,
-    chunks: Chunks,
-    room: Room,
-) -> impl Stream<Item = Result<pb::RangeStreamResponse, Status>> {
+fn answers(front: Front, chunks: Chunks, room: Room) -> impl Stream<Item = Result<Bytes, Status>> {
     let method = Calls::find("/etcdserverpb.KV/RangeStream");
     let largest = chunk_bytes_max(&front);
     let begin = (front, room, Some(chunks), true);
@@ -290,15 +288,12 @@ fn answers(
         let reader = if is_first { None } else { front.replies.reader().await };
         let (response, is_last) = reads::next_chunk(&mut chunks, &front.core).await?;
         drop(reader);
-        room.shrink_to(CHUNK_COPIES * response.encoded_len());
         method.inspect(|method| front.metrics.calls.sent(*method));
-        let message = pb::RangeStreamResponse { range_response: Some(response) };
+        let message = framed(&pb::RangeStreamResponse { range_response: Some(response) })?;
+        room.shrink_to(message.len());
         Ok(Some((message, (front, room, (!is_last).then_some(chunks), false))))
     })
 }
-
-/// A chunk is held as it was read, encoded, and on its way.
-const CHUNK_COPIES: usize = 3;
 
 /// A chunk ends behind the key with which it has more than twice what it aims at.
 const fn chunk_bytes_max(front: &Front) -> usize {

@@ -27,7 +27,9 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Response};
+use futures_core::Stream;
+use futures_util::stream;
+use http::{HeaderMap, Response};
 use http_body::Frame;
 use prost::Message;
 use quorate_core::error::Refusal;
@@ -211,20 +213,52 @@ impl Room {
     }
 }
 
-/// How an answer is to be sent: an extension of what a service answers.
-#[derive(Clone, Debug)]
+/// Messages of an answer as they are sent, each behind its prefix, or parts of them.
+type Parts = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
+
+/// How an answer is to be sent: an extension of what a service answers. What encodes answers else
+/// keeps a buffer of the largest message for as long as the answer lasts.
+#[derive(Clone)]
 pub(super) enum Sent {
     /// Instead of the message, these pieces of one.
     Pieces { pieces: VecDeque<Bytes>, room: Arc<Room> },
-    /// A stream whose messages may be large.
-    Stream(Replies),
+    /// Instead of a stream's messages, these, which may be large.
+    Stream { parts: Arc<Mutex<Option<Parts>>>, replies: Replies },
+}
+
+impl Sent {
+    /// A stream's messages.
+    pub(super) fn stream(
+        replies: Replies,
+        parts: impl Stream<Item = Result<Bytes, Status>> + Send + 'static,
+    ) -> Self {
+        Self::Stream { parts: Arc::new(Mutex::new(Some(Box::pin(parts)))), replies }
+    }
+}
+
+/// A message behind its prefix.
+pub(super) fn framed(message: &impl Message) -> Result<Bytes, Status> {
+    let mut framed = begun(message.encoded_len(), message.encoded_len())?;
+    // A buffer that grows has room.
+    let _ = message.encode(&mut framed);
+    Ok(framed.freeze())
+}
+
+/// The prefix of a message of that length, in a buffer for so much of it.
+fn begun(length: usize, capacity: usize) -> Result<BytesMut, Status> {
+    let length = u32::try_from(length);
+    let length = length.map_err(|_| Status::resource_exhausted("the answer is too large"))?;
+    let mut head = BytesMut::with_capacity(PREFIX_BYTES + capacity);
+    head.put_u8(0);
+    head.put_u32(length);
+    Ok(head)
 }
 
 /// Bytes of an answer's message, however it will be sent.
 pub(super) fn bytes_of(answer: &tonic::Response<impl Message>) -> usize {
     match answer.extensions().get::<Sent>() {
         Some(Sent::Pieces { pieces, .. }) => pieces.iter().map(Bytes::len).sum(),
-        Some(Sent::Stream(_)) | None => answer.get_ref().encoded_len(),
+        Some(Sent::Stream { .. }) | None => answer.get_ref().encoded_len(),
     }
 }
 
@@ -252,11 +286,8 @@ impl Pieces {
         room: Room,
         told: T,
     ) -> Result<tonic::Response<T>, Status> {
-        let length = u32::try_from(self.bytes + first.encoded_len());
-        let length = length.map_err(|_| Status::resource_exhausted("the answer is too large"))?;
-        let mut head = BytesMut::with_capacity(PREFIX_BYTES + first.encoded_len());
-        head.put_u8(0);
-        head.put_u32(length);
+        let length = first.encoded_len();
+        let mut head = begun(self.bytes + length, length)?;
         // A buffer that grows has room.
         let _ = first.encode(&mut head);
         self.pieces.push_front(head.freeze());
@@ -283,11 +314,15 @@ impl Held {
 pub(super) fn dress(mut answer: Response<Body>) -> Response<Body> {
     match answer.extensions_mut().remove::<Sent>() {
         None => answer,
-        Some(Sent::Stream(replies)) => answer.map(|body| replies.send(body)),
+        Some(Sent::Stream { parts, replies }) => match lock(&parts).take() {
+            Some(parts) => answer.map(|_| replies.send(Body::new(Call { parts, is_over: false }))),
+            None => answer,
+        },
         Some(Sent::Pieces { pieces, room }) => {
             let held = Held(room);
             answer.extensions_mut().insert(held.clone());
-            answer.map(|_| held.send(Body::new(Parts { pieces, is_over: false })))
+            let parts = Box::pin(stream::iter(pieces.into_iter().map(Ok)));
+            answer.map(|_| held.send(Body::new(Call { parts, is_over: false })))
         }
     }
 }
@@ -310,28 +345,32 @@ impl http_body::Body for Holding {
     }
 }
 
-/// The pieces of one message, and the good end of a call.
-struct Parts {
-    pieces: VecDeque<Bytes>,
+/// What an answer says, and the end of the call.
+struct Call {
+    parts: Parts,
     is_over: bool,
 }
 
-impl http_body::Body for Parts {
+impl http_body::Body for Call {
     type Data = Bytes;
     type Error = Status;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if let Some(piece) = self.pieces.pop_front() {
-            return Poll::Ready(Some(Ok(Frame::data(piece))));
-        }
-        if std::mem::replace(&mut self.is_over, true) {
+        if self.is_over {
             return Poll::Ready(None);
         }
+        let end = match ready!(self.parts.as_mut().poll_next(cx)) {
+            Some(Ok(part)) => return Poll::Ready(Some(Ok(Frame::data(part)))),
+            Some(Err(status)) => status,
+            None => Status::ok(""),
+        };
+        self.is_over = true;
         let mut trailers = HeaderMap::new();
-        trailers.insert("grpc-status", HeaderValue::from_static("0"));
+        // Refusals are plain words, which are a header's value in any case.
+        let _ = end.add_header(&mut trailers);
         Poll::Ready(Some(Ok(Frame::trailers(trailers))))
     }
 }
