@@ -236,6 +236,8 @@ impl Bench {
             if let Ok(decimal) = decimal {
                 said = said.replace(&decimal, &name);
             }
+            // Some messages have a column of 16 digits for ids, and one id in 16 has fewer.
+            said = said.replace(&format!("  {name}"), &format!(" {name}"));
         }
         part.ordered(&said)
     }

@@ -8,6 +8,7 @@ use quorate_proto::{v3electionpb as election, v3lockpb as lock};
 use tonic::Status;
 
 use super::{Said, Side};
+use crate::judge::level_spaces;
 
 pub(super) fn key(word: &str) -> Bytes {
     Bytes::copy_from_slice(word.as_bytes())
@@ -299,7 +300,8 @@ impl Side {
             ["status"] => {
                 let path = "/etcdserverpb.Maintenance/Status";
                 let told = self.unary::<pb::StatusResponse>(who, path, &pb::StatusRequest {})?;
-                Ok(format!("{} {:?}", told.version, told.errors))
+                let errors: Vec<_> = told.errors.iter().map(|error| level_spaces(error)).collect();
+                Ok(format!("{} {errors:?}", told.version))
             }
             ["defrag"] => {
                 let request = pb::DefragmentRequest {};

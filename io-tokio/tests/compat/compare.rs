@@ -10,6 +10,7 @@ use quorate_proto::etcdserverpb::response_op::Response;
 use quorate_proto::mvccpb::{Event, KeyValue};
 
 use super::call::{Answer, Call, Method, Reply};
+use super::judge::level_spaces;
 use super::streams::{Heard, WatchName, at};
 
 /// Where etcd itself has no order, or no fixed answer, and why. Everything else is compared as it
@@ -80,7 +81,7 @@ fn level_status(reply: &mut pb::StatusResponse) {
     reply.db_size = reply.db_size.min(1);
     reply.db_size_in_use = reply.db_size_in_use.min(1);
     for error in &mut reply.errors {
-        *error = error.replace("  ", " ");
+        *error = level_spaces(error);
     }
 }
 

@@ -46,6 +46,12 @@ pub(crate) fn start_both(judge: &Path, flags: &[String]) -> [Cluster; 2] {
     both
 }
 
+/// A message in the text form of Go's protobuf, which doubles the spaces between fields in some
+/// builds of one program and not in others.
+pub(crate) fn level_spaces(text: &str) -> String {
+    text.replace("  ", " ")
+}
+
 /// Ends both as a power cut would and starts them again.
 pub(crate) fn restart_both(both: &mut [Cluster; 2]) {
     both.iter_mut().for_each(|cluster| cluster.members[0].kill());
