@@ -64,7 +64,7 @@ pub(crate) enum Command {
 #[derive(Debug, clap::Args)]
 pub(crate) struct StrainArgs {
     /// Which of them
-    #[arg(long, value_delimiter = ',', default_value = "behind,stuck,leases,stream,upkeep")]
+    #[arg(long, value_delimiter = ',', default_value = "behind,stuck,leases,stream,upkeep,exposed")]
     pub(crate) only: Vec<Strain>,
     /// Times puts are measured with and without
     #[arg(long, default_value_t = 5)]
@@ -90,6 +90,15 @@ pub(crate) struct StrainArgs {
     /// Size of the range
     #[arg(long, default_value_t = 300)]
     pub(crate) range_mib: u64,
+    /// Connections of strangers
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) connections: usize,
+    /// Lists of everything at once; an etcd needs several times their size of memory
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) lists: usize,
+    /// Size of everything
+    #[arg(long, default_value_t = 8)]
+    pub(crate) list_mib: u64,
 }
 
 impl StrainArgs {

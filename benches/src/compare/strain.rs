@@ -6,6 +6,7 @@
 //! stuck    many watchers never read                   the same, and resident memory
 //! leases   many leases end in the same second         the same, and how many are left
 //! stream   a large range is read slowly, in chunks    resident memory; beside it, in one piece
+//! exposed  strangers hold connections, flood, list    put p99, and resident memory
 //! upkeep   history is compacted, the store defragmented   put p99, and the longest put of all
 //! ```
 //!
@@ -15,6 +16,7 @@
 //! server's processor.
 
 mod behind;
+mod exposed;
 mod leases;
 mod puts;
 mod stream;
@@ -39,6 +41,7 @@ pub(crate) enum Strain {
     Leases,
     Stream,
     Upkeep,
+    Exposed,
 }
 
 /// Runs what was asked for against every server and prints a line for each.
@@ -55,6 +58,7 @@ pub(crate) fn run(args: &Args, strain: &StrainArgs) -> Outcome<()> {
                 Strain::Leases => leases::run(&group, strain)?,
                 Strain::Stream => stream::run(&group, strain)?,
                 Strain::Upkeep => upkeep::run(&group, strain)?,
+                Strain::Exposed => exposed::run(&group, strain)?,
             };
             for line in lines {
                 writeln!(out, "  {line}")?;
@@ -91,6 +95,12 @@ fn peak_rss<T: Send>(group: &Group, work: impl FnOnce() -> Outcome<T> + Send) ->
         looking.join().map_err(|_| "looking at memory failed")?;
         Ok((result?, peak.load(Ordering::Relaxed)))
     })
+}
+
+async fn until(is_over: &AtomicBool) {
+    while !is_over.load(Ordering::Relaxed) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// Runs `client` on a thread of the lowest priority while `work` runs; it should end when told.

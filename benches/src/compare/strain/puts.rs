@@ -9,10 +9,11 @@ use quorate_proto::etcdserverpb::kv_client::KvClient;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::median;
+use super::{median, mib, peak_rss};
 use crate::Outcome;
 use crate::dial::Connection;
 use crate::load::Tally;
+use crate::servers::Group;
 use crate::workload::VALUE_BYTES;
 
 const CLIENTS: u64 = 16;
@@ -40,6 +41,31 @@ impl Turns {
         mut with: impl FnMut() -> Outcome<Waits>,
     ) -> Outcome<Self> {
         (0..rounds).map(|_| Ok((without()?, with()?))).collect::<Outcome<_>>().map(Self)
+    }
+
+    /// The same, and the memory of the group: the least without the strain, and how much more the
+    /// most with it is, in MiB.
+    pub(super) fn take_with_memory(
+        group: &Group,
+        rounds: u32,
+        without: impl Fn() -> Outcome<Waits> + Sync,
+        with: impl Fn() -> Outcome<Waits> + Sync,
+    ) -> Outcome<(Self, f64, f64)> {
+        let (mut least, mut most) = (u64::MAX, 0);
+        let turns = Self::take(
+            rounds,
+            || {
+                let (waits, peak) = peak_rss(group, &without)?;
+                least = least.min(peak);
+                Ok(waits)
+            },
+            || {
+                let (waits, peak) = peak_rss(group, &with)?;
+                most = most.max(peak);
+                Ok(waits)
+            },
+        )?;
+        Ok((turns, mib(least), mib(most.saturating_sub(least))))
     }
 
     pub(super) fn tell(&self, what: &str) -> String {

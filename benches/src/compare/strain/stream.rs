@@ -14,7 +14,7 @@ use crate::cli::StrainArgs;
 use crate::dial::Connection;
 use crate::servers::Group;
 
-const VALUE_BYTES: u64 = 4 << 10;
+pub(super) const VALUE_BYTES: u64 = 4 << 10;
 /// Keys put in one transaction.
 const BATCH: u64 = 100;
 /// How long the slow reader rests after each chunk.
@@ -50,7 +50,7 @@ pub(super) fn run(group: &Group, args: &StrainArgs) -> Outcome<Vec<String>> {
     Ok(lines)
 }
 
-async fn client(addr: SocketAddr) -> Outcome<KvClient<Connection>> {
+pub(super) async fn client(addr: SocketAddr) -> Outcome<KvClient<Connection>> {
     let connection = Connection::open(addr).await?;
     let origin = connection.origin.clone();
     Ok(KvClient::with_origin(connection, origin).max_decoding_message_size(2 << 30))
@@ -61,7 +61,7 @@ fn all() -> RangeRequest {
     RangeRequest { key, range_end, ..RangeRequest::default() }
 }
 
-async fn fill(addr: SocketAddr, keys: u64) -> Outcome<()> {
+pub(super) async fn fill(addr: SocketAddr, keys: u64) -> Outcome<()> {
     let mut client = client(addr).await?;
     let value = Bytes::from(vec![b'v'; VALUE_BYTES as usize]);
     for first in (0..keys).step_by(BATCH as usize) {

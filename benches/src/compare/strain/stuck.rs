@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::behind::{Watching, watch_all};
 use super::puts::{Turns, fill, paced};
-use super::{beside, mib, peak_rss};
+use super::{beside, until};
 use crate::Outcome;
 use crate::cli::StrainArgs;
 use crate::dial::Connection;
@@ -27,33 +27,23 @@ pub(super) fn run(group: &Group, args: &StrainArgs) -> Outcome<Vec<String>> {
         tokio::time::sleep(SETTLING).await;
         are_stuck.store(true, Ordering::Relaxed);
         let _held = opened?;
-        while !is_over.load(Ordering::Relaxed) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        until(is_over).await;
         Ok(())
     };
-    let (mut least, mut most) = (u64::MAX, 0);
-    let turns = Turns::take(
+    let (turns, before, more) = Turns::take_with_memory(
+        group,
         args.rounds,
-        || {
-            let (waits, peak) = peak_rss(group, || paced(addrs, args.window()))?;
-            least = least.min(peak);
-            Ok(waits)
-        },
+        || paced(addrs, args.window()),
         || {
             are_stuck.store(false, Ordering::Relaxed);
-            let measure = || {
+            beside(stay, || {
                 while !are_stuck.load(Ordering::Relaxed) {
                     std::thread::sleep(Duration::from_millis(10));
                 }
                 paced(addrs, args.window())
-            };
-            let (waits, peak) = peak_rss(group, || beside(stay, measure))?;
-            most = most.max(peak);
-            Ok(waits)
+            })
         },
     )?;
-    let (before, more) = (mib(least), mib(most.saturating_sub(least)));
     let each = more * 1024.0 / args.watchers as f64;
     let what = format!("{} stuck watchers", args.watchers);
     let memory = format!("memory {before:.0} MiB and {more:.0} more, {each:.0} KiB each");
