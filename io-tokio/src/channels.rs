@@ -10,6 +10,7 @@
 //! | between the four loops | by the machines | never full |
 //! | ranges for which there is no room | [`RANGES_WAITING_MAX`] | refused: too many requests |
 //! | large answers -> clients | [`REPLY_BYTES_MAX`] | those that come wait |
+//! | parts of messages from clients | [`ARRIVING_BYTES_MAX`] | the most silent is refused |
 //! | keyboard and pipes -> a tool | [`TOOL_INPUTS_MAX`] | waits |
 //!
 //! The queues between the loops have no capacity of their own, so that no cycle of full queues can
@@ -39,6 +40,8 @@ pub const STREAM_CREDIT_BYTES: usize = quorate_core::limits::STREAM_BYTES_MAX / 
 pub const RANGES_WAITING_MAX: usize = 16_384;
 /// Bytes of large answers that clients have not taken yet.
 pub const REPLY_BYTES_MAX: usize = 256 << 20;
+/// Bytes of messages of which clients have not sent all yet.
+pub const ARRIVING_BYTES_MAX: usize = 256 << 20;
 /// Keys, typed lines and requests of a watch that a tool has not yet taken or sent.
 pub const TOOL_INPUTS_MAX: usize = 4;
 /// Messages a loop takes in one turn.

@@ -33,7 +33,7 @@ use crate::cli::{self, Called, CliError, Outcome, Place, Settings, Url};
 use crate::console::{Console, Rounds};
 use crate::driver::Core;
 use crate::gateway::Gateway;
-use crate::grpc::{Front, Limits, Passwords, Replies, Services};
+use crate::grpc::{Arrivals, Front, Limits, Passwords, Replies, Services};
 use crate::http::{Hosts, Pages, Surface};
 use crate::metrics::{Metrics, Traffic};
 use crate::spans::Spans;
@@ -418,6 +418,7 @@ impl Server<'_> {
             tokens: self.tokens.clone(),
             spans: self.spans.clone(),
             replies: Replies::default(),
+            arrivals: Arrivals::default(),
             limits,
         }
     }

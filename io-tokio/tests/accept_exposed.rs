@@ -8,6 +8,8 @@
 mod accept;
 mod exposed;
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,7 +25,10 @@ use exposed::frames::{
     frame, head_of_a_call,
 };
 use exposed::{Exposed, insist, settle};
-use http_body_util::{BodyExt as _, Full};
+use futures_util::{StreamExt as _, stream};
+use http_body::Frame;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message as _;
@@ -283,7 +288,7 @@ fn everything() -> Bytes {
     [&[0], &length[..], &message].concat().into()
 }
 
-type Calls = SendRequest<Full<Bytes>>;
+type Calls = SendRequest<BoxBody<Bytes, Infallible>>;
 
 async fn connect(server: SocketAddr) -> Calls {
     let io = TokioIo::new(tokio::net::TcpStream::connect(server).await.unwrap());
@@ -292,12 +297,17 @@ async fn connect(server: SocketAddr) -> Calls {
     calls
 }
 
-/// Asks for everything, and counts the bytes that come; the code at the end, if the end comes.
-async fn list(mut calls: Calls, path: &str, bytes: &AtomicU64) -> Option<String> {
+/// Calls, and counts the bytes that come; the code at the end, if the end comes.
+async fn call(
+    mut calls: Calls,
+    path: &str,
+    body: BoxBody<Bytes, Infallible>,
+    bytes: &AtomicU64,
+) -> Option<String> {
     let request = http::Request::post(format!("http://localhost{path}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
-        .body(Full::new(everything()));
+        .body(body);
     let answer = calls.send_request(request.unwrap()).await.ok()?;
     let code = |headers: &http::HeaderMap| {
         headers.get("grpc-status").map(|code| code.to_str().unwrap().to_owned())
@@ -310,6 +320,60 @@ async fn list(mut calls: Calls, path: &str, bytes: &AtomicU64) -> Option<String>
         ended = frame.trailers_ref().and_then(code).or(ended);
     }
     ended
+}
+
+/// Asks for everything.
+async fn list(calls: Calls, path: &str, bytes: &AtomicU64) -> Option<String> {
+    call(calls, path, Full::new(everything()).boxed(), bytes).await
+}
+
+/// Connections, and calls on each of them, of those who send no message to its end.
+const HALVES: [usize; 2] = [16, 50];
+/// What a message of theirs announces, and what comes of it.
+const ANNOUNCED: u32 = 3 << 19;
+const SENT: usize = 1 << 20;
+/// Bytes that parts of messages may hold at once.
+const PARTS: u64 = 256 * MIB;
+/// The same, and half as many again for what is announced:
+/// each has a buffer as large as that from the beginning.
+const ARRIVING: u64 = PARTS * 3 / 2;
+
+/// Calls whose message does not come to its end; how many were refused within this time.
+fn send_halves(target: SocketAddr, within: Duration) -> u64 {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let refused = Arc::new(AtomicU64::new(0));
+    let half = Bytes::from([&[0], &ANNOUNCED.to_be_bytes()[..], &vec![7; SENT]].concat());
+    runtime.block_on(async {
+        for _ in 0..HALVES[0] {
+            let calls = connect(target).await;
+            for _ in 0..HALVES[1] {
+                let (calls, refused) = (calls.clone(), refused.clone());
+                let begun = stream::iter([Ok(Frame::data(half.clone()))]);
+                let body = StreamBody::new(begun.chain(stream::once(pending())));
+                tokio::spawn(async move {
+                    let body = BoxBody::new(body);
+                    let code = call(calls, "/etcdserverpb.KV/Put", body, &AtomicU64::new(0)).await;
+                    // 8: RESOURCE_EXHAUSTED
+                    refused.fetch_add(u64::from(code.as_deref() == Some("8")), Ordering::Relaxed);
+                });
+            }
+        }
+        tokio::time::sleep(within).await;
+    });
+    refused.load(Ordering::Relaxed)
+}
+
+#[test]
+fn messages_without_an_end_are_bounded_together() {
+    let _turn = take_turn();
+    let exposed = Exposed::start();
+    exposed.bear("halves of messages", ARRIVING + OTHERWISE, |target| {
+        let refused = send_halves(target, Duration::from_secs(10));
+        let count = (HALVES[0] * HALVES[1]) as u64;
+        let kept = PARTS / SENT as u64;
+        eprintln!("{refused} of {count} refused");
+        assert!((count - kept - 1..count).contains(&refused), "{refused} of {count}");
+    });
 }
 
 /// A thousand calls for everything at once, for at most so long; how many were answered whole, and

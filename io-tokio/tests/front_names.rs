@@ -14,7 +14,7 @@ use quorate_core::View;
 use quorate_io_tokio::cli::{self, Called, Outcome, Settings};
 use quorate_io_tokio::driver::Core;
 use quorate_io_tokio::gateway::Gateway;
-use quorate_io_tokio::grpc::{Front, Limits, Passwords, Replies, Services};
+use quorate_io_tokio::grpc::{Arrivals, Front, Limits, Passwords, Replies, Services};
 use quorate_io_tokio::member;
 use quorate_io_tokio::metrics::Metrics;
 use quorate_io_tokio::server::Member;
@@ -90,8 +90,8 @@ fn open(dir: &TempDir, peer_threads: &IoThreads) -> (Services, Member) {
     };
     let core = member.core.clone();
     let (passwords, tokens) = (Passwords::new(4), Tokens::Simple);
-    let replies = Replies::default();
-    let front = Front { core, metrics, passwords, tokens, spans: None, replies, limits };
+    let (replies, arrivals) = (Replies::default(), Arrivals::default());
+    let front = Front { core, metrics, passwords, tokens, spans: None, replies, arrivals, limits };
     (Services::new(front), member)
 }
 

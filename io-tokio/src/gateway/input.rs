@@ -14,26 +14,28 @@ use tonic::Status;
 
 use super::json::{self, Values};
 use super::shapes::Shape;
+use crate::grpc::Arrival;
 
 /// How long a body may take that must be complete before anything happens.
 const WHOLE_BODY_MAX: Duration = Duration::from_secs(60);
 
 /// A body to its end. What is too much is read as well, and forgotten: a client that still sends
 /// would not see the refusal.
-pub(super) async fn whole<B>(body: B, bytes_max: usize) -> Result<Bytes, Status>
+pub(super) async fn whole<B>(body: B, bytes_max: usize, arrival: Arrival) -> Result<Bytes, Status>
 where
     B: Body<Data = Bytes> + Unpin,
 {
     let late = |_| Err(Status::deadline_exceeded("the request's body took too long"));
-    tokio::time::timeout(WHOLE_BODY_MAX, collect(body, bytes_max)).await.unwrap_or_else(late)
+    let collected = collect(body, bytes_max, arrival);
+    tokio::time::timeout(WHOLE_BODY_MAX, collected).await.unwrap_or_else(late)
 }
 
-async fn collect<B>(mut body: B, bytes_max: usize) -> Result<Bytes, Status>
+async fn collect<B>(mut body: B, bytes_max: usize, mut arrival: Arrival) -> Result<Bytes, Status>
 where
     B: Body<Data = Bytes> + Unpin,
 {
     let (mut held, mut is_too_much) = (BytesMut::new(), false);
-    while let Some(frame) = body.frame().await {
+    while let Some(frame) = arrival.or_refused(body.frame()).await? {
         let frame = frame.map_err(|_| Status::invalid_argument("unexpected EOF"))?;
         let Ok(data) = frame.into_data() else { continue };
         if held.len().saturating_add(data.len()) > bytes_max {
@@ -43,6 +45,7 @@ where
         if !is_too_much {
             held.extend_from_slice(&data);
         }
+        arrival.hold(held.len());
     }
     match is_too_much {
         true => Err(Status::resource_exhausted(format!(
@@ -78,8 +81,9 @@ where
 pub(super) async fn first(
     pieces: impl Stream<Item = Bytes>,
     bytes_max: usize,
+    arrival: Arrival,
 ) -> Result<BytesMut, Status> {
-    let mut input = Input { pieces: Box::pin(pieces), values: Values::default(), bytes_max };
+    let mut input = Input::new(pieces, bytes_max, arrival);
     input.value().await.ok_or_else(|| Status::invalid_argument("unexpected EOF"))
 }
 
@@ -89,11 +93,12 @@ pub(super) fn messages<S>(
     pieces: S,
     shape: &'static Shape,
     bytes_max: usize,
+    arrival: Arrival,
 ) -> impl Stream<Item = Bytes> + Send + 'static
 where
     S: Stream<Item = Bytes> + Send + 'static,
 {
-    let input = Input { pieces: Box::pin(pieces), values: Values::default(), bytes_max };
+    let input = Input::new(pieces, bytes_max, arrival);
     stream::unfold(input, move |mut input| async move {
         let value = input.value().await;
         let message = value.and_then(|value| json::read(shape, &value).ok());
@@ -108,19 +113,27 @@ struct Input<S> {
     pieces: Pin<Box<S>>,
     values: Values,
     bytes_max: usize,
+    arrival: Arrival,
 }
 
 impl<S: Stream<Item = Bytes>> Input<S> {
-    /// The next value; none if there is no more, or it is too large.
+    fn new(pieces: S, bytes_max: usize, arrival: Arrival) -> Self {
+        Self { pieces: Box::pin(pieces), values: Values::default(), bytes_max, arrival }
+    }
+
+    /// The next value; none if there is no more, it is too large, or its room is needed.
     async fn value(&mut self) -> Option<BytesMut> {
         loop {
-            if let Some(value) = self.values.next() {
-                return Some(value);
+            let next = self.values.next();
+            self.arrival.hold(self.values.held_bytes());
+            if next.is_some() {
+                return next;
             }
             if self.values.held_bytes() > self.bytes_max {
                 return None;
             }
-            self.values.push(&self.pieces.next().await?);
+            let piece = self.arrival.or_refused(self.pieces.next()).await.ok()??;
+            self.values.push(&piece);
         }
     }
 }

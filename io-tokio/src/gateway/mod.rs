@@ -109,7 +109,8 @@ impl Gateway {
         if route.is_client_streaming {
             let (pieces, gone) = input::pieces(body);
             let mut gone = Box::pin(gone);
-            let messages = input::messages(pieces, route.takes, bytes_max);
+            let messages =
+                input::messages(pieces, route.takes, bytes_max, self.0.services.arrival());
             let answers = tokio::select! {
                 biased;
                 answers = self.call(route, metadata, messages) => answers?,
@@ -117,7 +118,7 @@ impl Gateway {
             };
             return reply::answer(answers, gone);
         }
-        let text = input::whole(body, bytes_max).await?;
+        let text = input::whole(body, bytes_max, self.0.services.arrival()).await?;
         let messages = stream::iter([json::read(route.takes, &text)?]);
         let answers = self.call(route, metadata, messages).await?;
         reply::answer(answers, future::pending())

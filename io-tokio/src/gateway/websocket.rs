@@ -142,11 +142,12 @@ impl Conversation {
     ) -> Result<stream::BoxStream<'static, Bytes>, Status> {
         let route = find(&self.path)?;
         let bytes_max = self.gateway.0.json_bytes_max;
+        let arrival = self.gateway.0.services.arrival();
         let answers = if route.is_client_streaming {
-            let messages = input::messages(pieces, route.takes, bytes_max);
+            let messages = input::messages(pieces, route.takes, bytes_max, arrival);
             self.gateway.call(route, self.metadata, messages).await?
         } else {
-            let text = input::first(pieces, bytes_max).await?;
+            let text = input::first(pieces, bytes_max, arrival).await?;
             let messages = stream::iter([json::read(route.takes, &text)?]);
             self.gateway.call(route, self.metadata, messages).await?
         };

@@ -15,6 +15,7 @@
 //!
 //! Answers to: etcd v3.7.1 `server/etcdserver/api/v3rpc/`
 
+mod arrivals;
 mod auth;
 mod cluster;
 mod election;
@@ -48,6 +49,8 @@ use crate::metrics::Metrics;
 use crate::spans::Spans;
 use crate::tokens::Tokens;
 
+pub(crate) use arrivals::Arrival;
+pub use arrivals::Arrivals;
 pub use passwords::Passwords;
 pub use replies::Replies;
 pub use services::Services;
@@ -69,6 +72,8 @@ pub struct Front {
     pub spans: Option<Spans>,
     /// Large answers on their way.
     pub replies: Replies,
+    /// Messages on their way in.
+    pub arrivals: Arrivals,
     /// What the settings say about calls.
     pub limits: Limits,
 }

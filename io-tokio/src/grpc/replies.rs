@@ -51,7 +51,7 @@ const READERS_MAX: usize = 4;
 /// How often those who wait look for such clients.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// What a message is preceded by: whether it is compressed, and its length.
-const PREFIX_BYTES: usize = 5;
+pub(super) const PREFIX_BYTES: usize = 5;
 
 /// All large answers of a server; cloning is cheap.
 #[derive(Clone, Debug)]

@@ -31,6 +31,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 use tower_service::Service;
 
+use super::arrivals::{Arrival, Arriving};
 use super::gate::{Gate, leader_lost, requires_leader};
 use super::status::{message_status, status};
 use super::{Front, replies};
@@ -91,7 +92,7 @@ impl Services {
 impl Inner {
     fn dispatch<B>(&self, request: Request<B>) -> Result<Answering, Status>
     where
-        B: http_body::Body + Send + 'static,
+        B: http_body::Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: Into<StdError> + Send + 'static,
     {
         let path = request.uri().path();
@@ -111,6 +112,11 @@ impl Inner {
 }
 
 impl Services {
+    /// A message that has yet to come in.
+    pub(crate) fn arrival(&self) -> Arrival {
+        self.0.front.arrivals.arrival()
+    }
+
     /// Whether anybody is asked who they are.
     pub(crate) fn is_auth_enabled(&self) -> bool {
         self.0.front.core.look(|view| view.facts.auth.book.is_enabled())
@@ -128,7 +134,7 @@ impl Services {
 
     fn answer<B>(&self, mut request: Request<B>) -> Counted
     where
-        B: http_body::Body + Send + 'static,
+        B: http_body::Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: Into<StdError> + Send + 'static,
     {
         let inner = &self.0;
@@ -149,7 +155,10 @@ impl Services {
         let step = match inner.gate.check(&inner.front, kind, &request) {
             _ if method.is_none() => refused(nowhere(request.uri().path())),
             Err(refusal) => refused(status(refusal)),
-            Ok(()) => inner.dispatch(request).map_or_else(refused, Step::Answering),
+            Ok(()) => {
+                let request = request.map(|body| Arriving::new(body, &inner.front.arrivals));
+                inner.dispatch(request).map_or_else(refused, Step::Answering)
+            }
         };
         let since = Instant::now();
         Counted {

@@ -22,7 +22,7 @@ use quorate_io_tokio::disk::{DataDir, Identity, recovery};
 use quorate_io_tokio::driver::{Core, Parts, Running, Transport, Unobserved, start};
 use quorate_io_tokio::gateway::Gateway;
 pub use quorate_io_tokio::grpc::reads::view_of;
-use quorate_io_tokio::grpc::{Front, Limits, Passwords, Patience, Replies, Services};
+use quorate_io_tokio::grpc::{Arrivals, Front, Limits, Passwords, Patience, Replies, Services};
 use quorate_io_tokio::http::{Pages, Surface};
 use quorate_io_tokio::metrics::{Metrics, Traffic};
 use quorate_io_tokio::tls::{Keyring, Security};
@@ -263,6 +263,7 @@ impl Fake {
             tokens,
             spans: None,
             replies: Replies::default(),
+            arrivals: Arrivals::default(),
             limits,
         }
     }
