@@ -4,6 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::ids::{ClusterId, MemberId};
+use crate::pinch::Pinch;
 use crate::time::Duration;
 
 /// One member as bootstrap knows it.
@@ -63,6 +64,8 @@ pub struct Config {
     pub token_ttl: Duration,
     /// Time between two checkpoints of a lease; leases that live no longer have none.
     pub lease_checkpoint_interval: Duration,
+    /// Bounds that are tiny: a simulator's, never production's.
+    pub pinch: Pinch,
 }
 
 /// Compaction without being asked.
@@ -102,6 +105,7 @@ impl Default for Config {
             is_reconfig_strict: true,
             token_ttl: Duration::from_secs(300),
             lease_checkpoint_interval: Duration::from_secs(300),
+            pinch: Pinch::default(),
         }
     }
 }

@@ -104,6 +104,7 @@ pub mod membership;
 pub mod mvcc;
 pub mod output;
 pub mod peer;
+pub mod pinch;
 #[cfg(planted)]
 pub mod planted;
 pub mod probes;

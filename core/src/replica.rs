@@ -32,6 +32,7 @@ use crate::input::{Followers, ReplicaInput, Role};
 use crate::limits;
 use crate::machine::Machine;
 use crate::output::{Note, Persist, ReplicaOutput};
+use crate::pinch::{Pinch, Site};
 use crate::raft::barrier::Barriers;
 use crate::raft::disk::{Batch, Disk, StallStep};
 use crate::raft::driver::{CutRule, Driver, Work};
@@ -81,14 +82,21 @@ struct Proposal {
 }
 
 /// Committed entries handed out and not yet applied.
-#[derive(Default)]
 struct Backlog {
     /// Last index and bytes of each hand-out.
     parts: VecDeque<(LogIndex, u64)>,
     bytes: u64,
+    bytes_max: u64,
+    entries_max: usize,
 }
 
 impl Backlog {
+    fn new(pinch: Pinch) -> Self {
+        let bytes_max = pinch.bound(Site::ApplyBytes, limits::APPLY_BYTES_MAX as usize) as u64;
+        let entries_max = pinch.bound(Site::ApplyGap, limits::APPLY_GAP_MAX as usize);
+        Self { parts: VecDeque::new(), bytes: 0, bytes_max, entries_max }
+    }
+
     fn push(&mut self, entries: &[Entry]) {
         let Some(last) = entries.last() else { return };
         let bytes = entries.iter().map(|entry| entry.data.len() as u64).sum();
@@ -130,7 +138,7 @@ impl Replica {
             heard: BTreeMap::new(),
             election_timeout: config.election_timeout,
             followers: Followers::default(),
-            backlog: Backlog::default(),
+            backlog: Backlog::new(config.pinch),
             snapshot,
             stored: stored.index,
             role: Role::default(),
@@ -417,11 +425,11 @@ impl Replica {
 
     /// How many more entries `State` may be handed now.
     fn commits_max(&self) -> usize {
-        if self.backlog.bytes >= limits::APPLY_BYTES_MAX {
+        if self.backlog.bytes >= self.backlog.bytes_max {
             return 0;
         }
         let gap = self.node.emitted().get().saturating_sub(self.node.applied().get());
-        limits::APPLY_GAP_MAX.saturating_sub(gap) as usize
+        self.backlog.entries_max.saturating_sub(gap as usize)
     }
 
     fn emit(&mut self, mut work: Work) {

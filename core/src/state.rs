@@ -154,6 +154,7 @@ impl State {
             seed: config.seed,
             progress_interval: config.watch_progress_interval,
             revision: ledgers.kv.revision(),
+            pinch: config.pinch,
         });
         let mut this = Self {
             config: config.clone(),

@@ -215,7 +215,7 @@ impl World {
     }
 
     fn checkpoint(&mut self) {
-        for checkpoint in self.book.checkpoints_due(self.now) {
+        for checkpoint in self.book.checkpoints_due(self.now, 1_000) {
             assert!(self.leads);
             let id = LeaseId(checkpoint.id);
             let least = self.now + seconds(checkpoint.remaining_ttl);

@@ -90,7 +90,7 @@ impl World {
             "expired" => show_ids(&self.book.expired(now, usize::MAX)),
             "failed" => quiet(self.book.on_revoke_failed(id(), now)),
             "clear" => format!("{:?}", self.book.clear(id())),
-            "checkpoints" => format!("{:?}", self.book.checkpoints_due(now)),
+            "checkpoints" => format!("{:?}", self.book.checkpoints_due(now, 1_000)),
             "checkpoint" => match self.book.apply_checkpoint(id(), number(2), now) {
                 Some(write) => self.store(write),
                 None => "nothing".to_owned(),

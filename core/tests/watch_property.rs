@@ -15,6 +15,7 @@ use quorate_core::draw::{draw, draw_below};
 use quorate_core::event::{Changes, History, KeyRange};
 use quorate_core::ids::{ClusterId, MemberId, Revision, StreamId};
 use quorate_core::limits::STREAM_FRAMES_MAX;
+use quorate_core::pinch::Pinch;
 use quorate_core::time::Time;
 use quorate_core::watch::{Hub, Setup};
 use quorate_proto::etcdserverpb::watch_request::RequestUnion;
@@ -117,6 +118,7 @@ impl World {
             seed,
             progress_interval: Duration::from_secs(1),
             revision: Revision(1),
+            pinch: Pinch::default(),
         };
         let mut world = Self {
             seed,

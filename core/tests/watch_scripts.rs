@@ -28,6 +28,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_core::error::StorageFault;
 use quorate_core::ids::{ClusterId, MemberId, Revision, StreamId, Term};
+use quorate_core::pinch::Pinch;
 use quorate_core::time::Time;
 use quorate_core::watch::{Hub, Setup};
 use quorate_proto::etcdserverpb::watch_request::RequestUnion;
@@ -60,6 +61,7 @@ impl World {
             seed: 3,
             progress_interval: Duration::from_secs(10),
             revision: Revision(1),
+            pinch: Pinch::default(),
         };
         let (hub, memory) = (Hub::new(setup), Memory::new());
         Self { hub, memory, now: Time::ZERO, stalled: BTreeSet::new() }

@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::error::Refusal;
 use crate::ids::{LeaseId, RequestId, Term, Token};
 use crate::limits::{PENDING_BYTES_MAX, PENDING_REQUESTS_MAX};
+use crate::pinch::Site;
 use crate::storage::EntryKind;
 use crate::time::{Duration, Time, Wake};
 
@@ -77,6 +78,8 @@ pub(crate) struct Pending {
     /// Those of them that are to be sent as soon as somebody leads.
     unsent: BTreeSet<RequestId>,
     kept_bytes: u64,
+    requests_max: usize,
+    bytes_max: u64,
     patience: Duration,
     prefix: u64,
     suffix: u64,
@@ -92,6 +95,8 @@ impl Pending {
             waiting: BTreeMap::new(),
             unsent: BTreeSet::new(),
             kept_bytes: 0,
+            requests_max: config.pinch.bound(Site::PendingRequests, PENDING_REQUESTS_MAX),
+            bytes_max: config.pinch.bound(Site::PendingBytes, PENDING_BYTES_MAX as usize) as u64,
             patience: config.request_timeout(),
             prefix: config.member.get() << SUFFIX_BITS,
             suffix: (config.boot & ((1 << 40) - 1)) << 8,
@@ -113,10 +118,10 @@ impl Pending {
         waiter: Waiter,
         led_in: Option<Term>,
     ) -> Result<Option<Sending>, Refusal> {
-        if self.waiting.len() >= PENDING_REQUESTS_MAX {
+        if self.waiting.len() >= self.requests_max {
             return Err(Refusal::RequestTooManyRequests);
         }
-        let has_room = self.kept_bytes + data.len() as u64 <= PENDING_BYTES_MAX;
+        let has_room = self.kept_bytes + data.len() as u64 <= self.bytes_max;
         let kept = (has_room && !waiter.is_leaders_own()).then(|| data.clone());
         if led_in.is_none() && kept.is_none() {
             return Err(Refusal::NoLeader);

@@ -9,7 +9,6 @@ use quorate_proto::etcdserverpb::LeaseCheckpoint;
 use super::book::{Book, encode_row};
 use super::expiry::Duty;
 use crate::ids::LeaseId;
-use crate::limits::CHECKPOINTS_PER_ENTRY_MAX;
 use crate::storage::Write;
 use crate::time::{Duration, Time, Wake};
 
@@ -118,14 +117,14 @@ impl Duty {
 }
 
 impl Book {
-    /// Takes out the checkpoints that are due, for one entry.
-    pub fn checkpoints_due(&mut self, now: Time) -> Vec<LeaseCheckpoint> {
+    /// Takes out the checkpoints that are due, for one entry: at most `max`.
+    pub fn checkpoints_due(&mut self, now: Time, max: usize) -> Vec<LeaseCheckpoint> {
         let mut checkpoints = Vec::new();
         let Some(duty) = self.duty.as_mut().filter(|duty| duty.checkpoints.next_entry <= now)
         else {
             return checkpoints;
         };
-        while checkpoints.len() < CHECKPOINTS_PER_ENTRY_MAX
+        while checkpoints.len() < max
             && let Some(&(_, id)) = duty.checkpoints.due.first().filter(|(at, _)| *at <= now)
         {
             duty.checkpoints.unschedule(id);

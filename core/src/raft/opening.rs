@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::error::StorageFault;
 use crate::ids::LogIndex;
 use crate::limits;
+use crate::pinch::Site;
 use crate::storage::{Entry, EntryKind, LogContents, SnapshotMark};
 
 /// Bytes of committed entries taken out at once.
@@ -15,13 +16,15 @@ const COMMITTED_BYTES_MAX: u64 = 1 << 20;
 
 /// The crate's settings.
 pub(crate) fn crate_config(config: &Config, applied: LogIndex) -> RaftConfig {
+    let pinch = config.pinch;
+    let append_bytes_max = pinch.bound(Site::AppendBytes, limits::APPEND_BYTES_MAX as usize);
     RaftConfig {
         id: config.member.get(),
         election_tick: config.election_ticks(),
         heartbeat_tick: 1,
         applied: applied.get(),
-        max_size_per_msg: limits::APPEND_BYTES_MAX,
-        max_inflight_msgs: limits::APPENDS_IN_FLIGHT_MAX,
+        max_size_per_msg: append_bytes_max as u64,
+        max_inflight_msgs: pinch.bound(Site::AppendsInFlight, limits::APPENDS_IN_FLIGHT_MAX),
         check_quorum: true,
         pre_vote: true,
         max_uncommitted_size: limits::UNCOMMITTED_BYTES_MAX,

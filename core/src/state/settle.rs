@@ -11,6 +11,7 @@ use crate::ids::Revision;
 use crate::limits::COMPACT_KEYS_MAX;
 use crate::membership::MinorVersion;
 use crate::output::{Batch, Note, Response, StateOutput};
+use crate::pinch::Site;
 use crate::tally::Tally;
 use crate::time::Duration;
 use crate::view::{Facts, View};
@@ -133,7 +134,8 @@ impl State {
     /// One slice of the compaction under way.
     pub(super) fn on_compaction(&mut self) -> Result<(), StorageFault> {
         self.compact_at = None;
-        let Some(slice) = self.ledgers.kv.compact_slice(COMPACT_KEYS_MAX)? else { return Ok(()) };
+        let keys_max = self.config.pinch.bound(Site::CompactedKeys, COMPACT_KEYS_MAX);
+        let Some(slice) = self.ledgers.kv.compact_slice(keys_max)? else { return Ok(()) };
         self.tally.rows_compacted += slice.rows_removed();
         self.draft.writes.extend(slice.writes);
         self.draft.has_new_view = true;

@@ -17,8 +17,9 @@ use crate::door::pending::{Sending, Waiter};
 use crate::error::Refusal;
 use crate::ids::{LeaseId, RequestId, Term, Token};
 use crate::input::Request;
-use crate::limits::REVOKES_PER_PASS_MAX;
+use crate::limits::{CHECKPOINTS_PER_ENTRY_MAX, REVOKES_PER_PASS_MAX};
 use crate::output::{Response, StateOutput};
+use crate::pinch::Site;
 use crate::storage::{Entry, EntryKind};
 use crate::upkeep::announce::attributes_due;
 
@@ -333,7 +334,8 @@ impl State {
         if !self.role.is_leader || self.trust.is_fenced() {
             return;
         }
-        for lease in self.ledgers.leases.expired(self.now, REVOKES_PER_PASS_MAX) {
+        let revokes_max = self.config.pinch.bound(Site::Revokes, REVOKES_PER_PASS_MAX);
+        for lease in self.ledgers.leases.expired(self.now, revokes_max) {
             self.tally.leases_expired += 1;
             let revoke = LeaseRevokeRequest { id: lease.get() };
             let envelope = InternalRaftRequest {
@@ -344,7 +346,8 @@ impl State {
                 self.ledgers.leases.on_revoke_failed(lease, self.now);
             }
         }
-        let checkpoints = self.ledgers.leases.checkpoints_due(self.now);
+        let checkpoints_max = self.config.pinch.bound(Site::Checkpoints, CHECKPOINTS_PER_ENTRY_MAX);
+        let checkpoints = self.ledgers.leases.checkpoints_due(self.now, checkpoints_max);
         if !checkpoints.is_empty() {
             self.propose_checkpoints(checkpoints);
         }

@@ -17,6 +17,7 @@ use super::window::Windows;
 use crate::event::KeyRange;
 use crate::ids::{ClusterId, MemberId, Revision, StreamId, Term, WatchId};
 use crate::limits::STREAM_MESSAGES_MAX;
+use crate::pinch::Pinch;
 use crate::time::{Duration, Time};
 
 const COMPACTED: &str = "etcdserver: mvcc: required revision has been compacted";
@@ -40,6 +41,8 @@ pub struct Setup {
     pub progress_interval: Duration,
     /// The store's revision when the hub is made.
     pub revision: Revision,
+    /// Bounds that are tiny.
+    pub pinch: Pinch,
 }
 
 /// How much the hub holds.
@@ -70,6 +73,7 @@ pub struct Hub {
     pub(super) recent: Recent,
     pub(super) windows: Windows,
     pub(super) restraint: Restraint,
+    pinch: Pinch,
     /// How many watchers stand in their stream's line for catching up.
     pub(super) behind: usize,
     /// Streams with frames to take.
@@ -85,7 +89,7 @@ pub struct Hub {
 impl Hub {
     /// A hub without streams.
     pub fn new(setup: Setup) -> Self {
-        let Setup { cluster, member, seed, progress_interval, revision } = setup;
+        let Setup { cluster, member, seed, progress_interval, revision, pinch } = setup;
         Self {
             letterhead: Letterhead { cluster, member, term: Term(0) },
             seed,
@@ -94,9 +98,10 @@ impl Hub {
             streams: BTreeMap::new(),
             watchers: Slots::default(),
             synced: Index::default(),
-            recent: Recent::default(),
-            windows: Windows::default(),
-            restraint: Restraint::default(),
+            recent: Recent::new(pinch),
+            windows: Windows::new(pinch),
+            restraint: Restraint::new(pinch),
+            pinch,
             behind: 0,
             ready: VecDeque::new(),
             running: VecDeque::new(),
@@ -114,7 +119,7 @@ impl Hub {
     /// encoding reaches `frame_bytes_max`.
     pub fn open(&mut self, stream: StreamId, frame_bytes_max: usize) {
         self.close(stream);
-        self.streams.insert(stream, Stream::new(frame_bytes_max));
+        self.streams.insert(stream, Stream::new(frame_bytes_max, self.pinch));
     }
 
     /// The stream is gone, and all its watches with it.

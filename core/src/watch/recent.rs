@@ -9,12 +9,14 @@ use quorate_proto::mvccpb::Event;
 use crate::event::{Changes, KeyRange};
 use crate::ids::Revision;
 use crate::limits::{CATCH_UP_BYTES_MAX, RECENT_BYTES_MAX, RECENT_REVISIONS_MAX};
+use crate::pinch::{Pinch, Site};
 
 /// Revisions without gaps, the newest last.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Recent {
     changes: VecDeque<Changes>,
     bytes: usize,
+    revisions_max: usize,
 }
 
 /// Bytes of keys and values in an event.
@@ -32,11 +34,16 @@ fn changes_bytes(changes: &Changes) -> usize {
 }
 
 impl Recent {
+    pub(super) fn new(pinch: Pinch) -> Self {
+        let revisions_max = pinch.bound(Site::RecentRevisions, RECENT_REVISIONS_MAX);
+        Self { changes: VecDeque::new(), bytes: 0, revisions_max }
+    }
+
     /// Adds the next revision and lets go of the oldest ones beyond the bounds.
     pub(super) fn push(&mut self, changes: &Changes) {
         self.bytes += changes_bytes(changes);
         self.changes.push_back(changes.clone());
-        while self.changes.len() > RECENT_REVISIONS_MAX || self.bytes > RECENT_BYTES_MAX {
+        while self.changes.len() > self.revisions_max || self.bytes > RECENT_BYTES_MAX {
             let Some(oldest) = self.changes.pop_front() else { break };
             self.bytes -= changes_bytes(&oldest);
         }

@@ -15,6 +15,7 @@ use crate::limits::{
     CATCH_UP_BYTES_MAX, CATCH_UP_RECORDS_MAX, CATCH_UP_REVISIONS_MAX, CATCH_UP_SMALL_BYTES_MAX,
     CATCH_UP_SMALL_RECORDS_MAX,
 };
+use crate::pinch::{Pinch, Site};
 use crate::time::{Duration, Time};
 
 /// Time in which a watcher that is behind gets one slice, while others are served.
@@ -27,6 +28,7 @@ const LULL: Duration = Duration::from_millis(10);
 pub(super) struct Restraint {
     served_at: Option<Time>,
     next: Time,
+    is_tiny: bool,
 }
 
 /// What one step of catching up may cost.
@@ -51,9 +53,15 @@ impl Portion {
         slice_records_max: CATCH_UP_SMALL_RECORDS_MAX,
         slice_bytes_max: CATCH_UP_SMALL_BYTES_MAX,
     };
+    const TINY: Self = Self { records_max: 1, slice_records_max: 1, slice_bytes_max: 1 };
 }
 
 impl Restraint {
+    pub(super) fn new(pinch: Pinch) -> Self {
+        let is_tiny = pinch.bound(Site::CatchUp, CATCH_UP_RECORDS_MAX) < CATCH_UP_RECORDS_MAX;
+        Self { is_tiny, ..Self::default() }
+    }
+
     /// Somebody else is being served.
     pub(super) fn note_served(&mut self, now: Time) {
         self.served_at = Some(now);
@@ -71,11 +79,11 @@ impl Restraint {
             return None;
         }
         if self.served_at.is_none_or(|at| now.since(at) > LULL) {
-            return Some(Portion::LARGE);
+            return Some(if self.is_tiny { Portion::TINY } else { Portion::LARGE });
         }
         let turns = u32::try_from(behind.max(1)).unwrap_or(u32::MAX);
         self.next = now + PAUSE / turns;
-        Some(Portion::SMALL)
+        Some(if self.is_tiny { Portion::TINY } else { Portion::SMALL })
     }
 }
 

@@ -9,6 +9,7 @@ use super::frame::frame_bytes;
 use super::watcher::Slot;
 use crate::ids::{Revision, WatchId};
 use crate::limits::{STREAM_BYTES_MAX, STREAM_FRAMES_MAX};
+use crate::pinch::{Pinch, Site};
 use crate::time::Time;
 
 /// See the module.
@@ -16,6 +17,9 @@ use crate::time::Time;
 pub(super) struct Stream {
     /// Encoded size at which responses of watches that asked for it are cut.
     pub(super) frame_bytes_max: usize,
+    /// Frames that may be made and not passed on, and their bytes.
+    frames_max: usize,
+    bytes_max: usize,
     /// Frames the shell can still take.
     pub(super) credit: usize,
     /// Frames made and not taken yet.
@@ -60,10 +64,13 @@ pub(super) enum Message {
 
 impl Stream {
     /// A stream without watches, with full credit.
-    pub(super) fn new(frame_bytes_max: usize) -> Self {
+    pub(super) fn new(frame_bytes_max: usize, pinch: Pinch) -> Self {
+        let frames_max = pinch.bound(Site::StreamFrames, STREAM_FRAMES_MAX);
         Self {
             frame_bytes_max,
-            credit: STREAM_FRAMES_MAX,
+            frames_max,
+            bytes_max: pinch.bound(Site::StreamBytes, STREAM_BYTES_MAX),
+            credit: frames_max,
             frames: VecDeque::new(),
             held: VecDeque::new(),
             held_bytes: 0,
@@ -85,7 +92,7 @@ impl Stream {
 
     /// Whether another frame may be made.
     pub(super) fn has_room(&self) -> bool {
-        self.credit > self.frames.len() && self.held_bytes < STREAM_BYTES_MAX && !self.is_ended
+        self.credit > self.frames.len() && self.held_bytes < self.bytes_max && !self.is_ended
     }
 
     /// Puts a frame last.
@@ -98,7 +105,7 @@ impl Stream {
 
     /// That many frames that were taken out were passed on.
     pub(super) fn on_passed(&mut self, frames: usize) {
-        self.credit = self.credit.saturating_add(frames).min(STREAM_FRAMES_MAX);
+        self.credit = self.credit.saturating_add(frames).min(self.frames_max);
         let taken = self.held.len() - self.frames.len();
         self.held_bytes -= self.held.drain(..frames.min(taken)).sum::<usize>();
     }

@@ -11,6 +11,7 @@ use super::restraint::Portion;
 use crate::event::{History, KeyRange, ReadError, Span};
 use crate::ids::Revision;
 use crate::limits::{CATCH_UP_REVISIONS_MAX, CATCH_UP_WINDOWS_MAX};
+use crate::pinch::{Pinch, Site};
 
 /// Records of the first slice ever read; how large records are is not known yet.
 const PACE_FIRST: usize = 64;
@@ -23,6 +24,7 @@ pub(super) struct Windows {
     /// As many records as promise a slice of bounded size, judged by the one before: a backlog of
     /// large values is never in memory at once.
     pace: usize,
+    windows_max: usize,
 }
 
 /// All changes of some revisions in a row.
@@ -32,12 +34,6 @@ pub(super) struct Window {
     /// The first revision not in it.
     reached: Revision,
     events: Vec<(Revision, Event)>,
-}
-
-impl Default for Windows {
-    fn default() -> Self {
-        Self { windows: VecDeque::new(), pace: PACE_FIRST }
-    }
 }
 
 impl Window {
@@ -61,6 +57,11 @@ impl Window {
 }
 
 impl Windows {
+    pub(super) fn new(pinch: Pinch) -> Self {
+        let windows_max = pinch.bound(Site::Windows, CATCH_UP_WINDOWS_MAX);
+        Self { windows: VecDeque::new(), pace: PACE_FIRST, windows_max }
+    }
+
     /// Forgets the slices, not what they taught about the size of records.
     pub(super) fn clear(&mut self) {
         self.windows.clear();
@@ -79,7 +80,7 @@ impl Windows {
             None => {
                 let window = self.read((from, until), portion, history)?;
                 let records = window.events.len();
-                if self.windows.len() >= CATCH_UP_WINDOWS_MAX {
+                if self.windows.len() >= self.windows_max {
                     self.windows.pop_front();
                 }
                 self.windows.push_back(window);
@@ -127,7 +128,7 @@ mod tests {
 
     #[test]
     fn the_pace_falls_with_large_records_and_recovers_with_small_ones() {
-        let mut windows = Windows::default();
+        let mut windows = Windows::new(Pinch::default());
         windows.learn(16 * MAX, MAX);
         assert_eq!(windows.pace, 4);
         windows.learn(MAX / 2, MAX);

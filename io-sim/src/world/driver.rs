@@ -6,6 +6,7 @@ use std::sync::Arc;
 use quorate_core::config::Peer;
 use quorate_core::error::StorageFault;
 use quorate_core::ids::{ClusterId, MemberId, StreamId};
+use quorate_core::pinch::Pinch;
 use quorate_core::time::{Duration, Time};
 use quorate_core::{Config, Machine, ReplicaInput, StateInput};
 
@@ -554,6 +555,7 @@ pub(crate) fn new_config(plan: &Plan, number: usize) -> Config {
         snapshot_catchup_entries: catchup_entries,
         lease_checkpoint_interval: Duration::from_millis(weather.checkpoint_ms.max(1)),
         watch_progress_interval: Duration::from_millis(weather.progress_ms),
+        pinch: Pinch(weather.pinch),
         ..Config::default()
     }
 }

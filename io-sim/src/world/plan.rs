@@ -102,6 +102,8 @@ worded_struct! {
         snapshot_count,
         /// Entries kept for slow followers, plus one; 0: as the shape says.
         catchup_entries,
+        /// Bounds in the members that are tiny, a bit for each.
+        pinch,
     }
 }
 

@@ -3,6 +3,8 @@
 //! Each seed first draws which families of faults are on at all, and how strong; most bugs need
 //! a few kinds of fault often, not all kinds a little.
 
+use quorate_core::pinch::Site;
+
 use super::{Chore, Decree, Deed, Duty, Errand, Fault, Order, Plan, Shape, Strike, Weather};
 use crate::world::luck::{Luck, Purpose, per_mille};
 
@@ -20,7 +22,7 @@ impl Plan {
         let strikes = families.strikes(seed, &shape);
         let errands = draw_errands(seed, &shape);
         let plan = Self { seed, shape, weather, quorum, strikes, errands, ..Self::default() };
-        plan.with_duties().with_decrees()
+        plan.with_duties().with_decrees().with_pinch()
     }
 
     /// In a quarter of all seeds there are users, and a steward who changes what they may.
@@ -32,6 +34,14 @@ impl Plan {
         let shape = Shape { users: luck.between(1, 3), ..self.shape };
         let decrees = draw_decrees(self.seed, &shape, &mut luck);
         Self { shape, decrees, ..self }
+    }
+
+    /// In half of all seeds every fourth bound of the members is tiny.
+    fn with_pinch(self) -> Self {
+        let mut luck = Luck::new(self.seed, Purpose::Swarm, 4);
+        let pinched = if luck.below(2) == 0 { luck.bits() & luck.bits() } else { 0 };
+        let pinch = pinched & ((1 << Site::COUNT) - 1);
+        Self { weather: Weather { pinch, ..self.weather }, ..self }
     }
 
     /// In half of all seeds there are spare machines, and an operator who changes the group.
