@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::metrics::Traffic;
 
@@ -98,9 +98,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Turns<T> {
         .await
     }
 
-    /// Sends what is left, then `words`, then reads until the other side closes as well: a socket
-    /// closed before takes back what was sent last. For a connection that is not driven any more.
-    pub async fn say_last(self, words: &[u8]) -> io::Result<()> {
+    /// Sends what is left, then `words`, and nothing more. For a connection that is not driven any
+    /// more; it should be left open for a while: a socket closed at once takes back what was sent
+    /// last, if there is something that nobody has read.
+    pub async fn say_last(&self, words: &[u8]) -> io::Result<()> {
         let mut words = Some(words);
         poll_fn(|cx| {
             let mut outbox = lock(&self.0);
@@ -113,11 +114,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Turns<T> {
             ready!(outbox.poll_drain(cx))?;
             Pin::new(&mut outbox.io).poll_shutdown(cx)
         })
-        .await?;
-        let mut port = Port(self.0);
-        let mut ignored = [0; 1 << 10];
-        while port.read(&mut ignored).await? > 0 {}
-        Ok(())
+        .await
     }
 }
 

@@ -5,6 +5,7 @@
 //! again by whoever serves.
 
 use std::convert::Infallible;
+use std::error::Error as _;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -44,6 +45,9 @@ use crate::metrics::Traffic;
 const PREFACE_START: &[u8] = b"PRI";
 /// How long a client may take to hear that its connection is closed.
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
+/// How long whoever broke the rules is left on a connection that nobody reads any more. Hung up on at
+/// once, it would come again at once, and cost others what connections cost.
+const PENANCE: Duration = Duration::from_secs(1);
 /// How long an accept loop rests when the system has no descriptor left.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
 
@@ -373,6 +377,7 @@ where
         async move { answering.await.map(|answer| call.follow(answer)) }
     });
     let connection = builder.serve_connection(TokioIo::new(io), answer);
+    let stopped = stop.clone();
     let serving = async {
         let mut connection = pin!(connection);
         tokio::select! {
@@ -384,12 +389,35 @@ where
         Some(connection.await)
     };
     match turns.drive(serving).await {
-        Some(ended) => Ok(ended?),
+        Some(Err(error)) => {
+            if is_broken_rule(&error) {
+                do_penance(stopped).await;
+            }
+            Err(error.into())
+        }
+        Some(Ok(())) => Ok(()),
         None => {
             let goodbye = presence.goodbye();
-            Ok(tokio::time::timeout(GOODBYE_MAX, closing.say_last(&goodbye)).await??)
+            let said = tokio::time::timeout(GOODBYE_MAX, closing.say_last(&goodbye)).await;
+            do_penance(stopped).await;
+            Ok(said??)
         }
     }
+}
+
+/// Waits for as long as a penance takes, or until the server stops.
+async fn do_penance(mut stopped: watch::Receiver<bool>) {
+    tokio::select! {
+        biased;
+        _ = stopped.wait_for(|is_over| *is_over) => {}
+        () = tokio::time::sleep(PENANCE) => {}
+    }
+}
+
+/// Whether a connection was ended because its client broke a rule of HTTP/2.
+fn is_broken_rule(error: &hyper::Error) -> bool {
+    let source = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    source.is_some_and(h2::Error::is_library)
 }
 
 async fn serve_http1<T, G, P>(
