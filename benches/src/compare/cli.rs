@@ -64,7 +64,11 @@ pub(crate) enum Command {
 #[derive(Debug, clap::Args)]
 pub(crate) struct StrainArgs {
     /// Which of them
-    #[arg(long, value_delimiter = ',', default_value = "behind,stuck,leases,stream,upkeep,exposed")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "behind,stuck,leases,stream,upkeep,exposed"
+    )]
     pub(crate) only: Vec<Strain>,
     /// Times puts are measured with and without
     #[arg(long, default_value_t = 5)]
