@@ -90,7 +90,7 @@ impl Ground {
 
     fn settings(&self) -> Result<Settings, String> {
         let own = |port| url(self.plan.is_secure, self.place, port);
-        let words = [
+        let mut words = vec![
             format!("--name=m{}", self.place),
             format!("--listen-client-urls={}", own(CLIENT_PORT)),
             format!("--advertise-client-urls={}", own(CLIENT_PORT)),
@@ -99,6 +99,11 @@ impl Ground {
             "--grpc-keepalive-interval=2s".to_owned(),
             "--grpc-keepalive-timeout=2s".to_owned(),
         ];
+        if self.plan.is_secure {
+            let flags = ["cert-file", "key-file", "peer-cert-file", "peer-key-file"];
+            // The keyring is there already.
+            words.extend(flags.map(|flag| format!("--{flag}=unread")));
+        }
         let Ok(Outcome::Run { flags, .. }) = cli::parse(&words, []) else {
             return Err("the flags are none".to_owned());
         };
