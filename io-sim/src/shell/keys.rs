@@ -14,7 +14,7 @@ use super::plan::MEMBERS;
 use super::wires::member_address;
 
 /// Simulated time begins with Unix's, and no run lasts for years.
-const VALID_YEARS: (i32, i32) = (1969, 1980);
+const VALID_YEARS: (i32, i32) = (1970, 1980);
 
 /// One for everybody; with TLS everybody has to show it.
 pub(super) fn keyring(is_secure: bool) -> Result<Arc<Keyring>, String> {

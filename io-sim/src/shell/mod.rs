@@ -32,4 +32,4 @@ mod witness;
 
 pub use course::Changes;
 pub use plan::{Fault, MEMBERS, Party, Plan, Strike};
-pub use trial::{Report, run};
+pub use trial::{Report, run, show_logs};

@@ -43,10 +43,12 @@ use crate::world::luck::{Luck, Purpose};
 
 /// The signal that asks a server to end.
 const TERMINATE: i32 = 15;
+/// Milliseconds a machine's loop rests between two turns.
+const MACHINE_RESTS_MS: u64 = 2;
 /// Milliseconds a disk's loop rests between two turns: even odds for each.
-const DISK_RESTS_MS: [u64; 8] = [1, 1, 1, 2, 2, 3, 5, 12];
+const DISK_RESTS_MS: [u64; 8] = [2, 2, 2, 2, 3, 3, 5, 12];
 /// One in so many of these rests is a stall ...
-const STALL_ODDS: u64 = 4_000;
+const STALL_ODDS: u64 = 3_000;
 /// ... of so many milliseconds.
 const STALL_MS: (u64, u64) = (200, 1_500);
 
@@ -224,7 +226,7 @@ async fn take_turns(mut looped: Box<dyn Looped>, mut luck: Luck) {
         let rest_ms = match is_on_disk {
             true if luck.below(STALL_ODDS) == 0 => luck.between(STALL_MS.0, STALL_MS.1),
             true => *luck.pick(&DISK_RESTS_MS),
-            false => 1,
+            false => MACHINE_RESTS_MS,
         };
         sleep(wish + Duration::from_millis(rest_ms)).await;
     }

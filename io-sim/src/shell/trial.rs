@@ -2,12 +2,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_core::time::Time;
+use quorate_io_tokio::cli::LogLevel;
+use quorate_io_tokio::logging;
 use quorate_io_tokio::tls::Keyring;
 use quorate_io_tokio::transport::Dialer;
 use rand::SeedableRng as _;
@@ -27,6 +30,8 @@ use crate::world::observe::{Observer, Verdict, Violation};
 
 /// No run takes longer: by then everything due was done or missed.
 const LASTS_MAX: Duration = Duration::from_secs(240);
+/// Hosts run for so long before the next one does, and messages arrive no finer.
+const TICK: Duration = Duration::from_millis(3);
 /// Segments that wait for a reader on one connection.
 const SEGMENTS_MAX: usize = 64;
 
@@ -43,6 +48,14 @@ pub struct Report {
     pub counts: BTreeMap<&'static str, u64>,
     /// How long it took in the simulation.
     pub lasted: Duration,
+}
+
+/// Has members' logs written to the standard error stream, from warnings on.
+///
+/// # Errors
+/// Where they cannot be written.
+pub fn show_logs() -> io::Result<()> {
+    logging::start_plain(LogLevel::Warn)
 }
 
 /// Runs a plan. Once a process: what answers for the system's entropy cannot be begun again.
@@ -94,6 +107,7 @@ impl Trial {
         let (least, most) = self.plan.latency_ms;
         let mut sim = turmoil::Builder::new()
             .rng_seed(self.plan.seed)
+            .tick_duration(TICK)
             .min_message_latency(Duration::from_millis(least))
             .max_message_latency(Duration::from_millis(most))
             .tcp_capacity(SEGMENTS_MAX)

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 use quorate_core::time::Time;
-use quorate_io_sim::shell::{Plan, Report, run};
+use quorate_io_sim::shell::{Plan, Report, run, show_logs};
 use quorate_io_sim::world::observe::{Observer, Seen, Verdict, Violation};
 use quorate_sim_tests::failure::Found;
 use quorate_sim_tests::history::{self, History, Recorder, Truth};
@@ -27,6 +27,9 @@ pub(super) struct OnceArgs {
     /// Write here what happened, a line each.
     #[arg(long)]
     trace: Option<PathBuf>,
+    /// Show what members log, from warnings on.
+    #[arg(long)]
+    logs: bool,
     /// Write here what clients saw, as a history.
     #[arg(long)]
     history: Option<PathBuf>,
@@ -36,6 +39,9 @@ pub(super) struct OnceArgs {
 pub(super) fn once(args: &OnceArgs) -> Result<Found, String> {
     end_by_panics();
     end_in_time();
+    if args.logs {
+        show_logs().map_err(|error| format!("cannot show logs: {error}"))?;
+    }
     let recorder = Rc::new(RefCell::new(Recorder::default()));
     let observer = Box::new(Shared(Rc::clone(&recorder)));
     let report = run(Plan::draw(args.seed), observer)?;
