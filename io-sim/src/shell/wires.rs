@@ -1,12 +1,10 @@
 //! Turmoil's connections where the shell expects the system's: the two ends of its seam.
 
-use std::future::Future;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::pin::Pin;
+use std::net::{IpAddr, Ipv4Addr};
 
 use quorate_io_tokio::cli::Place;
-use quorate_io_tokio::transport::bind::{Arrivals, Bound, Wire};
+use quorate_io_tokio::transport::bind::{Arrivals, Arriving, Bound, Wire};
 use quorate_io_tokio::transport::{Dialing, Ways};
 use turmoil::net::{TcpListener, TcpStream};
 
@@ -35,7 +33,7 @@ pub(super) fn url(is_secure: bool, place: u64, port: u16) -> String {
 struct Port(TcpListener);
 
 impl Arrivals for Port {
-    fn next(&self) -> Pin<Box<dyn Future<Output = io::Result<(Wire, SocketAddr)>> + Send + '_>> {
+    fn next(&self) -> Arriving<'_> {
         Box::pin(async {
             let (stream, from) = self.0.accept().await?;
             Ok((Box::new(stream) as Wire, from))

@@ -63,8 +63,11 @@ impl Bound {
 /// A stream of connections that comes from elsewhere than the system's sockets.
 pub trait Arrivals: Send + Sync {
     /// The next connection, and where it comes from. Cancelling the wait loses none.
-    fn next(&self) -> Pin<Box<dyn Future<Output = io::Result<(Wire, SocketAddr)>> + Send + '_>>;
+    fn next(&self) -> Arriving<'_>;
 }
+
+/// See [`Arrivals`].
+pub type Arriving<'a> = Pin<Box<dyn Future<Output = io::Result<(Wire, SocketAddr)>> + Send + 'a>>;
 
 /// What listens.
 pub(super) enum Listener {

@@ -155,7 +155,7 @@ impl Keeper {
         let call = witness.begin(self.caller.id, member, &Operation::Request(request));
         let answered = timeout(ANSWER_MAX, asking).await.ok().flatten();
         let outcome = answered.as_ref().map_or(Outcome::Unknown, |(answer, _)| {
-            Outcome::Response(Response::LeaseKeepAlive(answer.clone()))
+            Outcome::Response(Response::LeaseKeepAlive(*answer))
         });
         witness.end(self.caller.id, call, &outcome);
         let (answer, rest) = answered?;
