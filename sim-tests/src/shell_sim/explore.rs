@@ -55,8 +55,8 @@ pub(super) fn run(args: &RunArgs) -> Result<Found, String> {
     };
     let outcome: Result<(), String> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..args.jobs.max(1)).map(|_| scope.spawn(explore)).collect();
-        let ends = threads.into_iter().map(|thread| thread.join());
-        ends.map(|end| end.unwrap_or_else(|_| Err("a thread panicked".to_owned()))).collect()
+        let mut ends = threads.into_iter().map(|thread| thread.join());
+        ends.try_for_each(|end| end.unwrap_or_else(|_| Err("a thread panicked".to_owned())))
     });
     // What is left there is of no use to anybody.
     let _ = fs::remove_dir_all(&folder);
