@@ -7,7 +7,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use quorate_core::auth::Identity;
 use quorate_core::error::Refusal;
-use quorate_core::ids::{LogIndex, MemberId, RequestId, Term, Token};
+use quorate_core::ids::{LogIndex, MemberId, RequestId, StreamId, Term, Token};
 use quorate_core::input::{Followers, MemberAddition};
 use quorate_core::limits::TXN_DEPTH_MAX;
 use quorate_core::peer::Message;
@@ -15,6 +15,8 @@ use quorate_core::storage::{Entry, EntryKind, NoRows};
 use quorate_core::time::Time;
 use quorate_core::{Config, Machine, Request, Response, Role, State, StateInput, StateOutput};
 use quorate_proto::etcdserverpb as pb;
+use quorate_proto::etcdserverpb::WatchRequest;
+use quorate_proto::etcdserverpb::watch_request::RequestUnion;
 use quorate_proto::peer::{ChangeRefusal, ChangeWish};
 use quorate_proto::raftpb::ConfChange;
 
@@ -143,6 +145,15 @@ impl Group {
         })
     }
 
+    /// Streams and watchers, as the newest view counts them.
+    fn audience(&self) -> (usize, usize) {
+        let newest = self.outputs.iter().rev().find_map(|output| match output {
+            StateOutput::Publish(view) => Some((view.facts.streams, view.facts.watchers)),
+            _ => None,
+        });
+        newest.unwrap()
+    }
+
     fn grant(&mut self, id: i64, ttl: i64) {
         let granted = self.ask(Request::LeaseGrant(pb::LeaseGrantRequest { id, ttl }));
         assert!(matches!(granted, Some(Ok(Response::LeaseGrant(ref r))) if r.ttl == ttl));
@@ -169,6 +180,24 @@ fn a_new_leader_announces_version_and_itself_without_being_woken() {
         _ => None,
     });
     assert_eq!(&*view.unwrap().facts.cluster_version, "3.7.0");
+}
+
+#[test]
+fn watchers_that_come_and_go_are_counted_though_nothing_is_written() {
+    let mut group = Group::led();
+    let stream = StreamId(1);
+    let create = WatchRequest {
+        request_union: Some(RequestUnion::CreateRequest(pb::WatchCreateRequest {
+            key: Bytes::from_static(b"a"),
+            ..pb::WatchCreateRequest::default()
+        })),
+    };
+    group.feed(StateInput::StreamOpened { stream, frame_bytes_max: 1 << 20 });
+    let who = Ok(Identity::default());
+    group.feed(StateInput::StreamMessage { stream, who, message: create });
+    assert_eq!(group.audience(), (1, 1));
+    group.feed(StateInput::StreamClosed { stream });
+    assert_eq!(group.audience(), (0, 0));
 }
 
 #[test]

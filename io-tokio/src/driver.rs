@@ -37,6 +37,7 @@ mod state;
 mod store;
 mod stream;
 mod sweep;
+mod turns;
 
 use std::fmt;
 use std::sync::Arc;
@@ -55,12 +56,13 @@ use tokio::sync::watch;
 
 pub use entry::Core;
 pub use stream::WatchStream;
+pub use turns::{Looped, Next};
 
 use crate::clock::Clock;
-use crate::disk::image::Incoming;
-use crate::disk::{LogWrite, StateWrite};
+use crate::disk::{ImageWrite, LogWrite, StateWrite};
 use crate::metrics::Op;
 use post::{LogWork, Shares, ToReplica, ToState, ToStore};
+use turns::Loop;
 
 /// The way to other members. Never waits: what cannot be queued is dropped.
 pub trait Transport: Send + Sync {
@@ -111,7 +113,7 @@ pub struct Parts<R, S> {
     /// The store.
     pub store: Box<dyn StateWrite>,
     /// Where images arrive for that store.
-    pub incoming: Arc<Incoming>,
+    pub incoming: Arc<dyn ImageWrite>,
     /// The way to other members.
     pub transport: Arc<dyn Transport>,
     /// Who hears of it.
@@ -174,8 +176,8 @@ pub struct Running {
     threads: Vec<Thread>,
 }
 
-/// Starts the loops around two opened machines.
-pub fn start<R, S>(parts: Parts<R, S>) -> Result<Running, StorageFault>
+/// Makes the loops around two opened machines, and starts none.
+pub fn prepare<R, S>(parts: Parts<R, S>) -> Result<Prepared, StorageFault>
 where
     R: Machine<Input = ReplicaInput, Output = ReplicaOutput> + Send + 'static,
     S: Machine<Input = StateInput, Output = StateOutput> + Send + 'static,
@@ -194,48 +196,63 @@ where
     };
     let queues = Queues { to_replica, to_state, to_log, to_store };
 
-    let state = state::StateLoop::new(parts.state, state_inbox, &queues, &common)?;
-    let replica = replica::ReplicaLoop::new(parts.replica, replica_inbox, &queues, &common);
-    let log = log::LogLoop::new(parts.log, log_inbox, &queues, &common);
+    let state = state::StateLoop::new(parts.state, &queues, &common)?;
+    let replica = replica::ReplicaLoop::new(parts.replica, &queues, &common);
+    let log = log::LogLoop::new(parts.log, &queues, &common);
     let scrub = scrub::Scrub::new(parts.scrub_interval);
-    let store = store::StoreLoop::new((parts.store, scrub), store_inbox, &queues, &common);
+    let store = store::StoreLoop::new(parts.store, scrub, &queues, &common);
     let core = Core::new(&queues, &common, parts.incoming, state.view());
-    let Queues { to_replica, to_state, to_log, to_store } = queues;
-    let threads = vec![
-        spawn(
-            "replica",
-            &common,
-            move || replica.run(),
-            move || {
-                to_replica.send(ToReplica::Stop).ok();
-            },
-        )?,
-        spawn(
-            "log",
-            &common,
-            move || log.run(),
-            move || {
-                to_log.send(vec![LogWork::Stop]).ok();
-            },
-        )?,
-        spawn(
-            "state",
-            &common,
-            move || state.run(),
-            move || {
-                to_state.send(ToState::Stop).ok();
-            },
-        )?,
-        spawn(
-            "store",
-            &common,
-            move || store.run(),
-            move || {
-                to_store.send(ToStore::Stop).ok();
-            },
-        )?,
+    let loops: [Box<dyn Looped>; 4] = [
+        Box::new(Loop::new("replica", replica, replica_inbox)),
+        Box::new(Loop::new("log", log, log_inbox)),
+        Box::new(Loop::new("state", state, state_inbox)),
+        Box::new(Loop::new("store", store, store_inbox)),
     ];
-    Ok(Running { core, fatal, threads })
+    Ok(Prepared { core, fatal, loops, queues, common })
+}
+
+/// Starts the loops around two opened machines, each on a thread of its own.
+pub fn start<R, S>(parts: Parts<R, S>) -> Result<Running, StorageFault>
+where
+    R: Machine<Input = ReplicaInput, Output = ReplicaOutput> + Send + 'static,
+    S: Machine<Input = StateInput, Output = StateOutput> + Send + 'static,
+{
+    prepare(parts)?.start()
+}
+
+/// The loops, not running yet.
+pub struct Prepared {
+    core: Core,
+    fatal: watch::Receiver<Option<Fatal>>,
+    /// In the order in which they are stopped.
+    loops: [Box<dyn Looped>; 4],
+    queues: Queues,
+    common: Outfit,
+}
+
+impl Prepared {
+    fn start(self) -> Result<Running, StorageFault> {
+        let Queues { to_replica, to_state, to_log, to_store } = self.queues;
+        let stops: [Box<dyn Fn() + Send>; 4] = [
+            Box::new(move || drop(to_replica.send(ToReplica::Stop))),
+            Box::new(move || drop(to_log.send(vec![LogWork::Stop]))),
+            Box::new(move || drop(to_state.send(ToState::Stop))),
+            Box::new(move || drop(to_store.send(ToStore::Stop))),
+        ];
+        let spawned = self.loops.into_iter().zip(stops).map(|(looped, stop)| {
+            let name = looped.name();
+            Ok(Thread { name, handle: spawn(looped, &self.common)?, stop })
+        });
+        let threads = spawned.collect::<Result<_, StorageFault>>()?;
+        Ok(Running { core: self.core, fatal: self.fatal, threads })
+    }
+
+    /// Leaves it to the caller to give the loops their turns, from one thread if it likes, in any
+    /// order: with the way in, and why the process must end if it must. Images cannot be installed
+    /// then: the log's loop would wait for the store's.
+    pub fn step_by_step(self) -> (Core, [Box<dyn Looped>; 4], impl Future<Output = Fatal> + Send) {
+        (self.core, self.loops, told(self.fatal))
+    }
 }
 
 /// The sending ends of all queues.
@@ -246,24 +263,22 @@ struct Queues {
     to_store: mpsc::Sender<ToStore>,
 }
 
-/// A thread, and how it is told to stop.
-type Thread = (JoinHandle<()>, Box<dyn Fn() + Send>);
-
-fn spawn(
+/// A loop's thread, and how it is told to stop.
+struct Thread {
     name: &'static str,
-    common: &Outfit,
-    run: impl FnOnce() + Send + 'static,
-    stop: impl Fn() + Send + 'static,
-) -> Result<Thread, StorageFault> {
+    handle: JoinHandle<()>,
+    stop: Box<dyn Fn() + Send>,
+}
+
+fn spawn(looped: Box<dyn Looped>, common: &Outfit) -> Result<JoinHandle<()>, StorageFault> {
+    let name = looped.name();
     let guard = PanicGuard { name, common: common.clone() };
     let body = move || {
         let _guard = guard;
-        run();
+        looped.run();
     };
     let spawned = thread::Builder::new().name(name.into()).spawn(body);
-    let handle =
-        spawned.map_err(|e| StorageFault::new(format!("cannot start the {name} thread: {e}")))?;
-    Ok((handle, Box::new(stop)))
+    spawned.map_err(|e| StorageFault::new(format!("cannot start the {name} thread: {e}")))
 }
 
 /// Tells of a panic on its thread.
@@ -283,13 +298,7 @@ impl Drop for PanicGuard {
 impl Running {
     /// Waits until the process must end; tells why.
     pub fn fatal(&self) -> impl Future<Output = Fatal> + Send + use<> {
-        let mut fatal = self.fatal.clone();
-        async move {
-            match fatal.wait_for(Option::is_some).await.map(|told| told.clone()) {
-                Ok(Some(told)) => told,
-                _ => std::future::pending().await,
-            }
-        }
+        told(self.fatal.clone())
     }
 
     /// Stops the loops one after the other, upstream first: what was accepted is synced in the
@@ -297,9 +306,8 @@ impl Running {
     /// the server is stopping. Blocking. Gives up on a loop that does not end in time (its disk
     /// hangs) and names it.
     pub fn stop(self, patience: Duration) -> Result<(), &'static str> {
-        const NAMES: [&str; 4] = ["replica", "log", "state", "store"];
         let deadline = Instant::now() + patience;
-        for (name, (handle, stop)) in NAMES.into_iter().zip(self.threads) {
+        for Thread { name, handle, stop } in self.threads {
             stop();
             while !handle.is_finished() {
                 if Instant::now() >= deadline {
@@ -310,5 +318,13 @@ impl Running {
             handle.join().map_err(|_| name)?;
         }
         Ok(())
+    }
+}
+
+/// Waits until something is told.
+async fn told(mut fatal: watch::Receiver<Option<Fatal>>) -> Fatal {
+    match fatal.wait_for(Option::is_some).await.map(|told| told.clone()) {
+        Ok(Some(told)) => told,
+        _ => std::future::pending().await,
     }
 }

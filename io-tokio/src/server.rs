@@ -205,7 +205,7 @@ fn serve_settings(settings: &Settings) -> Result<End, String> {
         .build()
         .map_err(told("the main runtime"))?;
     let _entered = runtime.enter();
-    let signals = Signals::new().map_err(told("the signal handlers"))?;
+    let mut signals = Signals::new().map_err(told("the signal handlers"))?;
     let dialer = dialer(settings, keyrings.peer);
     let member = member::open(settings, &metrics, &peer_threads, &dialer)?;
     let server = Server {
@@ -217,7 +217,7 @@ fn serve_settings(settings: &Settings) -> Result<End, String> {
         peer_threads: &peer_threads,
         io_threads: &io_threads,
     };
-    let end = runtime.block_on(server.run(member, ports, signals));
+    let end = runtime.block_on(server.run(member, ports, signals.next()));
     server.spans.iter().for_each(Spans::stop);
     io_threads.stop();
     peer_threads.stop();
@@ -251,7 +251,8 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> i32 {
+    /// The next one's number.
+    pub async fn next(&mut self) -> i32 {
         tokio::select! {
             biased;
             _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
@@ -279,8 +280,13 @@ pub struct Server<'a> {
 }
 
 impl Server<'_> {
-    /// Serves until a signal, or until the member ends; the member is stopped then.
-    pub async fn run(&self, member: Member, ports: Ports, mut signals: Signals) -> End {
+    /// Serves until that signal comes, or until the member ends; the member is stopped then.
+    pub async fn run(
+        &self,
+        member: Member,
+        ports: Ports,
+        signal: impl Future<Output = i32>,
+    ) -> End {
         let connections = Connections::within(raise_descriptors());
         let Member { core, peers, inbound, mut ended, stop } = member;
         self.io_threads.on_each(|| core.clone().keep_office());
@@ -294,7 +300,7 @@ impl Server<'_> {
             };
             tokio::select! {
                 biased;
-                number = signals.next() => End::Signal(number),
+                number = signal => End::Signal(number),
                 ended = ended.as_mut() => End::Member(ended),
                 () = serving => End::Member(Ended::Fatal("no port accepts".to_owned())),
             }

@@ -85,8 +85,8 @@ async fn run(
         io_threads: &io_threads,
     };
     let member = member(fake, ended, stopped);
-    let (end, ()) =
-        tokio::join!(server.run(member, ports, Signals::new().unwrap()), script(client));
+    let mut signals = Signals::new().unwrap();
+    let (end, ()) = tokio::join!(server.run(member, ports, signals.next()), script(client));
     assert!(was_stopped.try_recv().is_ok(), "the member was not stopped");
     io_threads.stop();
     peer_threads.stop();

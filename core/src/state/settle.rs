@@ -34,7 +34,7 @@ impl State {
         while let Some((stream, frame)) = self.hub.poll_frame() {
             self.outputs.push_back(StateOutput::Stream { stream, frame });
         }
-        if core::mem::take(&mut self.draft.has_new_view) {
+        if core::mem::take(&mut self.draft.has_new_view) || self.has_new_audience() {
             self.publish();
         }
         self.release_readers();
@@ -84,6 +84,13 @@ impl State {
             self.reconsider_parked();
             self.outputs.push_back(StateOutput::Applied { index, digest });
         }
+    }
+
+    /// Whether watchers came or went since the last view: it counts them.
+    fn has_new_audience(&self) -> bool {
+        let shown = &self.view.facts;
+        (shown.streams, shown.watchers, shown.watchers_behind)
+            != (self.hub.streams(), self.hub.watchers(), self.hub.behind())
     }
 
     fn publish(&mut self) {

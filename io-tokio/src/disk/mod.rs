@@ -46,8 +46,11 @@ use quorate_core::error::StorageFault;
 use quorate_core::ids::{ClusterId, MemberId};
 use quorate_core::output::{Batch, Persist};
 use quorate_core::storage::{SnapshotMark, StateRead};
+use quorate_proto::peer::ImageChunk;
+use quorate_proto::raftpb;
 
 pub use dir::DataDir;
+use image::ImageError;
 
 /// Whose data this is; fixed when the directory is initialised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +108,17 @@ pub trait StateWrite: Send {
 
     /// How much is stored.
     fn size(&self) -> Size;
+}
+
+/// Where images of other members' stores arrive: shared by the transport, which fills it, and the
+/// store, which takes from it.
+pub trait ImageWrite: Send + Sync {
+    /// Receives one image, header first: blocking. When it returns, the image is ready to be
+    /// installed and its announcement may be delivered to the replica.
+    fn receive(
+        &self,
+        chunks: &mut dyn Iterator<Item = ImageChunk>,
+    ) -> Result<raftpb::Message, ImageError>;
 }
 
 /// See [`StateWrite::defragment`].

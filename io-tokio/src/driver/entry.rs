@@ -20,7 +20,8 @@ use super::stream::WatchStream;
 use super::{Outfit, Queues};
 use crate::channels::STREAM_FRAMES_MAX;
 use crate::clock::Clock;
-use crate::disk::image::{ImageError, Incoming};
+use crate::disk::ImageWrite;
+use crate::disk::image::ImageError;
 
 /// The running core. Cloning is cheap; no call waits for a lock.
 #[derive(Clone)]
@@ -33,7 +34,7 @@ struct Inner {
     shares: Arc<Shares>,
     view: Arc<ArcSwap<View>>,
     clock: Clock,
-    incoming: Arc<Incoming>,
+    incoming: Arc<dyn ImageWrite>,
     /// The next token or stream.
     next: AtomicU64,
 }
@@ -42,7 +43,7 @@ impl Core {
     pub(super) fn new(
         queues: &Queues,
         common: &Outfit,
-        incoming: Arc<Incoming>,
+        incoming: Arc<dyn ImageWrite>,
         view: Arc<ArcSwap<View>>,
     ) -> Self {
         Self(Arc::new(Inner {
@@ -132,9 +133,9 @@ impl Core {
     pub fn receive_image(
         &self,
         from: MemberId,
-        chunks: impl Iterator<Item = ImageChunk>,
+        mut chunks: impl Iterator<Item = ImageChunk>,
     ) -> Result<(), ImageError> {
-        let announce = self.0.incoming.receive(chunks)?;
+        let announce = self.0.incoming.receive(&mut chunks)?;
         self.deliver_raft(from, announce);
         Ok(())
     }

@@ -1,19 +1,20 @@
 //! The log's loop: everything that waits goes into one sync.
 
-use std::sync::mpsc::{Receiver, Sender, sync_channel};
+use std::sync::mpsc::{Sender, sync_channel};
+use std::time::Duration;
 
 use quorate_core::error::StorageFault;
 use quorate_core::output::Persist;
 use quorate_core::storage::SnapshotMark;
 use quorate_core::{ReplicaInput, StateInput};
 
-use super::post::{LogWork, ToReplica, ToState, ToStore, receive};
+use super::post::{LogWork, ToReplica, ToState, ToStore};
+use super::turns::{Next, Turns};
 use super::{Fatal, Outfit, Queues};
 use crate::disk::LogWrite;
 
 pub(super) struct LogLoop {
     log: Box<dyn LogWrite>,
-    inbox: Receiver<Vec<LogWork>>,
     replica: Sender<ToReplica>,
     state: Sender<ToState>,
     store: Sender<ToStore>,
@@ -22,32 +23,34 @@ pub(super) struct LogLoop {
     group: Vec<Persist>,
 }
 
+impl Turns for LogLoop {
+    type Message = Vec<LogWork>;
+
+    fn patience(&mut self) -> Option<Duration> {
+        None
+    }
+
+    fn take(&mut self, messages: &mut Vec<Vec<LogWork>>) -> Next {
+        match self.take_turn(messages.drain(..).flatten()) {
+            Ok(true) => Next::Turn,
+            Ok(false) => Next::End,
+            Err(fault) => {
+                self.common.tell(Fatal::Halted(fault));
+                Next::End
+            }
+        }
+    }
+}
+
 impl LogLoop {
-    pub(super) fn new(
-        log: Box<dyn LogWrite>,
-        inbox: Receiver<Vec<LogWork>>,
-        queues: &Queues,
-        common: &Outfit,
-    ) -> Self {
+    pub(super) fn new(log: Box<dyn LogWrite>, queues: &Queues, common: &Outfit) -> Self {
         Self {
             log,
-            inbox,
             replica: queues.to_replica.clone(),
             state: queues.to_state.clone(),
             store: queues.to_store.clone(),
             common: common.clone(),
             group: Vec::new(),
-        }
-    }
-
-    pub(super) fn run(mut self) {
-        let mut turn = Vec::new();
-        while receive(&self.inbox, None, &mut turn) {
-            match self.take_turn(turn.drain(..).flatten()) {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(fault) => return self.common.tell(Fatal::Halted(fault)),
-            }
         }
     }
 

@@ -1,8 +1,7 @@
 //! What travels between the loops.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
-use std::time::Duration;
+use std::sync::mpsc::SyncSender;
 
 use quorate_core::auth::Identity;
 use quorate_core::error::{Refusal, StorageFault};
@@ -15,9 +14,7 @@ use quorate_proto::raftpb;
 use tokio::sync::mpsc;
 
 use super::office::Answer;
-use crate::channels::{
-    CLIENT_INPUTS_MAX, PEER_MESSAGES_MAX, PEER_QUESTIONS_MAX, Share, TURN_MESSAGES_MAX,
-};
+use crate::channels::{CLIENT_INPUTS_MAX, PEER_MESSAGES_MAX, PEER_QUESTIONS_MAX, Share};
 
 /// To the replica's loop.
 pub(super) enum ToReplica {
@@ -90,24 +87,4 @@ impl Default for Shares {
             peer_questions: Share::new(PEER_QUESTIONS_MAX),
         }
     }
-}
-
-/// Waits for a message, at most `patience`, then takes what else is there. False when nobody can
-/// send any more.
-pub(super) fn receive<T>(
-    inbox: &Receiver<T>,
-    patience: Option<Duration>,
-    turn: &mut Vec<T>,
-) -> bool {
-    let first = match patience {
-        Some(patience) => inbox.recv_timeout(patience),
-        None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
-    };
-    match first {
-        Ok(message) => turn.push(message),
-        Err(RecvTimeoutError::Timeout) => return true,
-        Err(RecvTimeoutError::Disconnected) => return false,
-    }
-    turn.extend(inbox.try_iter().take(TURN_MESSAGES_MAX - 1));
-    true
 }

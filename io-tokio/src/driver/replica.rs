@@ -1,7 +1,8 @@
 //! The replica's loop.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::Sender;
+use std::time::Duration;
 
 use quorate_core::ids::{LogIndex, MemberId};
 use quorate_core::peer::{Message, PeerMessage};
@@ -10,12 +11,12 @@ use quorate_core::time::Time;
 use quorate_core::{Machine, ReplicaInput, ReplicaOutput, StateInput};
 use quorate_proto::raftpb::{self, MessageType};
 
-use super::post::{LogWork, ToReplica, ToState, receive};
+use super::post::{LogWork, ToReplica, ToState};
+use super::turns::{Next, Turns};
 use super::{Fatal, Outfit, Queues};
 
 pub(super) struct ReplicaLoop<R> {
     machine: R,
-    inbox: Receiver<ToReplica>,
     state: Sender<ToState>,
     log: Sender<Vec<LogWork>>,
     common: Outfit,
@@ -28,16 +29,40 @@ pub(super) struct ReplicaLoop<R> {
     is_stopping: bool,
 }
 
+impl<R> Turns for ReplicaLoop<R>
+where
+    R: Machine<Input = ReplicaInput, Output = ReplicaOutput> + Send + 'static,
+{
+    type Message = ToReplica;
+
+    fn begin(&mut self) {
+        self.dispatch();
+    }
+
+    fn patience(&mut self) -> Option<Duration> {
+        self.common.clock.until(self.machine.poll_timeout())
+    }
+
+    fn take(&mut self, messages: &mut Vec<ToReplica>) -> Next {
+        let now = self.common.clock.now();
+        self.common.observer.turned("replica", messages.len());
+        let peers = messages.iter().filter(|it| matches!(it, ToReplica::Peer { .. })).count();
+        self.common.shares.peer_messages.give_back(peers);
+        for message in messages.drain(..) {
+            self.feed(now, message);
+        }
+        if self.machine.poll_timeout().is_some_and(|wake| wake.at <= now) {
+            self.machine.handle_timeout(now);
+        }
+        self.dispatch();
+        if self.is_stopping { Next::End } else { Next::Turn }
+    }
+}
+
 impl<R: Machine<Input = ReplicaInput, Output = ReplicaOutput>> ReplicaLoop<R> {
-    pub(super) fn new(
-        machine: R,
-        inbox: Receiver<ToReplica>,
-        queues: &Queues,
-        common: &Outfit,
-    ) -> Self {
+    pub(super) fn new(machine: R, queues: &Queues, common: &Outfit) -> Self {
         Self {
             machine,
-            inbox,
             state: queues.to_state.clone(),
             log: queues.to_log.clone(),
             common: common.clone(),
@@ -45,28 +70,6 @@ impl<R: Machine<Input = ReplicaInput, Output = ReplicaOutput>> ReplicaLoop<R> {
             state_inputs: Vec::new(),
             log_works: Vec::new(),
             is_stopping: false,
-        }
-    }
-
-    pub(super) fn run(mut self) {
-        let mut turn = Vec::new();
-        self.dispatch();
-        while !self.is_stopping {
-            let patience = self.common.clock.until(self.machine.poll_timeout());
-            if !receive(&self.inbox, patience, &mut turn) {
-                return;
-            }
-            let now = self.common.clock.now();
-            self.common.observer.turned("replica", turn.len());
-            let peers = turn.iter().filter(|it| matches!(it, ToReplica::Peer { .. })).count();
-            self.common.shares.peer_messages.give_back(peers);
-            for message in turn.drain(..) {
-                self.feed(now, message);
-            }
-            if self.machine.poll_timeout().is_some_and(|wake| wake.at <= now) {
-                self.machine.handle_timeout(now);
-            }
-            self.dispatch();
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -16,7 +16,8 @@ use quorate_proto::etcdserverpb::WatchResponse;
 use tokio::sync::mpsc;
 
 use super::office::{Answer, Delivery, Outgoing};
-use super::post::{ToReplica, ToState, ToStore, receive};
+use super::post::{ToReplica, ToState, ToStore};
+use super::turns::{Next, Turns};
 use super::{Fatal, Outfit, Queues};
 use crate::metrics::Op;
 
@@ -25,7 +26,6 @@ const APPLIED_WAIT_MAX: Duration = Duration::from_millis(1);
 
 pub(super) struct StateLoop<S> {
     machine: S,
-    inbox: Receiver<ToState>,
     replica: Sender<ToReplica>,
     store: Sender<ToStore>,
     common: Outfit,
@@ -53,11 +53,52 @@ enum Waiting {
     Read(Answer<View>),
 }
 
+impl<S> Turns for StateLoop<S>
+where
+    S: Machine<Input = StateInput, Output = StateOutput> + Send + 'static,
+{
+    type Message = ToState;
+
+    fn begin(&mut self) {
+        self.dispatch();
+    }
+
+    fn patience(&mut self) -> Option<Duration> {
+        let patience = self.common.clock.until(self.machine.poll_timeout());
+        // What is left over was held back for a turn: no longer than that.
+        self.is_urgent = !self.replica_inputs.is_empty();
+        match self.is_urgent {
+            true => Some(patience.map_or(APPLIED_WAIT_MAX, |p| p.min(APPLIED_WAIT_MAX))),
+            false => patience,
+        }
+    }
+
+    fn take(&mut self, messages: &mut Vec<ToState>) -> Next {
+        let now = self.common.clock.now();
+        let count = self.give_places_back(messages);
+        self.common.observer.turned("state", count);
+        for message in messages.drain(..) {
+            self.feed(now, message);
+        }
+        if self.machine.poll_timeout().is_some_and(|wake| wake.at <= now) {
+            self.machine.handle_timeout(now);
+        }
+        self.dispatch();
+        if let Some(since) = self.applying_since.take() {
+            self.common.observer.turn_applied(since.elapsed());
+        }
+        while let Some(stream) = self.lost_streams.pop() {
+            self.machine.handle(now, StateInput::StreamClosed { stream });
+            self.dispatch();
+        }
+        if self.is_stopping { Next::End } else { Next::Turn }
+    }
+}
+
 impl<S: Machine<Input = StateInput, Output = StateOutput>> StateLoop<S> {
     /// Fails if the machine did not publish a view when it was opened: there must always be one.
     pub(super) fn new(
         mut machine: S,
-        inbox: Receiver<ToState>,
         queues: &Queues,
         common: &Outfit,
     ) -> Result<Self, StorageFault> {
@@ -72,7 +113,6 @@ impl<S: Machine<Input = StateInput, Output = StateOutput>> StateLoop<S> {
         let view = view.ok_or_else(|| StorageFault::new("the state opened without a view"))?;
         let mut this = Self {
             machine,
-            inbox,
             replica: queues.to_replica.clone(),
             store: queues.to_store.clone(),
             common: common.clone(),
@@ -94,39 +134,6 @@ impl<S: Machine<Input = StateInput, Output = StateOutput>> StateLoop<S> {
     /// Where the newest view is published.
     pub(super) fn view(&self) -> Arc<ArcSwap<View>> {
         Arc::clone(&self.view)
-    }
-
-    pub(super) fn run(mut self) {
-        let mut turn = Vec::new();
-        self.dispatch();
-        while !self.is_stopping {
-            let mut patience = self.common.clock.until(self.machine.poll_timeout());
-            // What is left over was held back for a turn: no longer than that.
-            self.is_urgent = !self.replica_inputs.is_empty();
-            if self.is_urgent {
-                patience = Some(patience.map_or(APPLIED_WAIT_MAX, |p| p.min(APPLIED_WAIT_MAX)));
-            }
-            if !receive(&self.inbox, patience, &mut turn) {
-                return;
-            }
-            let now = self.common.clock.now();
-            let messages = self.give_places_back(&turn);
-            self.common.observer.turned("state", messages);
-            for message in turn.drain(..) {
-                self.feed(now, message);
-            }
-            if self.machine.poll_timeout().is_some_and(|wake| wake.at <= now) {
-                self.machine.handle_timeout(now);
-            }
-            self.dispatch();
-            if let Some(since) = self.applying_since.take() {
-                self.common.observer.turn_applied(since.elapsed());
-            }
-            while let Some(stream) = self.lost_streams.pop() {
-                self.machine.handle(now, StateInput::StreamClosed { stream });
-                self.dispatch();
-            }
-        }
     }
 
     /// Returns how many messages there are.

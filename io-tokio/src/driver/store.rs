@@ -1,6 +1,6 @@
 //! The store's loop.
 
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use quorate_core::StateInput;
@@ -8,9 +8,10 @@ use quorate_core::error::StorageFault;
 use quorate_core::ids::LogIndex;
 use quorate_core::output::Batch;
 
-use super::post::{ToState, ToStore, receive};
+use super::post::{ToState, ToStore};
 use super::scrub::Scrub;
 use super::sweep::Sweep;
+use super::turns::{Next, Turns};
 use super::{Fatal, Outfit, Queues};
 use crate::disk::{Size, StateWrite};
 
@@ -24,7 +25,6 @@ const SIZE_IDLE_INTERVAL: Duration = Duration::from_secs(2);
 
 pub(super) struct StoreLoop {
     store: Box<dyn StateWrite>,
-    inbox: Receiver<ToStore>,
     state: Sender<ToState>,
     common: Outfit,
     /// Gathered for the state's loop.
@@ -44,16 +44,45 @@ pub(super) struct StoreLoop {
     has_told_damage: bool,
 }
 
+impl Turns for StoreLoop {
+    type Message = ToStore;
+
+    fn begin(&mut self) {
+        self.report_size();
+        // The first write's size is told at once: nobody sees a store that is empty for long.
+        self.reported_at -= SIZE_INTERVAL;
+        self.hand_over();
+    }
+
+    fn patience(&mut self) -> Option<Duration> {
+        let is_settled = self.reported.is_some() && !self.sweep.is_busy();
+        Some(if is_settled { SIZE_IDLE_INTERVAL } else { SIZE_INTERVAL })
+    }
+
+    fn take(&mut self, messages: &mut Vec<ToStore>) -> Next {
+        let taken = self.take_turn(messages.drain(..));
+        self.hand_over();
+        match taken {
+            Ok(true) if self.has_written => Next::Rest(REST),
+            Ok(true) => Next::Turn,
+            Ok(false) => Next::End,
+            Err(fault) => {
+                self.common.tell(Fatal::Halted(fault));
+                Next::End
+            }
+        }
+    }
+}
+
 impl StoreLoop {
     pub(super) fn new(
-        (store, scrub): (Box<dyn StateWrite>, Scrub),
-        inbox: Receiver<ToStore>,
+        store: Box<dyn StateWrite>,
+        scrub: Scrub,
         queues: &Queues,
         common: &Outfit,
     ) -> Self {
         Self {
             store,
-            inbox,
             state: queues.to_state.clone(),
             common: common.clone(),
             state_inputs: Vec::new(),
@@ -67,30 +96,6 @@ impl StoreLoop {
             scrub,
             has_told_damage: false,
         }
-    }
-
-    pub(super) fn run(mut self) {
-        let mut turn = Vec::new();
-        self.report_size();
-        // The first write's size is told at once: nobody sees a store that is empty for long.
-        self.reported_at -= SIZE_INTERVAL;
-        loop {
-            self.hand_over();
-            if !receive(&self.inbox, Some(self.patience()), &mut turn) {
-                return;
-            }
-            match self.take_turn(turn.drain(..)) {
-                Ok(true) if self.has_written => std::thread::sleep(REST),
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(fault) => return self.common.tell(Fatal::Halted(fault)),
-            }
-        }
-    }
-
-    fn patience(&self) -> Duration {
-        let is_settled = self.reported.is_some() && !self.sweep.is_busy();
-        if is_settled { SIZE_IDLE_INTERVAL } else { SIZE_INTERVAL }
     }
 
     /// False when it was the last one.

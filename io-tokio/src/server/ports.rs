@@ -31,6 +31,11 @@ impl Ports {
         })
     }
 
+    /// Places for clients and for members that are bound already.
+    pub const fn of(client: Vec<Bound>, peer: Vec<Bound>) -> Self {
+        Self { client, client_http: Vec::new(), peer, metrics: Vec::new() }
+    }
+
     /// Where clients will be served.
     pub fn client_addresses(&self) -> Vec<std::net::SocketAddr> {
         self.client.iter().filter_map(Bound::socket_address).collect()

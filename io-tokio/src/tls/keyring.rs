@@ -39,6 +39,8 @@ pub struct Keyring {
     /// When the last one ended.
     known_at: ArcSwap<Instant>,
     seen: Mutex<Seen>,
+    /// Whether the files are never looked at again.
+    is_kept: bool,
 }
 
 /// What was seen when the files were looked at.
@@ -110,7 +112,14 @@ impl Keyring {
             known_at: ArcSwap::from_pointee(Instant::now()),
             seen: Mutex::new(Seen { marks, are_at_rest, contents, trouble: None }),
             security,
+            is_kept: false,
         })
+    }
+
+    /// The same one, which keeps what it has and needs no thread to look at files.
+    #[must_use]
+    pub fn kept(self) -> Self {
+        Self { is_kept: true, ..self }
     }
 
     /// What the settings say.
@@ -121,6 +130,7 @@ impl Keyring {
     /// What to use now. Files are looked at off the thread that asks, which others share.
     pub async fn fresh(self: &Arc<Self>) -> Arc<Material> {
         match self.looked_at.try_lock() {
+            _ if self.is_kept => {}
             Ok(mut looked_at) if looked_at.elapsed() >= LOOK_INTERVAL => {
                 *looked_at = Instant::now();
                 let keyring = Arc::clone(self);

@@ -10,6 +10,7 @@ use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::{fs, net, os::unix};
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -29,7 +30,6 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 pub type Wire = Box<dyn Io>;
 
 /// A bound place that does not serve yet.
-#[derive(Debug)]
 pub struct Bound {
     pub(super) listener: Listener,
     /// Where it really listens.
@@ -38,6 +38,12 @@ pub struct Bound {
 }
 
 impl Bound {
+    /// A place at which somebody else listens.
+    pub fn elsewhere(arrivals: impl Arrivals + 'static, address: String) -> Self {
+        let listener = Listener::Elsewhere(Box::new(arrivals));
+        Self { listener, address, entrance: Entrance::plain() }
+    }
+
     /// The same, where others are let in.
     pub fn with_entrance(self, entrance: Entrance) -> Self {
         Self { entrance, ..self }
@@ -54,11 +60,20 @@ impl Bound {
     }
 }
 
+/// A stream of connections that comes from elsewhere than the system's sockets.
+pub trait Arrivals: Send + Sync {
+    /// The next connection, and where it comes from. Cancelling the wait loses none.
+    fn next(&self) -> Arriving<'_>;
+}
+
+/// See [`Arrivals`].
+pub type Arriving<'a> = Pin<Box<dyn Future<Output = io::Result<(Wire, SocketAddr)>> + Send + 'a>>;
+
 /// What listens.
-#[derive(Debug)]
 pub(super) enum Listener {
     Port(net::TcpListener),
     File(unix::net::UnixListener, SocketFile),
+    Elsewhere(Box<dyn Arrivals>),
 }
 
 /// A socket's file, removed when nobody listens there any more.
@@ -146,6 +161,7 @@ fn bind_file(path: &str) -> io::Result<Listener> {
 pub(super) enum Accepting {
     Port(TcpListener),
     File { listener: UnixListener, _file: SocketFile },
+    Elsewhere(Box<dyn Arrivals>),
 }
 
 impl Accepting {
@@ -155,6 +171,7 @@ impl Accepting {
             Listener::File(listener, _file) => {
                 Self::File { listener: UnixListener::from_std(listener)?, _file }
             }
+            Listener::Elsewhere(arrivals) => Self::Elsewhere(arrivals),
         })
     }
 
@@ -167,6 +184,10 @@ impl Accepting {
             Self::File { listener, .. } => {
                 Ok(Arrived::File(listener.accept().await?.0.into_std()?))
             }
+            Self::Elsewhere(arrivals) => {
+                let (wire, from) = arrivals.next().await?;
+                Ok(Arrived::Elsewhere(wire, from))
+            }
         }
     }
 }
@@ -175,13 +196,14 @@ impl Accepting {
 pub(super) enum Arrived {
     Port(net::TcpStream, SocketAddr),
     File(unix::net::UnixStream),
+    Elsewhere(Wire, SocketAddr),
 }
 
 impl Arrived {
     /// Where it comes from.
     pub(super) const fn from(&self) -> Option<SocketAddr> {
         match self {
-            Self::Port(_, from) => Some(*from),
+            Self::Port(_, from) | Self::Elsewhere(_, from) => Some(*from),
             Self::File(_) => None,
         }
     }
@@ -195,6 +217,7 @@ impl Arrived {
                 Box::new(TcpStream::from_std(stream)?)
             }
             Self::File(stream) => Box::new(UnixStream::from_std(stream)?),
+            Self::Elsewhere(wire, _) => wire,
         })
     }
 }

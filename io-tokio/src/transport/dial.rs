@@ -12,8 +12,10 @@
 //! - A channel is there only when its other side speaks: one that refuses a certificate says so
 //!   only after the handshake.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::future::ready;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +41,26 @@ pub struct Dialer {
     patience: Patience,
     /// Whom certificates must name, if not whom the URL names.
     server_name: Option<String>,
+    ways: Arc<dyn Ways>,
+}
+
+/// Where connections come from.
+pub trait Ways: fmt::Debug + Send + Sync {
+    /// A bare connection to that place.
+    fn dial<'a>(&'a self, place: &'a Place) -> Dialing<'a>;
+}
+
+/// See [`Ways`].
+pub type Dialing<'a> = Pin<Box<dyn Future<Output = io::Result<Wire>> + Send + 'a>>;
+
+/// The system's sockets.
+#[derive(Debug)]
+struct Sockets;
+
+impl Ways for Sockets {
+    fn dial<'a>(&'a self, place: &'a Place) -> Dialing<'a> {
+        Box::pin(dial(place))
+    }
 }
 
 /// How long to wait for what.
@@ -107,12 +129,17 @@ pub enum DialError {
 impl Dialer {
     /// One with these keys, for members.
     pub fn new(keyring: Arc<Keyring>) -> Self {
-        Self { keyring, patience: Patience::default(), server_name: None }
+        Self { keyring, patience: Patience::default(), server_name: None, ways: Arc::new(Sockets) }
     }
 
     /// The same one, waiting for so long.
     pub fn with_patience(self, patience: Patience) -> Self {
         Self { patience, ..self }
+    }
+
+    /// The same one, by other ways than the system's sockets.
+    pub fn by(self, ways: Arc<dyn Ways>) -> Self {
+        Self { ways, ..self }
     }
 
     /// The same one, which wants certificates to name this host.
@@ -129,7 +156,7 @@ impl Dialer {
         let endpoint = endpoint.map_err(|error| wrong(&error))?;
         let (wire, heard) = Heard::new(self.wire(&url, b"h2").await?);
         let mut wire = Some(TokioIo::new(wire));
-        let lost = || std::io::Error::other("the connection was lost");
+        let lost = || io::Error::other("the connection was lost");
         let connect = tower::service_fn(move |_: Uri| ready(wire.take().ok_or_else(lost)));
         let Patience { handshake, keepalive_time, keepalive_timeout, asks_when_idle, .. } =
             self.patience;
@@ -192,7 +219,7 @@ impl Dialer {
     async fn wire(&self, url: &Url, protocol: &[u8]) -> Result<Wire, DialError> {
         let Patience { connect, handshake, .. } = self.patience;
         let late = |_| DialError::Unreachable(format!("no connection within {connect:?}"));
-        let io = timeout(connect, dial(&url.place)).await.map_err(late)?;
+        let io = timeout(connect, self.ways.dial(&url.place)).await.map_err(late)?;
         let io = io.map_err(|error| DialError::Unreachable(error.to_string()))?;
         if !url.is_secure {
             return Ok(io);
@@ -218,7 +245,7 @@ impl Dialer {
     }
 }
 
-async fn dial(place: &Place) -> std::io::Result<Wire> {
+async fn dial(place: &Place) -> io::Result<Wire> {
     Ok(match place {
         Place::Port { host, port } => {
             let stream = TcpStream::connect((host.as_str(), *port)).await?;

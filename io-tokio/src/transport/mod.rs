@@ -29,7 +29,7 @@ mod threads;
 
 use std::sync::Arc;
 
-pub use dial::{DialError, Dialer, Patience};
+pub use dial::{DialError, Dialer, Dialing, Patience, Ways};
 pub use entrance::{Entrance, Kind};
 pub use exit::Exit;
 pub use threads::IoThreads;

@@ -31,6 +31,13 @@ impl IoThreads {
         Self::start("io", cores.min(IO_THREADS_MAX))
     }
 
+    /// No threads: connections live on the runtime around, and end with it.
+    pub fn here() -> Self {
+        let (stop, _) = watch::channel(false);
+        let handles = vec![Handle::current()];
+        Self { handles, threads: Vec::new(), next: AtomicUsize::new(0), stop }
+    }
+
     /// That many threads of that name.
     pub fn start(name: &str, count: usize) -> io::Result<Self> {
         let (stop, _) = watch::channel(false);

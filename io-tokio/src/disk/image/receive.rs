@@ -17,7 +17,7 @@ use quorate_proto::raftpb;
 use super::READY_MAX;
 use super::send::{ImageChunks, add_row};
 use crate::disk::store::{Generation, Tally, store_fault};
-use crate::disk::{fault, sync_folder};
+use crate::disk::{ImageWrite, fault, sync_folder};
 
 /// Why an image was not received.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +52,15 @@ struct Staged {
     index: LogIndex,
     term: Term,
     path: PathBuf,
+}
+
+impl ImageWrite for Incoming {
+    fn receive(
+        &self,
+        chunks: &mut dyn Iterator<Item = ImageChunk>,
+    ) -> Result<raftpb::Message, ImageError> {
+        Self::receive(self, chunks)
+    }
 }
 
 impl Incoming {
