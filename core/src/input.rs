@@ -283,6 +283,7 @@ pub enum StateInput {
 impl StateInput {
     /// What another member's message tells `State`; a message of raft's is for `Replica`, and comes
     /// back.
+    #[expect(clippy::result_large_err, reason = "no error: the message goes on by value")]
     pub fn from_peer(from: MemberId, message: Message) -> Result<Self, raftpb::Message> {
         Ok(match message {
             Message::Raft(message) => return Err(message),

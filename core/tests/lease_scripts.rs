@@ -7,7 +7,7 @@
 //! | `promote MS`, `demote` | this member leads, extending leases by so much; or not any more |
 //! | `renew ID`, `ttl ID [keys]`, `list`, `holdings`, `wake` | questions |
 //! | `expired`, `failed ID` | leases to revoke now; a revoke that was not taken |
-//! | `checkpoints`, `clear ID`, `checkpoint ID SECONDS` | checkpoints due; what clears one; one that was applied |
+//! | `checkpoints`, `clear ID`, `checkpoint ID SECONDS` | those due; what clears one; one applied |
 //! | `after MS` | time passes |
 //! | `reopen` | the member starts again from the rows it wrote |
 #![allow(missing_docs, clippy::unwrap_used, clippy::unit_arg)]

@@ -151,7 +151,7 @@ impl Group {
             StateOutput::Publish(view) => Some((view.facts.streams, view.facts.watchers)),
             _ => None,
         });
-        newest.unwrap()
+        newest.expect("views are published")
     }
 
     fn grant(&mut self, id: i64, ttl: i64) {

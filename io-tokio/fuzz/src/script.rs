@@ -17,7 +17,7 @@ use quorate_core::{
 use quorate_io_tokio::clock::Clock;
 use quorate_io_tokio::disk::{DataDir, Identity, recovery};
 use quorate_io_tokio::driver::{Parts, Running, Transport, Unobserved, start};
-use quorate_io_tokio::grpc::{Front, Limits, Passwords, Patience, Replies, Services};
+use quorate_io_tokio::grpc::{Arrivals, Front, Limits, Passwords, Patience, Replies, Services};
 use quorate_io_tokio::metrics::Metrics;
 use quorate_io_tokio::tokens::Tokens;
 use quorate_proto::etcdserverpb as pb;
@@ -73,6 +73,7 @@ impl Scripted {
             tokens: Tokens::Simple,
             spans: None,
             replies: Replies::default(),
+            arrivals: Arrivals::default(),
             limits: Limits {
                 message_bytes_max,
                 request_bytes_max: message_bytes_max / 2,
