@@ -156,6 +156,20 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<(), StorageFault> {
     synced.map_err(|e| fault("cannot sync", folder, &e))
 }
 
+/// Makes a folder and everything below it durable.
+pub(crate) fn sync_tree(folder: &Path) -> Result<(), StorageFault> {
+    for entry in std::fs::read_dir(folder).map_err(|e| fault("cannot list", folder, &e))? {
+        let path = entry.map_err(|e| fault("cannot list", folder, &e))?.path();
+        if path.is_dir() {
+            sync_tree(&path)?;
+        } else {
+            let synced = File::open(&path).and_then(|file| file.sync_all());
+            synced.map_err(|e| fault("cannot sync", &path, &e))?;
+        }
+    }
+    sync_folder(folder)
+}
+
 /// Creates a folder only its owner can enter, and makes its name durable. One that exists is
 /// left as it is.
 pub(crate) fn create_folder(folder: &Path) -> Result<(), StorageFault> {

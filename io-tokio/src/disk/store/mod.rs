@@ -44,7 +44,9 @@ pub(super) use generation::{Generation, store_fault};
 pub(super) use size::Tally;
 
 use super::image::{Incoming, copy};
-use super::{Defragment, Size, StateWrite, create_folder, fault, is_disk_low, sync_folder};
+use super::{
+    Defragment, Size, StateWrite, create_folder, fault, is_disk_low, sync_folder, sync_tree,
+};
 use image::Image;
 
 /// The store, open for writing.
@@ -69,6 +71,8 @@ impl Store {
         if !path.is_dir() {
             let draft = folder.join("first.incoming");
             drop(Generation::open(&draft)?);
+            // fjall leaves the names of its tables' folders unsynced.
+            sync_tree(&draft)?;
             rename(&draft, &path, folder)?;
         }
         let generation = Arc::new(open_guarded(&path)?);
@@ -101,6 +105,7 @@ impl Store {
         generation.commit(writes, &Tally::default())?;
         generation.sync()?;
         drop(generation);
+        sync_tree(&draft)?;
         rename(&draft, &folder.join(name(number + 1)), folder)?;
         let aside = folder.join("damaged");
         if aside.is_dir() {
