@@ -27,6 +27,7 @@
 
 mod generation;
 mod image;
+mod journal;
 mod size;
 #[cfg(test)]
 mod tests;
@@ -66,6 +67,8 @@ impl Store {
     /// others and of images half received.
     pub fn open(folder: &Path) -> Result<Self, StorageFault> {
         create_folder(folder)?;
+        // Who gave a generation its name may have died before that was synced.
+        sync_folder(folder)?;
         let number = tidy(folder)?;
         let path = folder.join(name(number));
         if !path.is_dir() {

@@ -14,7 +14,7 @@ use super::frame::{Kind, Record};
 use super::name::{self, Name};
 use super::scan::{Next, Scan};
 use super::write::{LogWriter, Tail};
-use crate::disk::{Identity, fault};
+use crate::disk::{Identity, fault, sync_folder};
 
 /// A log as it was found, for the replica that opens on it.
 #[derive(Debug)]
@@ -51,6 +51,8 @@ pub fn open(
     settings: Settings,
 ) -> Result<(Identity, FoundLog, LogWriter), StorageFault> {
     remove_drafts(folder)?;
+    // Who gave a segment its name may have died before that was synced.
+    sync_folder(folder)?;
     let Whole { identity, names, tail, folded } = Whole::read(folder, stored)?;
     let mut writer = LogWriter::resume((folder, names), tail, identity, settings)?;
     if folded.starts_over {
@@ -95,7 +97,7 @@ impl Whole {
         };
         let identity = Identity::parse(&metadata);
         let last = reading.fold.last().unwrap_or_default();
-        let folded = reading.fold.finish().map_err(|why| fold::refuse(folder, &why))?;
+        let folded = reading.fold.finish().map_err(|gap| fold::refuse_gap(folder, gap))?;
         let tail = Tail { crc, offset, last, hard_state: folded.contents.hard_state };
         Ok(Self { identity, names, tail, folded })
     }
