@@ -56,23 +56,16 @@ impl Generation {
     /// Opens the database in `path`, or makes it.
     pub(in crate::disk) fn open(path: &Path) -> Result<Self, StorageFault> {
         let failed = |e| store_fault("cannot open", path, &e);
-        let open = || {
-            let builder = Database::builder(path)
-                .cache_size(CACHE_BYTES)
-                .max_journaling_size(JOURNALS_BYTES)
-                .max_cached_files(Some(FILES_MAX))
-                .manual_journal_persist(true)
-                .worker_threads(WORKERS);
-            builder.open()
-        };
-        let database = match open() {
-            Err(fjall::Error::JournalRecovery(_)) => {
-                journal::cut_torn_end(path)?;
-                open()
-            }
-            opened => opened,
-        };
-        let database = database.map_err(failed)?;
+        if path.is_dir() {
+            journal::cut_torn_end(path)?;
+        }
+        let builder = Database::builder(path)
+            .cache_size(CACHE_BYTES)
+            .max_journaling_size(JOURNALS_BYTES)
+            .max_cached_files(Some(FILES_MAX))
+            .manual_journal_persist(true)
+            .worker_threads(WORKERS);
+        let database = builder.open().map_err(failed)?;
         let keyspace = |name: &str, bytes| {
             let options = || {
                 KeyspaceCreateOptions::default()

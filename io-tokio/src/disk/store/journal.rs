@@ -8,13 +8,14 @@
 //!
 //! What was not synced reaches a disk in any order: of a long batch the end may be there and the
 //! middle not. fjall cuts a batch without an end, but does not open on one whose checksum is
-//! wrong. Such a batch is cut here, and all after it. If it had been synced, the log tells: it goes
-//! back to what was (`recovery.rs`).
+//! wrong. Such a batch is cut here, and all after it. If it had been synced, the log tells: the
+//! store does not reach its beginning (`recovery.rs`).
 //!
 //! Deliberately absent: journals before the newest, which are synced before the next one begins.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use quorate_core::error::StorageFault;
@@ -28,7 +29,8 @@ const END: u8 = 3;
 const CLEAR: u8 = 4;
 const MAGIC: &[u8] = b"FJL\x03";
 
-/// Cuts what follows the last whole batch of a database's newest journal.
+/// Cuts what follows the last whole batch of a database's newest journal, unless that is zeros,
+/// which a journal is made of.
 pub(super) fn cut_torn_end(database: &Path) -> Result<(), StorageFault> {
     let Some(path) = newest(database).map_err(|e| fault("cannot list", database, &e))? else {
         return Ok(());
@@ -41,17 +43,19 @@ pub(super) fn cut_torn_end(database: &Path) -> Result<(), StorageFault> {
         while journal.take_batch()? {
             whole = bytes - journal.left;
         }
-        file.set_len(whole)?;
-        file.sync_all()?;
-        Ok(whole)
+        let mut next = [0];
+        if file.read_at(&mut next, whole)? == 1 && next != [0] {
+            tracing::warn!(
+                path = %path.display(),
+                offset = whole,
+                "a crash tore the end of the store's journal: it is cut behind the last whole batch"
+            );
+            file.set_len(whole)?;
+            file.sync_all()?;
+        }
+        Ok(())
     };
-    let whole = work().map_err(|e| fault("cannot mend", &path, &e))?;
-    tracing::warn!(
-        path = %path.display(),
-        bytes = whole,
-        "a crash tore the end of the store's journal: it is cut behind the last whole batch"
-    );
-    Ok(())
+    work().map_err(|e| fault("cannot mend", &path, &e))
 }
 
 fn newest(database: &Path) -> io::Result<Option<PathBuf>> {
