@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use quorate_core::draw::draw;
 use quorate_core::error::StorageFault;
 use quorate_core::ids::{ClusterId, LogIndex, MemberId, Term};
 use quorate_core::output::{Batch, Persist};
@@ -156,6 +157,42 @@ fn a_store_that_lost_what_the_log_was_cut_for_is_refused() {
     let expected = "the store holds everything up to entry 0, but the log begins after entry 20";
     assert!(fault.what.contains(expected), "{fault}");
     assert!(fault.what.contains("start this member anew"), "{fault}");
+    assert!(fault.is_damage, "another store may take its place");
+}
+
+/// A crash can leave the end of a long batch and not its middle: what was not synced is written in
+/// any order.
+#[test]
+fn a_batch_without_its_middle_never_was() {
+    let root = tempfile::tempdir().unwrap();
+    let live = root.path().join("live");
+    let (_dir, mut member) = open(&live).unwrap();
+    member.log_writer.append(&[entries(1, 9, 1)]).unwrap();
+    member.store.write(applied(5, 1)).unwrap();
+    member.store.sync().unwrap();
+    let mut long = applied(6, 1);
+    // Nothing a compression could make short.
+    let value: Vec<u8> = (0..20_000).map(|n| draw(0, 0, 0, n) as u8).collect();
+    let row = Some(value.clone().into());
+    long.writes.push(Write { table: Table::Key, key: "long".into(), value: row });
+    member.store.write(long).unwrap();
+    member.store.write(applied(7, 1)).unwrap();
+    // Read again through the system's buffers, from which a sync has not yet taken it.
+    member.store.sync().unwrap();
+    let journal = "member/store/0000000000000001/0.jnl";
+    let whole = std::fs::read(live.join(journal)).unwrap();
+    let start = whole.windows(64).position(|bytes| *bytes == value[..64]).unwrap();
+    let damages: [(&str, usize); 2] = [("middle", start + 4096), ("head", start - 20)];
+    for (name, at) in damages {
+        let path = root.path().join(name);
+        copy(&live, &path);
+        let mut torn = whole.clone();
+        torn[at..at + 512].fill(0);
+        std::fs::write(path.join(journal), torn).unwrap();
+        let (_dir, found) = open(&path).unwrap();
+        assert_eq!((&found.stored, indices(&found)), (&mark(5, 1), (1..=9).collect()), "{name}");
+        assert_eq!(found.image.get(Table::Key, b"key").unwrap().unwrap(), vec![5; 10]);
+    }
 }
 
 #[test]
