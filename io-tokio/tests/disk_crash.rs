@@ -25,8 +25,10 @@ use platter::{Illness, Loss, Luck, Moment, Platter, Synced};
 
 /// Set for the process under test: its folder, its seed, the size of its log's segments.
 const LIFE_ENV: &str = "QUORATE_CRASH_LIFE";
-/// How long a process may take until it has made all changes it may.
-const LIFE_MAX: Duration = Duration::from_secs(120);
+/// How often a process is looked after until it has made all changes it may. A machine that stands
+/// still for a while counts for one look.
+const LOOKS_MAX: u32 = 2_400;
+const LOOK_PAUSE: Duration = Duration::from_millis(50);
 /// Changes after which a process may die while it opens: about so many does it take.
 const OPENING_CHANGES: u64 = 20;
 /// The same in a fresh folder.
@@ -99,13 +101,11 @@ impl Cycles {
             let changes = if is_fresh { CREATION_CHANGES } else { OPENING_CHANGES };
             self.platter.stand_still_at(Moment::Change(1 + luck.below(changes)));
         }
-        let words = self.live(
-            seed,
-            match luck.below(3) {
-                0 => Moment::FolderSync(1 + luck.below(LIFE_FOLDER_SYNCS)),
-                _ => Moment::Change(1 + luck.below(LIFE_CHANGES)),
-            },
-        );
+        let moment = match luck.below(3) {
+            0 => Moment::FolderSync(1 + luck.below(LIFE_FOLDER_SYNCS)),
+            _ => Moment::Change(1 + luck.below(LIFE_CHANGES)),
+        };
+        let (words, has_ended) = self.live(seed, moment);
         let changes = self.platter.changes();
         self.tally.changes += changes - before;
         self.model.start();
@@ -120,32 +120,40 @@ impl Cycles {
                 outcome => outcome?,
             }
         }
+        if has_ended {
+            return Err("it ended, and said nothing".into());
+        }
         self.tally.opening += u64::from(!self.model.has_opened);
+        self.has_garbage &= !self.model.has_opened;
         let loss = self.draw_loss(changes, &mut luck);
         self.platter.cut(loss, &mut luck);
         Ok(())
     }
 
     /// Runs a process until its disk stands still, at the latest at that moment after it has
-    /// opened, and kills it; what it said.
-    fn live(&self, seed: u64, moment: Moment) -> Vec<Word> {
+    /// opened, and kills it; what it said, and whether it has ended by itself.
+    fn live(&self, seed: u64, moment: Moment) -> (Vec<Word>, bool) {
         let mut child = start(&self.folder, seed, self.segment_bytes);
         let out = BufReader::new(child.stdout.take().unwrap());
         let go_ahead = child.stdin.take().unwrap();
         std::thread::scope(|scope| {
             let listening = scope.spawn(|| self.listen(out, go_ahead, moment));
-            let deadline = Instant::now() + LIFE_MAX;
-            while !self.platter.wait_for_standstill(Duration::from_millis(50)) {
-                if child.try_wait().unwrap().is_some() {
+            let mut looks = 0;
+            let mut has_ended = false;
+            while !has_ended && !self.platter.wait_for_standstill(LOOK_PAUSE) {
+                has_ended = child.try_wait().unwrap().is_some();
+                looks += 1;
+                if looks == LOOKS_MAX {
                     break;
                 }
-                assert!(Instant::now() < deadline, "it lives for ever: seed {seed}");
             }
             // Dead before the disk answers again: what is under way never comes back to it.
             child.kill().unwrap();
             self.platter.go_on();
             child.wait().unwrap();
-            listening.join().unwrap()
+            let words = listening.join().unwrap();
+            assert!(looks < LOOKS_MAX, "it lives for ever: seed {seed}, {:?}", words.last());
+            (words, has_ended)
         })
     }
 

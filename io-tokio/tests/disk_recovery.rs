@@ -1,10 +1,13 @@
 //! Starting from what crashes, operators and bad disks leave behind.
 #![allow(clippy::unwrap_used, reason = "in tests an unwrap is an assertion")]
 
+mod platter;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use platter::{Illness, Loss, Luck, Platter, Synced};
 use quorate_core::draw::draw;
 use quorate_core::error::StorageFault;
 use quorate_core::ids::{ClusterId, LogIndex, MemberId, Term};
@@ -158,6 +161,57 @@ fn a_store_that_lost_what_the_log_was_cut_for_is_refused() {
     assert!(fault.what.contains(expected), "{fault}");
     assert!(fault.what.contains("start this member anew"), "{fault}");
     assert!(fault.is_damage, "another store may take its place");
+}
+
+/// After a failed sync the system's buffers still show what is not on the disk: a start that read
+/// it there and did not write it would promise what the next cut of the power takes away.
+#[test]
+fn what_is_read_after_a_failed_sync_stays() {
+    let root = tempfile::tempdir().unwrap();
+    let Some(platter) = Platter::mount(root.path()) else { return };
+    let path = root.path().join("member");
+    let (dir, mut member) = open(&path).unwrap();
+    member.log_writer.append(&[entries(1, 3, 1)]).unwrap();
+    platter.ail(Illness { fails_syncs: true, ..Illness::default() });
+    let fault = member.log_writer.append(&[entries(4, 5, 1)]).unwrap_err();
+    assert!(fault.what.contains("cannot sync"), "{fault}");
+    drop((dir, member));
+    platter.ail(Illness::default());
+    let (dir, found) = open(&path).unwrap();
+    assert_eq!(indices(&found), [1, 2, 3, 4, 5]);
+    drop((dir, found));
+    platter.cut(Loss::All, &mut Luck::new(1));
+    let (_dir, found) = open(&path).unwrap();
+    assert_eq!(indices(&found), [1, 2, 3, 4, 5]);
+}
+
+/// A process that dies between giving a name and syncing it leaves that to the next one.
+#[test]
+fn names_that_a_start_finds_stay() {
+    let root = tempfile::tempdir().unwrap();
+    let Some(platter) = Platter::mount(root.path()) else { return };
+    let path = root.path().join("member");
+    platter.ail(Illness { lies_about: Some(Synced::Folder), ..Illness::default() });
+    let dir = DataDir::open(&path).unwrap();
+    recovery::create(&dir, ME).unwrap();
+    drop(dir);
+    platter.ail(Illness::default());
+    // Nothing is made from here on but what an end and a start of the log needs.
+    let (dir, found) = open(&path).unwrap();
+    drop((dir, found));
+    platter.ail(Illness { lies_about: Some(Synced::Folder), ..Illness::default() });
+    let (dir, mut member) = open(&path).unwrap();
+    member.log_writer.append(&[entries(1, 3, 1)]).unwrap();
+    let image = Persist { snapshot: Some(mark(0, 0)), ..entries(1, 3, 2) };
+    member.log_writer.append(&[image]).unwrap();
+    drop((dir, member));
+    platter.ail(Illness::default());
+    let (dir, mut member) = open(&path).unwrap();
+    member.log_writer.append(&[entries(4, 5, 2)]).unwrap();
+    drop((dir, member));
+    platter.cut(Loss::All, &mut Luck::new(1));
+    let (_dir, found) = open(&path).unwrap();
+    assert_eq!(indices(&found), [1, 2, 3, 4, 5]);
 }
 
 /// A crash can leave the end of a long batch and not its middle: what was not synced is written in

@@ -16,7 +16,8 @@
 //! - Only a completed sync of a file makes its bytes safe; only a completed sync of a folder makes
 //!   names in it safe. This is less than any file system gives that journals its names, and all
 //!   that POSIX promises.
-//! - A sync that failed has lost what it was for: the next one does not bring it back.
+//! - A sync that failed has lost what it was for, though it is still read: the next one does not
+//!   make it safe.
 //! - A sector of 512 bytes that was safe is old or new, never torn. One that never was may be
 //!   anything, if the loss says so.
 //! - Needs root and `/dev/fuse`. Without them [`Platter::mount`] says so. A test that is killed
