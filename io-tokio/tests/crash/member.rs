@@ -37,7 +37,8 @@ fn say(word: &Word) {
 
 /// Lives in that folder until it is killed, or something fails.
 pub(crate) fn live(folder: &Path, seed: u64, segment_bytes: u64) {
-    println!();
+    // What the frame of tests has written ends without a line break.
+    let _ = writeln!(std::io::stdout());
     let settings = Settings { segment_bytes, ..Settings::default() };
     let mut member = match Member::open(folder, seed, settings) {
         Ok(member) => member,
