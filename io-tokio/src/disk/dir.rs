@@ -83,7 +83,7 @@ impl DataDir {
     }
 }
 
-/// Makes the name of the data directory durable, unless it is in a folder that only others may read.
+/// Makes the name of the data directory durable, unless it is in a folder only others may read.
 fn sync_parent(path: &Path) -> Result<(), StorageFault> {
     let parent = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let synced = File::open(parent).and_then(|file| file.sync_all());

@@ -9,8 +9,8 @@
 //!
 //! The log is the truth; the store can be rebuilt from it or from peers. The store may be behind
 //! the log (entries are applied again) and, right after an image was installed, ahead of it (the
-//! log starts over). It may never be behind the log's *beginning*: then it lost what was synced, and
-//! is as good as damaged.
+//! log starts over). It may never be behind the log's *beginning*: then it lost what was synced,
+//! and is as good as damaged.
 //!
 //! Crash matrix of an installation (`recovery.rs` tells them apart):
 //!

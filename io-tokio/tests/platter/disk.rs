@@ -143,8 +143,8 @@ impl Disk {
         self.file(number).is_ok_and(|(_, room)| until <= *room)
     }
 
-    /// Makes something safe; or, if that `fails`, what should have been is lost. Names are not: what
-    /// keeps a journal of them writes nothing at all any more.
+    /// Makes something safe; or, if that `fails`, what should have been is lost. Names are not:
+    /// what keeps a journal of them writes nothing at all any more.
     pub(crate) fn sync(&mut self, number: u64, fails: bool) -> Outcome<()> {
         self.changes += 1;
         match (&mut self.nodes.get_mut(&number).ok_or(Errno::ENOENT)?.kind, fails) {
