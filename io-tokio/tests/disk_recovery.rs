@@ -15,7 +15,7 @@ use quorate_core::output::{Batch, Persist};
 use quorate_core::storage::{Entry, HardState, LogRead, SnapshotMark, StateRead, Table, Write};
 use quorate_io_tokio::disk::image::ImageChunks;
 use quorate_io_tokio::disk::recovery::{self, Recovered};
-use quorate_io_tokio::disk::wal::Settings;
+use quorate_io_tokio::disk::wal::{self, Settings};
 use quorate_io_tokio::disk::{DataDir, Identity, LogWrite, StateWrite, faults};
 use quorate_proto::peer::ImageHeader;
 use quorate_proto::raftpb;
@@ -183,6 +183,36 @@ fn what_is_read_after_a_failed_sync_stays() {
     platter.cut(Loss::All, &mut Luck::new(1));
     let (_dir, found) = open(&path).unwrap();
     assert_eq!(indices(&found), [1, 2, 3, 4, 5]);
+}
+
+/// A segment may begin with a note about a point long before its entries, and be the oldest one.
+#[test]
+fn a_segment_that_begins_with_an_old_mark_opens() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, live) = open(root.path()).unwrap();
+    drop(live);
+    let settings = Settings { segment_bytes: 4096, ..Settings::default() };
+    std::fs::remove_dir_all(dir.wal()).unwrap();
+    wal::create(dir.wal(), ME, &settings).unwrap();
+    let reopen = || recovery::open(&dir, Some(ME), &mark_of, settings.clone()).unwrap();
+    let mut member = reopen();
+    member.log_writer.append(&[entries(1, 9, 1)]).unwrap();
+    member.store.write(applied(5, 1)).unwrap();
+    member.store.sync().unwrap();
+    let segments = || std::fs::read_dir(dir.wal()).unwrap().count();
+    for _ in 0..1_000 {
+        member.log_writer.cut(&mark(5, 1)).unwrap();
+        if segments() > 1 {
+            break;
+        }
+    }
+    member.log_writer.append(&[entries(10, 14, 1)]).unwrap();
+    member.store.write(applied(12, 1)).unwrap();
+    member.store.sync().unwrap();
+    member.log_writer.cut(&mark(12, 1)).unwrap();
+    assert_eq!(segments(), 1);
+    drop(member);
+    assert_eq!(indices(&reopen()), [13, 14]);
 }
 
 /// A process that dies between giving a name and syncing it leaves that to the next one.

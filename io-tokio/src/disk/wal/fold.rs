@@ -22,6 +22,9 @@ pub(super) struct Fold {
     /// The entries after this one are in `entries`; nothing is known of it before the first
     /// record that says.
     base: Option<LogIndex>,
+    /// Whether an entry was read. Until then a marker may be a note about a point long before: what
+    /// was in between went with the segments before this one.
+    has_begun: bool,
     entries: VecDeque<Entry>,
     pub(super) hard_state: HardState,
 }
@@ -48,6 +51,7 @@ impl Fold {
             stored: stored.clone(),
             mark: None,
             base: None,
+            has_begun: false,
             entries: VecDeque::new(),
             hard_state: HardState::default(),
         }
@@ -60,12 +64,16 @@ impl Fold {
 
     /// Takes an entry; an error if it leaves a gap.
     pub(super) fn entry(&mut self, entry: Entry) -> Result<(), &'static str> {
-        if self.last().is_some_and(|last| entry.index > last.next()) {
-            return Err("an entry that leaves a gap in the log");
-        }
         if entry.index.get() == 0 {
             return Err("an entry without an index");
         }
+        if self.last().is_some_and(|last| entry.index > last.next()) {
+            if self.has_begun {
+                return Err("an entry that leaves a gap in the log");
+            }
+            self.base = Some(LogIndex(entry.index.get() - 1));
+        }
+        self.has_begun = true;
         if self.base.is_some_and(|base| entry.index <= base) {
             return Ok(());
         }
