@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use accept::api::{Api, agreed_state, leader_of};
 use accept::history::{self, Call, Changes, Operation};
 use accept::load::Load;
-use accept::{Cluster, ELECTION_TIMEOUT, Options, is_quick, wait_for};
+use accept::round::target;
+use accept::{Cluster, ELECTION_TIMEOUT, Options, find_client, is_quick, wait_for};
 use quorate_proto::etcdserverpb::{
     PutRequest, PutResponse, RangeRequest, RangeResponse, ResponseHeader,
 };
@@ -56,6 +57,34 @@ fn nothing_acknowledged_is_lost_while_leaders_die() {
     assert!(acknowledged > 1_000, "too few answers to prove anything: {acknowledged}");
     let long = gaps.iter().filter(|gap| **gap > 2 * ELECTION_TIMEOUT).count();
     assert!(long <= 1, "more than one split vote is no accident: {gaps:?}");
+}
+
+/// The judge is judged: what a real etcd does while its leaders die is right by definition.
+#[test]
+fn the_checks_accept_what_a_real_etcd_does() {
+    let built = target().join("judge/etcd");
+    let found = if built.is_file() { Some(built) } else { find_client("etcd") };
+    let Some(etcd) = found else {
+        return;
+    };
+    let mut cluster = Cluster::prepare(3, &Options::default());
+    for member in &mut cluster.members {
+        member.program.clone_from(&etcd);
+        member.spawn();
+    }
+    cluster.members.iter_mut().for_each(accept::Member::wait_until_ready);
+    let addrs: Vec<_> = cluster.members.iter().map(|member| member.client).collect();
+    let load = Load::start(&addrs, CLIENTS, Duration::from_millis(8));
+    std::thread::sleep(Duration::from_secs(1));
+    let gaps = [kill_the_leader(&mut cluster, &load), kill_the_leader(&mut cluster, &load)];
+    let operations = load.stop();
+    let (_, revision) = agreed_state(&cluster, 0);
+    let changes = Api::new(addrs[0]).changes_until(revision).expect("the history can be watched");
+    let acknowledged = operations.iter().filter(|one| one.call.revision().is_some()).count();
+    println!("{etcd:?}: {acknowledged} answers, writes resumed after {gaps:?}");
+    assert_eq!(history::find_faults(&operations, &changes), Vec::<String>::new());
+    history::check_order(&operations, &changes);
+    assert!(acknowledged > 100, "too few answers to prove anything: {acknowledged}");
 }
 
 /// Kills the leader, waits for the next acknowledged write, restarts it; the gap.

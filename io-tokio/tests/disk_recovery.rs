@@ -1,17 +1,21 @@
 //! Starting from what crashes, operators and bad disks leave behind.
 #![allow(clippy::unwrap_used, reason = "in tests an unwrap is an assertion")]
 
+mod platter;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use platter::{Illness, Loss, Luck, Platter, Synced};
+use quorate_core::draw::draw;
 use quorate_core::error::StorageFault;
 use quorate_core::ids::{ClusterId, LogIndex, MemberId, Term};
 use quorate_core::output::{Batch, Persist};
 use quorate_core::storage::{Entry, HardState, LogRead, SnapshotMark, StateRead, Table, Write};
 use quorate_io_tokio::disk::image::ImageChunks;
 use quorate_io_tokio::disk::recovery::{self, Recovered};
-use quorate_io_tokio::disk::wal::Settings;
+use quorate_io_tokio::disk::wal::{self, Settings};
 use quorate_io_tokio::disk::{DataDir, Identity, LogWrite, StateWrite, faults};
 use quorate_proto::peer::ImageHeader;
 use quorate_proto::raftpb;
@@ -156,6 +160,123 @@ fn a_store_that_lost_what_the_log_was_cut_for_is_refused() {
     let expected = "the store holds everything up to entry 0, but the log begins after entry 20";
     assert!(fault.what.contains(expected), "{fault}");
     assert!(fault.what.contains("start this member anew"), "{fault}");
+    assert!(fault.is_damage, "another store may take its place");
+}
+
+/// After a failed sync the system's buffers still show what is not on the disk: a start that read
+/// it there and did not write it would promise what the next cut of the power takes away.
+#[test]
+fn what_is_read_after_a_failed_sync_stays() {
+    let root = tempfile::tempdir().unwrap();
+    let Some(platter) = Platter::mount(root.path()) else { return };
+    let path = root.path().join("member");
+    let (dir, mut member) = open(&path).unwrap();
+    member.log_writer.append(&[entries(1, 3, 1)]).unwrap();
+    platter.ail(Illness { fails_syncs: true, ..Illness::default() });
+    let fault = member.log_writer.append(&[entries(4, 5, 1)]).unwrap_err();
+    assert!(fault.what.contains("cannot sync"), "{fault}");
+    drop((dir, member));
+    platter.ail(Illness::default());
+    let (dir, found) = open(&path).unwrap();
+    assert_eq!(indices(&found), [1, 2, 3, 4, 5]);
+    drop((dir, found));
+    platter.cut(Loss::All, &mut Luck::new(1));
+    let (_dir, found) = open(&path).unwrap();
+    assert_eq!(indices(&found), [1, 2, 3, 4, 5]);
+}
+
+/// A segment may begin with a note about a point long before its entries, and be the oldest one.
+#[test]
+fn a_segment_that_begins_with_an_old_mark_opens() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, live) = open(root.path()).unwrap();
+    drop(live);
+    let settings = Settings { segment_bytes: 4096, ..Settings::default() };
+    std::fs::remove_dir_all(dir.wal()).unwrap();
+    wal::create(dir.wal(), ME, &settings).unwrap();
+    let reopen = || recovery::open(&dir, Some(ME), &mark_of, settings.clone()).unwrap();
+    let mut member = reopen();
+    member.log_writer.append(&[entries(1, 9, 1)]).unwrap();
+    member.store.write(applied(5, 1)).unwrap();
+    member.store.sync().unwrap();
+    let segments = || std::fs::read_dir(dir.wal()).unwrap().count();
+    for _ in 0..1_000 {
+        member.log_writer.cut(&mark(5, 1)).unwrap();
+        if segments() > 1 {
+            break;
+        }
+    }
+    member.log_writer.append(&[entries(10, 14, 1)]).unwrap();
+    member.store.write(applied(12, 1)).unwrap();
+    member.store.sync().unwrap();
+    member.log_writer.cut(&mark(12, 1)).unwrap();
+    assert_eq!(segments(), 1);
+    drop(member);
+    assert_eq!(indices(&reopen()), [13, 14]);
+}
+
+/// A process that dies between giving a name and syncing it leaves that to the next one.
+#[test]
+fn names_that_a_start_finds_stay() {
+    let root = tempfile::tempdir().unwrap();
+    let Some(platter) = Platter::mount(root.path()) else { return };
+    let path = root.path().join("member");
+    platter.ail(Illness { lies_about: Some(Synced::Folder), ..Illness::default() });
+    let dir = DataDir::open(&path).unwrap();
+    recovery::create(&dir, ME).unwrap();
+    drop(dir);
+    platter.ail(Illness::default());
+    // Nothing is made from here on but what an end and a start of the log needs.
+    let (dir, found) = open(&path).unwrap();
+    drop((dir, found));
+    platter.ail(Illness { lies_about: Some(Synced::Folder), ..Illness::default() });
+    let (dir, mut member) = open(&path).unwrap();
+    member.log_writer.append(&[entries(1, 3, 1)]).unwrap();
+    let image = Persist { snapshot: Some(mark(0, 0)), ..entries(1, 3, 2) };
+    member.log_writer.append(&[image]).unwrap();
+    drop((dir, member));
+    platter.ail(Illness::default());
+    let (dir, mut member) = open(&path).unwrap();
+    member.log_writer.append(&[entries(4, 5, 2)]).unwrap();
+    drop((dir, member));
+    platter.cut(Loss::All, &mut Luck::new(1));
+    let (_dir, found) = open(&path).unwrap();
+    assert_eq!(indices(&found), [1, 2, 3, 4, 5]);
+}
+
+/// A crash can leave the end of a long batch and not its middle: what was not synced is written in
+/// any order.
+#[test]
+fn a_batch_without_its_middle_never_was() {
+    let root = tempfile::tempdir().unwrap();
+    let live = root.path().join("live");
+    let (_dir, mut member) = open(&live).unwrap();
+    member.log_writer.append(&[entries(1, 9, 1)]).unwrap();
+    member.store.write(applied(5, 1)).unwrap();
+    member.store.sync().unwrap();
+    let mut long = applied(6, 1);
+    // Nothing a compression could make short.
+    let value: Vec<u8> = (0..20_000).map(|n| draw(0, 0, 0, n) as u8).collect();
+    let row = Some(value.clone().into());
+    long.writes.push(Write { table: Table::Key, key: "long".into(), value: row });
+    member.store.write(long).unwrap();
+    member.store.write(applied(7, 1)).unwrap();
+    // Read again through the system's buffers, from which a sync has not yet taken it.
+    member.store.sync().unwrap();
+    let journal = "member/store/0000000000000001/0.jnl";
+    let whole = std::fs::read(live.join(journal)).unwrap();
+    let start = whole.windows(64).position(|bytes| *bytes == value[..64]).unwrap();
+    let damages: [(&str, usize); 2] = [("middle", start + 4096), ("head", start - 20)];
+    for (name, at) in damages {
+        let path = root.path().join(name);
+        copy(&live, &path);
+        let mut torn = whole.clone();
+        torn[at..at + 512].fill(0);
+        std::fs::write(path.join(journal), torn).unwrap();
+        let (_dir, found) = open(&path).unwrap();
+        assert_eq!((&found.stored, indices(&found)), (&mark(5, 1), (1..=9).collect()), "{name}");
+        assert_eq!(found.image.get(Table::Key, b"key").unwrap().unwrap(), vec![5; 10]);
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use quorate_core::error::StorageFault;
 
-use super::{create_folder, fault};
+use super::{create_folder, fault, sync_folder};
 
 /// How long to wait for another process before saying so.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
@@ -39,7 +39,12 @@ impl DataDir {
         let lock = lock(&member.join("lock"), None)?;
         if let Some(parent) = wal.parent() {
             create_folder(parent)?;
+            sync_folder(parent)?;
         }
+        // Who made a folder that is there may have died before its name was synced.
+        sync_folder(&member)?;
+        sync_folder(path)?;
+        sync_parent(path)?;
         Ok(Self { member, wal: wal.to_path_buf(), _lock: lock })
     }
 
@@ -75,6 +80,18 @@ impl DataDir {
     /// The store's folder; it holds one folder for each generation.
     pub fn store(&self) -> PathBuf {
         self.member.join("store")
+    }
+}
+
+/// Makes the name of the data directory durable, unless it is in a folder only others may read.
+fn sync_parent(path: &Path) -> Result<(), StorageFault> {
+    let parent = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let synced = File::open(parent).and_then(|file| file.sync_all());
+    match synced {
+        Err(error) if error.kind() != std::io::ErrorKind::PermissionDenied => {
+            Err(fault("cannot sync", parent, &error))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -9,7 +9,8 @@
 //!
 //! The log is the truth; the store can be rebuilt from it or from peers. The store may be behind
 //! the log (entries are applied again) and, right after an image was installed, ahead of it (the
-//! log starts over). It may never be behind the log's *beginning*: that is refused at the start.
+//! log starts over). It may never be behind the log's *beginning*: then it lost what was synced,
+//! and is as good as damaged.
 //!
 //! Crash matrix of an installation (`recovery.rs` tells them apart):
 //!
@@ -168,6 +169,20 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<(), StorageFault> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let synced = File::open(folder).and_then(|file| file.sync_all());
     synced.map_err(|e| fault("cannot sync", folder, &e))
+}
+
+/// Makes a folder and everything below it durable.
+pub(crate) fn sync_tree(folder: &Path) -> Result<(), StorageFault> {
+    for entry in std::fs::read_dir(folder).map_err(|e| fault("cannot list", folder, &e))? {
+        let path = entry.map_err(|e| fault("cannot list", folder, &e))?.path();
+        if path.is_dir() {
+            sync_tree(&path)?;
+        } else {
+            let synced = File::open(&path).and_then(|file| file.sync_all());
+            synced.map_err(|e| fault("cannot sync", &path, &e))?;
+        }
+    }
+    sync_folder(folder)
 }
 
 /// Creates a folder only its owner can enter, and makes its name durable. One that exists is

@@ -6,7 +6,7 @@
 //! | no log, a store with content | refused: the log was lost |
 //! | a store behind the log's end | entries after it are applied again |
 //! | a store ahead of the log (an image was installed last) | the log starts over behind it |
-//! | a store behind the log's beginning | refused: the store lost data |
+//! | a store behind the log's beginning | the same as a damaged one: it lost data |
 //! | a damaged store | set aside: [`replace_store`], if there is a log or a peer to fill another |
 //! | a damaged log | refused, naming the place: it holds promises nobody else can keep |
 //!

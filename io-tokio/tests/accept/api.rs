@@ -178,7 +178,8 @@ pub(crate) fn leader_of(cluster: &Cluster) -> usize {
     leader.expect("waited for")
 }
 
-/// Waits until every member has every change that one has; the common state and its revision.
+/// Waits until every member has every change that one has; the common state and its revision. What
+/// clients gave up on may still come in meanwhile.
 pub(crate) fn agreed_state(cluster: &Cluster, first: usize) -> (Vec<KeyValue>, i64) {
     let apis: Vec<Api> = cluster.members.iter().map(|member| Api::new(member.client)).collect();
     let state_of = |api: &Api, serializable: bool| {
@@ -187,15 +188,14 @@ pub(crate) fn agreed_state(cluster: &Cluster, first: usize) -> (Vec<KeyValue>, i
         Some((answer.kvs, revision))
     };
     let mut state = None;
-    wait_for(Duration::from_secs(20), "a linearizable read", || {
-        state = state_of(&apis[first], false);
-        state.is_some()
-    });
     for (number, api) in apis.iter().enumerate() {
         let what = format!("member {number} to have every change that member {first} has");
-        wait_for(Duration::from_secs(20), &what, || state_of(api, true) == state);
+        wait_for(Duration::from_secs(20), &what, || {
+            state = state_of(&apis[first], false);
+            state.is_some() && state_of(api, true) == state
+        });
     }
-    state.expect("waited for")
+    state.expect("a cluster has members")
 }
 
 fn is_leader(api: &Api) -> bool {

@@ -1,6 +1,7 @@
 //! Clients that write and read while members come and go, each remembering everything.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -33,12 +34,21 @@ pub(crate) struct Load {
 impl Load {
     /// So many clients spread over all members, each pausing so long after a call.
     pub(crate) fn start(addrs: &[SocketAddr], clients: u64, pause: Duration) -> Self {
+        Self::go_on(Arc::new(Recorder::new()), addrs, 0..clients, pause)
+    }
+
+    /// The same with these clients, whom nobody knew before, in a history that began earlier.
+    pub(crate) fn go_on(
+        recorder: Arc<Recorder>,
+        addrs: &[SocketAddr],
+        clients: Range<u64>,
+        pause: Duration,
+    ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .expect("a runtime");
-        let recorder = Arc::new(Recorder::new());
         let is_over = Arc::new(AtomicBool::new(false));
         let channels: Vec<Channel> =
             runtime.block_on(async { addrs.iter().map(|addr| channel(*addr)).collect() });
@@ -48,7 +58,7 @@ impl Load {
             let client = Client { number, channels, at: number as usize, recorder, sequence: 0 };
             runtime.spawn(client.run(pause, is_over))
         };
-        let tasks = (0..clients).map(spawn).collect();
+        let tasks = clients.map(spawn).collect();
         Self { recorder, runtime, tasks, is_over }
     }
 

@@ -1,6 +1,5 @@
 //! The receiving side: rows into a database of their own, ready to be installed.
 
-use std::fs::File;
 use std::io;
 use std::iter::Peekable;
 use std::path::{Path, PathBuf};
@@ -17,7 +16,7 @@ use quorate_proto::raftpb;
 use super::READY_MAX;
 use super::send::{ImageChunks, add_row};
 use crate::disk::store::{Generation, Tally, store_fault};
-use crate::disk::{ImageWrite, fault, sync_folder};
+use crate::disk::{ImageWrite, sync_tree};
 
 /// Why an image was not received.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -183,7 +182,7 @@ fn fill(path: &Path, chunks: impl Iterator<Item = ImageChunk>) -> Result<(), Ima
         None => return Err(ImageError::CutOff),
     }
     drop(generation);
-    sync_all(path)?;
+    sync_tree(path)?;
     Ok(())
 }
 
@@ -237,18 +236,4 @@ impl Filling {
         generation.sync()?;
         Ok(())
     }
-}
-
-/// Makes a folder and everything below it durable.
-fn sync_all(folder: &Path) -> Result<(), StorageFault> {
-    for entry in std::fs::read_dir(folder).map_err(|e| fault("cannot list", folder, &e))? {
-        let path = entry.map_err(|e| fault("cannot list", folder, &e))?.path();
-        if path.is_dir() {
-            sync_all(&path)?;
-        } else {
-            let synced = File::open(&path).and_then(|file| file.sync_all());
-            synced.map_err(|e| fault("cannot sync", &path, &e))?;
-        }
-    }
-    sync_folder(folder)
 }

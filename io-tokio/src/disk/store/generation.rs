@@ -8,7 +8,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 use quorate_core::error::StorageFault;
 use quorate_core::storage::{Table, Write};
 
-use super::Tally;
+use super::{Tally, journal};
 use crate::disk::fault;
 
 /// Memory for blocks read, at most; used as it fills.
@@ -56,6 +56,9 @@ impl Generation {
     /// Opens the database in `path`, or makes it.
     pub(in crate::disk) fn open(path: &Path) -> Result<Self, StorageFault> {
         let failed = |e| store_fault("cannot open", path, &e);
+        if path.is_dir() {
+            journal::cut_torn_end(path)?;
+        }
         let builder = Database::builder(path)
             .cache_size(CACHE_BYTES)
             .max_journaling_size(JOURNALS_BYTES)

@@ -27,6 +27,7 @@
 
 mod generation;
 mod image;
+mod journal;
 mod size;
 #[cfg(test)]
 mod tests;
@@ -44,7 +45,9 @@ pub(super) use generation::{Generation, store_fault};
 pub(super) use size::Tally;
 
 use super::image::{Incoming, copy};
-use super::{Defragment, Size, StateWrite, create_folder, fault, is_disk_low, sync_folder};
+use super::{
+    Defragment, Size, StateWrite, create_folder, fault, is_disk_low, sync_folder, sync_tree,
+};
 use image::Image;
 
 /// The store, open for writing.
@@ -64,11 +67,15 @@ impl Store {
     /// others and of images half received.
     pub fn open(folder: &Path) -> Result<Self, StorageFault> {
         create_folder(folder)?;
+        // Who gave a generation its name may have died before that was synced.
+        sync_folder(folder)?;
         let number = tidy(folder)?;
         let path = folder.join(name(number));
         if !path.is_dir() {
             let draft = folder.join("first.incoming");
             drop(Generation::open(&draft)?);
+            // fjall leaves the names of its tables' folders unsynced.
+            sync_tree(&draft)?;
             rename(&draft, &path, folder)?;
         }
         let generation = Arc::new(open_guarded(&path)?);
@@ -101,6 +108,7 @@ impl Store {
         generation.commit(writes, &Tally::default())?;
         generation.sync()?;
         drop(generation);
+        sync_tree(&draft)?;
         rename(&draft, &folder.join(name(number + 1)), folder)?;
         let aside = folder.join("damaged");
         if aside.is_dir() {

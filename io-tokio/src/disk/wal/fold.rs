@@ -22,6 +22,9 @@ pub(super) struct Fold {
     /// The entries after this one are in `entries`; nothing is known of it before the first
     /// record that says.
     base: Option<LogIndex>,
+    /// Whether an entry was read. Until then a marker may be a note about a point long before: what
+    /// was in between went with the segments before this one.
+    has_begun: bool,
     entries: VecDeque<Entry>,
     pub(super) hard_state: HardState,
 }
@@ -33,12 +36,22 @@ pub(super) struct Folded {
     pub(super) starts_over: bool,
 }
 
+/// What is missing, in words.
+#[derive(Debug)]
+pub(super) enum Gap {
+    /// In the store; another may take its place.
+    Store(String),
+    /// In the log; nothing can.
+    Log(String),
+}
+
 impl Fold {
     pub(super) fn new(stored: &SnapshotMark) -> Self {
         Self {
             stored: stored.clone(),
             mark: None,
             base: None,
+            has_begun: false,
             entries: VecDeque::new(),
             hard_state: HardState::default(),
         }
@@ -51,12 +64,16 @@ impl Fold {
 
     /// Takes an entry; an error if it leaves a gap.
     pub(super) fn entry(&mut self, entry: Entry) -> Result<(), &'static str> {
-        if self.last().is_some_and(|last| entry.index > last.next()) {
-            return Err("an entry that leaves a gap in the log");
-        }
         if entry.index.get() == 0 {
             return Err("an entry without an index");
         }
+        if self.last().is_some_and(|last| entry.index > last.next()) {
+            if self.has_begun {
+                return Err("an entry that leaves a gap in the log");
+            }
+            self.base = Some(LogIndex(entry.index.get() - 1));
+        }
+        self.has_begun = true;
         if self.base.is_some_and(|base| entry.index <= base) {
             return Ok(());
         }
@@ -99,7 +116,7 @@ impl Fold {
     }
 
     /// The outcome; an error says what is wrong between log and store.
-    pub(super) fn finish(mut self) -> Result<Folded, String> {
+    pub(super) fn finish(mut self) -> Result<Folded, Gap> {
         let stored = self.stored.clone();
         let (base, last) = (self.base.unwrap_or_default(), self.last().unwrap_or_default());
         if last < stored.index || self.parts_from(&stored, base) {
@@ -109,12 +126,12 @@ impl Fold {
         let mark = match self.mark.take() {
             Some(mark) if mark.index == base => mark,
             _ if base <= stored.index => stored,
-            _ => return Err(behind(base, stored.index)),
+            _ => return Err(Gap::Store(behind(base, stored.index))),
         };
         let entries: Vec<_> = self.entries.drain(..).filter(|e| e.index > mark.index).collect();
         let contents = self.contents(mark, entries);
         if contents.hard_state.commit > last.max(contents.mark.index) {
-            return Err(missing(contents.hard_state.commit, last));
+            return Err(Gap::Log(missing(contents.hard_state.commit, last)));
         }
         Ok(Folded { contents, starts_over: false })
     }
@@ -156,6 +173,14 @@ fn behind(base: LogIndex, stored: LogIndex) -> String {
 
 fn missing(commit: LogIndex, last: LogIndex) -> String {
     format!("the log knows that entry {commit} was committed, but ends at entry {last}")
+}
+
+/// A refusal because of a gap.
+pub(super) fn refuse_gap(folder: &std::path::Path, gap: Gap) -> StorageFault {
+    match gap {
+        Gap::Store(why) => StorageFault { is_damage: true, ..refuse(folder, &why) },
+        Gap::Log(why) => refuse(folder, &why),
+    }
 }
 
 /// A refusal about a whole log.

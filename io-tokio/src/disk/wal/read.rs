@@ -8,13 +8,13 @@ use quorate_core::ids::{ClusterId, LogIndex, MemberId, Term};
 use quorate_core::storage::{Entry, EntryKind, HardState, LogContents, LogRead, SnapshotMark};
 use quorate_proto::{etcdserverpb, raftpb, walpb};
 
-use super::Settings;
 use super::fold::{self, Fold, Folded};
 use super::frame::{Kind, Record};
 use super::name::{self, Name};
 use super::scan::{Next, Scan};
 use super::write::{LogWriter, Tail};
-use crate::disk::{Identity, fault};
+use super::{STEP_BYTES_MAX, Settings};
+use crate::disk::{Identity, fault, sync_folder};
 
 /// A log as it was found, for the replica that opens on it.
 #[derive(Debug)]
@@ -51,6 +51,8 @@ pub fn open(
     settings: Settings,
 ) -> Result<(Identity, FoundLog, LogWriter), StorageFault> {
     remove_drafts(folder)?;
+    // Who gave a segment its name may have died before that was synced.
+    sync_folder(folder)?;
     let Whole { identity, names, tail, folded } = Whole::read(folder, stored)?;
     let mut writer = LogWriter::resume((folder, names), tail, identity, settings)?;
     if folded.starts_over {
@@ -89,14 +91,15 @@ impl Whole {
         for name in &names {
             tail = Some(reading.segment(folder.join(name.to_string()), *name == tail_name)?);
         }
-        let (crc, offset) = tail.unwrap_or_default();
+        let End { crc, offset, last_frame } = tail.unwrap_or_default();
         let Some(metadata) = reading.metadata else {
             return Err(fold::refuse(folder, "it does not say whose it is"));
         };
         let identity = Identity::parse(&metadata);
         let last = reading.fold.last().unwrap_or_default();
-        let folded = reading.fold.finish().map_err(|why| fold::refuse(folder, &why))?;
-        let tail = Tail { crc, offset, last, hard_state: folded.contents.hard_state };
+        let folded = reading.fold.finish().map_err(|gap| fold::refuse_gap(folder, gap))?;
+        let unsure = last_frame.min(offset.saturating_sub(STEP_BYTES_MAX));
+        let tail = Tail { crc, offset, unsure, last, hard_state: folded.contents.hard_state };
         Ok(Self { identity, names, tail, folded })
     }
 }
@@ -142,6 +145,14 @@ fn remove_drafts(folder: &Path) -> Result<(), StorageFault> {
     Ok(())
 }
 
+/// The end of a segment's records.
+#[derive(Clone, Copy, Default)]
+struct End {
+    crc: u32,
+    offset: u64,
+    last_frame: u64,
+}
+
 struct Reading {
     fold: Fold,
     metadata: Option<etcdserverpb::Metadata>,
@@ -155,8 +166,8 @@ impl Reading {
         Self { fold: Fold::new(stored), metadata: None, crc: 0, records: 0 }
     }
 
-    /// Reads one segment to its end; the chain's checksum and the offset there.
-    fn segment(&mut self, path: PathBuf, is_last: bool) -> Result<(u32, u64), StorageFault> {
+    /// Reads one segment to its end.
+    fn segment(&mut self, path: PathBuf, is_last: bool) -> Result<End, StorageFault> {
         let mut scan = Scan::open(path, self.crc, is_last)?;
         self.records = 0;
         while let Next::Record(record) = scan.next()? {
@@ -166,7 +177,7 @@ impl Reading {
             return Err(scan.damage("a segment without its beginning"));
         }
         self.crc = scan.crc;
-        Ok((scan.crc, scan.offset))
+        Ok(End { crc: scan.crc, offset: scan.offset, last_frame: scan.last })
     }
 
     fn take(&mut self, scan: &Scan, record: Record) -> Result<(), StorageFault> {

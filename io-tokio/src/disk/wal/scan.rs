@@ -19,6 +19,8 @@ pub(super) struct Scan {
     is_last: bool,
     /// Where the next frame begins: all before it is good.
     pub(super) offset: u64,
+    /// Where the last good frame begins.
+    pub(super) last: u64,
     /// The chain's checksum up to `offset`.
     pub(super) crc: u32,
 }
@@ -40,7 +42,7 @@ impl Scan {
         let file = File::open(&path).map_err(|e| fault("cannot open", &path, &e))?;
         let size = file.metadata().map_err(|e| fault("cannot read", &path, &e))?.len();
         let file = BufReader::with_capacity(256 << 10, file);
-        Ok(Self { path, file, size, is_last, offset: 0, crc })
+        Ok(Self { path, file, size, is_last, offset: 0, last: 0, crc })
     }
 
     /// The next record.
@@ -75,6 +77,7 @@ impl Scan {
     fn judge(&mut self, body: &Bytes, lengths: Lengths) -> Result<Next, StorageFault> {
         let why = match frame::parse(body, lengths) {
             Ok(record) if self.accept(&record) => {
+                self.last = self.offset;
                 self.offset += HEADER_BYTES + lengths.body();
                 return Ok(Next::Record(record));
             }

@@ -53,6 +53,8 @@ pub struct LogWriter {
 pub(super) struct Tail {
     pub(super) crc: u32,
     pub(super) offset: u64,
+    /// Where the last step before `offset` begins at the earliest: its sync may have failed.
+    pub(super) unsure: u64,
     pub(super) last: LogIndex,
     pub(super) hard_state: HardState,
 }
@@ -85,7 +87,7 @@ impl LogWriter {
         let name = names.last().map(Name::to_string).unwrap_or_default();
         let path = folder.join(name);
         let file = open_segment(&path)?;
-        let size = clean_tail(&file, &path, tail.offset, settings.segment_bytes)?;
+        let size = clean_tail(&file, &path, &tail, settings.segment_bytes)?;
         Ok(Self {
             folder: folder.to_path_buf(),
             names,
@@ -307,12 +309,16 @@ fn open_segment(path: &Path) -> Result<File, StorageFault> {
     opened.map_err(|e| fault("cannot open", path, &e))
 }
 
-/// Makes everything from `offset` on zero and the file as long as a segment: what a crash left
-/// behind must not shine through what is written next.
-fn clean_tail(file: &File, path: &Path, offset: u64, least: u64) -> Result<u64, StorageFault> {
+/// Makes everything from the tail on zero and the file as long as a segment: what a crash left
+/// behind must not shine through what is written next. The last step is written once more: a sync
+/// that failed leaves it to be read from the system's buffers, and no later sync writes it.
+fn clean_tail(file: &File, path: &Path, tail: &Tail, least: u64) -> Result<u64, StorageFault> {
     let work = || {
         let size = file.metadata()?.len().max(least);
-        file.set_len(offset)?;
+        let mut step = vec![0; (tail.offset - tail.unsure) as usize];
+        file.read_exact_at(&mut step, tail.unsure)?;
+        file.write_all_at(&step, tail.unsure)?;
+        file.set_len(tail.offset)?;
         allocate(file, size)?;
         file.sync_all()?;
         Ok(size)
