@@ -45,8 +45,8 @@ use crate::metrics::Traffic;
 const PREFACE_START: &[u8] = b"PRI";
 /// How long a client may take to hear that its connection is closed.
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
-/// How long whoever broke the rules is left on a connection that nobody reads any more. Hung up on at
-/// once, it would come again at once, and cost others what connections cost.
+/// How long whoever broke the rules is left on a connection that nobody reads any more. Hung up on
+/// at once, it would come again at once, and cost others what connections cost.
 const PENANCE: Duration = Duration::from_secs(1);
 /// How long an accept loop rests when the system has no descriptor left.
 const ACCEPT_REST: Duration = Duration::from_millis(50);

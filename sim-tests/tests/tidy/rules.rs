@@ -58,9 +58,9 @@ const CORE_DEPENDENCIES: [&str; 10] = [
     "xxhash-rust",
 ];
 
-const VOCABULARY: [&str; 15] = [
+const VOCABULARY: [&str; 16] = [
     "config", "draw", "error", "event", "ids", "input", "limits", "machine", "output", "peer",
-    "planted", "probe", "stage", "storage", "time",
+    "pinch", "planted", "probe", "stage", "storage", "time",
 ];
 
 /// Rooms of `core` that know words, rows at rest and themselves, and nothing else.
