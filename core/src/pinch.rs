@@ -53,10 +53,8 @@ impl Site {
         match self {
             // A stream's first two answers come at once; and so do those who wait for each other.
             Self::StreamFrames => 2,
-            // Leases that end together must still end in time.
-            Self::Revokes => 8,
-            // Those who try again are served in the end.
-            Self::PendingRequests => 8,
+            // Leases that end together must still end in time; their revokes are requests, too.
+            Self::Revokes | Self::PendingRequests => 64,
             _ => 1,
         }
     }
@@ -80,7 +78,7 @@ mod tests {
     #[test]
     fn a_bit_is_a_site() {
         let pinch = Pinch(1 << Site::Revokes as u32 | 1 << Site::PendingBytes as u32);
-        assert_eq!(pinch.bound(Site::Revokes, 500), 8);
+        assert_eq!(pinch.bound(Site::Revokes, 500), 64);
         assert_eq!(pinch.bound(Site::PendingBytes, 500), 1);
         assert_eq!(pinch.bound(Site::Checkpoints, 500), 500);
         assert_eq!(Pinch::default().bound(Site::Revokes, 500), 500);
