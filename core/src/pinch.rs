@@ -55,6 +55,8 @@ impl Site {
             Self::StreamFrames => 2,
             // Leases that end together must still end in time; their revokes are requests, too.
             Self::Revokes | Self::PendingRequests => 64,
+            // Applied one by one, an entry a turn, a burst would take longer than clients wait.
+            Self::ApplyGap => 8,
             _ => 1,
         }
     }

@@ -12,7 +12,7 @@
 
 use quorate_core::ids::MemberId;
 
-use super::driver::{Event, MILLISECOND, Phase, SECOND, World};
+use super::driver::{Event, MILLISECOND, Phase, World};
 use super::due;
 use super::network::Place;
 use super::node::Build;
@@ -60,7 +60,7 @@ impl<B: Build, O: Observer> World<B, O> {
         let now = self.now();
         self.note(None, || String::from("! heal"));
         self.network.calm_down();
-        self.clients.slow_credit = self.clients.slow_credit.min(SECOND);
+        self.clients.slow_credit = 0;
         self.choose_lost();
         for node in 0..self.nodes.len() {
             if self.is_inside(node) {

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A client that sends nearly all of a message, for each of its calls, makes this server hold all
-//! of it for nothing. One that sends in earnest is never the most silent for long.
+//! of it for nothing. One that sends in earnest is never the most silent for long. Who begins
+//! messages that are too large, over and over, is let to know at a [`Pace`].
 //!
 //! Invariants
 //! - Parts of messages hold [`ARRIVING_BYTES_MAX`] at most; one that is larger by itself is the
@@ -26,9 +27,11 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use futures_util::task::AtomicWaker;
 use http_body::{Body, Frame, SizeHint};
+use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::Status;
 use tonic::codegen::StdError;
 
+use super::pace::Pace;
 use super::replies::PREFIX_BYTES;
 use crate::channels::ARRIVING_BYTES_MAX;
 
@@ -44,6 +47,7 @@ struct Board {
     bytes: usize,
     moment: u64,
     parts: BTreeMap<u64, Part>,
+    oversized: Pace,
 }
 
 #[derive(Debug)]
@@ -145,13 +149,41 @@ impl Drop for Arrival {
 /// A body of gRPC messages; ends when it is refused.
 pub(super) struct Arriving<B> {
     body: B,
+    message_bytes_max: usize,
     arrival: Arrival,
     part: Framing,
+    /// The beginning of a message that is too large, and when whoever refuses it may see it.
+    oversized: Option<(Frame<Bytes>, Pin<Box<Sleep>>)>,
 }
 
 impl<B> Arriving<B> {
-    pub(super) fn new(body: B, arrivals: &Arrivals) -> Self {
-        Self { body, arrival: arrivals.arrival(), part: Framing::default() }
+    pub(super) fn new(body: B, message_bytes_max: usize, arrivals: &Arrivals) -> Self {
+        let (arrival, part) = (arrivals.arrival(), Framing::default());
+        Self { body, message_bytes_max, arrival, part, oversized: None }
+    }
+
+    /// Something has come: it is passed on, unless that has to wait.
+    fn take_in(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+        let Some(data) = frame.data_ref() else { return Some(frame) };
+        let held = self.part.take_in(data);
+        self.arrival.hold(held);
+        if self.part.wanted() <= self.message_bytes_max.saturating_add(PREFIX_BYTES) {
+            return Some(frame);
+        }
+        let now = Instant::now();
+        let due = self.arrival.arrivals.board().oversized.next(now);
+        if due <= now {
+            return Some(frame);
+        }
+        self.oversized = Some((frame, Box::pin(sleep_until(due))));
+        None
+    }
+
+    /// What had to wait.
+    fn poll_oversized(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
+        let Some((_, due)) = &mut self.oversized else { return Poll::Ready(None) };
+        ready!(due.as_mut().poll(cx));
+        Poll::Ready(self.oversized.take().map(|(frame, _)| frame))
     }
 }
 
@@ -170,18 +202,23 @@ where
         if let Poll::Ready(status) = self.arrival.poll_refused(cx) {
             return Poll::Ready(Some(Err(status.into())));
         }
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame
-            && let Some(data) = frame.data_ref()
-        {
-            let held = self.part.take_in(data);
-            self.arrival.hold(held);
+        loop {
+            if let Some(frame) = ready!(self.poll_oversized(cx)) {
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) => self.take_in(frame),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+                None => return Poll::Ready(None),
+            };
+            if let Some(frame) = frame {
+                return Poll::Ready(Some(Ok(frame)));
+            }
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.oversized.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -228,8 +265,10 @@ impl Framing {
 #[cfg(test)]
 mod tests {
     use std::future::pending;
+    use std::time::Duration;
 
     use futures_util::FutureExt as _;
+    use http_body_util::{BodyExt as _, Full};
 
     use super::*;
 
@@ -300,5 +339,29 @@ mod tests {
         arrival.hold(5);
         arrival.hold(0);
         assert!(arrivals.board().parts.is_empty());
+    }
+
+    /// When the head of a message with so many bytes is passed on.
+    async fn passed_on(arrivals: &Arrivals, bytes: u32) -> Instant {
+        let head = [&[0], &bytes.to_be_bytes()[..]].concat();
+        let mut body = Arriving::new(Full::new(Bytes::from(head)), 1_000, arrivals);
+        assert!(body.frame().await.expect("there is a frame").is_ok());
+        Instant::now()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_begins_too_much_over_and_over_hears_of_it_later() {
+        let arrivals = Arrivals::default();
+        let begun = Instant::now();
+        for _ in 0..1_000 {
+            assert_eq!(passed_on(&arrivals, 1_000).await, begun);
+        }
+        assert_eq!(passed_on(&arrivals, 1_001).await, begun);
+        let mut last = begun;
+        for _ in 0..200 {
+            last = passed_on(&arrivals, u32::MAX).await;
+        }
+        assert!(last >= begun + Duration::from_secs(1));
+        assert_eq!(passed_on(&arrivals, 1_000).await, last);
     }
 }

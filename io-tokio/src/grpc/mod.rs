@@ -25,6 +25,7 @@ mod kv;
 mod lease;
 mod lock;
 mod maintenance;
+mod pace;
 mod passwords;
 pub mod reads;
 mod recipes;

@@ -156,7 +156,9 @@ impl Services {
             _ if method.is_none() => refused(nowhere(request.uri().path())),
             Err(refusal) => refused(status(refusal)),
             Ok(()) => {
-                let request = request.map(|body| Arriving::new(body, &inner.front.arrivals));
+                let most = inner.front.limits.message_bytes_max;
+                let arrivals = &inner.front.arrivals;
+                let request = request.map(|body| Arriving::new(body, most, arrivals));
                 inner.dispatch(request).map_or_else(refused, Step::Answering)
             }
         };

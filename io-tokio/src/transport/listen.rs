@@ -476,3 +476,6 @@ impl Service<Request<Incoming>> for NoGrpc {
         match *self {}
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http_body_util::Full;
+use prost::Message as _;
 use quorate_proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use quorate_proto::etcdserverpb::{PutRequest, StatusRequest};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -40,7 +42,7 @@ const UNENDED_HEAD: &[u8] = b"\0\0\x01\x01\0\0\0\0\x01\x83";
 /// More of that head, which does not end it either: `:method POST`, over and over.
 const MORE_HEAD: &[u8] = b"\0\0\x08\x09\0\0\0\0\x01\x83\x83\x83\x83\x83\x83\x83\x83";
 /// A message that asks for every key, and what precedes it.
-const EVERYTHING: &str = "\0\0\0\0\x06\x0a\x01\0\x12\x01\0";
+const EVERYTHING: &[u8] = b"\0\0\0\0\x06\x0a\x01\0\x12\x01\0";
 
 /// What is done to the server.
 #[derive(Clone, Copy)]
@@ -189,26 +191,29 @@ async fn flood(addr: SocketAddr, opening: &'static [u8], more: &'static [u8]) {
     }
 }
 
-/// Is refused, and asks again.
+/// Is refused, and asks again. What it says is made once: the server shall be busy, not the client.
 async fn ask_for_too_much(addr: SocketAddr) {
-    let value = Bytes::from(vec![b'x'; OVERSIZED]);
+    let (key, value) = (Bytes::from_static(b"large"), Bytes::from(vec![b'x'; OVERSIZED]));
+    let put = PutRequest { key, value, ..PutRequest::default() }.encode_to_vec();
+    let size = (put.len() as u32).to_be_bytes();
+    let message = Bytes::from([&[0], &size[..], &put].concat());
     loop {
-        let Ok(mut client) = stream::client(addr).await else { continue };
-        let mut is_heard = true;
-        while is_heard {
-            let (key, value) = (Bytes::from_static(b"large"), value.clone());
-            let refused = client.put(PutRequest { key, value, ..Default::default() }).await;
-            is_heard = refused.is_err_and(|status| status.code() != tonic::Code::Unknown);
-        }
+        let Ok(mut connection) = Connection::open(addr).await else { continue };
+        while call(&mut connection, "Put", message.clone()).await.is_ok() {}
     }
 }
 
 /// Asks for everything, and forgets it as it comes.
 async fn list(mut connection: Connection) -> Outcome<()> {
-    let request = Request::post(format!("{}etcdserverpb.KV/Range", connection.origin))
+    call(&mut connection, "Range", Bytes::from_static(EVERYTHING)).await
+}
+
+/// Says a message to a method and lets the answer, whatever it is, pass by.
+async fn call(connection: &mut Connection, method: &str, message: Bytes) -> Outcome<()> {
+    let request = Request::post(format!("{}etcdserverpb.KV/{method}", connection.origin))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
-        .body(Body::new(EVERYTHING.to_owned()))?;
+        .body(Body::new(Full::new(message)))?;
     let mut body = Box::pin(connection.call(request).await?.into_body());
     while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
         frame?;

@@ -50,7 +50,7 @@ pub(super) fn run(group: &Group, args: &StrainArgs) -> Outcome<Vec<String>> {
     Ok(lines)
 }
 
-pub(super) async fn client(addr: SocketAddr) -> Outcome<KvClient<Connection>> {
+async fn client(addr: SocketAddr) -> Outcome<KvClient<Connection>> {
     let connection = Connection::open(addr).await?;
     let origin = connection.origin.clone();
     Ok(KvClient::with_origin(connection, origin).max_decoding_message_size(2 << 30))

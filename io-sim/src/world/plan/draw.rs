@@ -22,7 +22,7 @@ impl Plan {
         let strikes = families.strikes(seed, &shape);
         let errands = draw_errands(seed, &shape);
         let plan = Self { seed, shape, weather, quorum, strikes, errands, ..Self::default() };
-        plan.with_duties().with_decrees()
+        plan.with_duties().with_decrees().with_pinch()
     }
 
     /// In a quarter of all seeds there are users, and a steward who changes what they may.
@@ -36,13 +36,12 @@ impl Plan {
         Self { shape, decrees, ..self }
     }
 
-    /// The same plan with every fourth bound of the members tiny. Not part of [`Plan::draw`] yet:
-    /// what is due after healing is due in time for members at their usual pace. Of seed 32 a slow
-    /// watcher, who returns two frames every five seconds, has not caught up by then; of seed 9
-    /// workers still make the calls they were behind with.
-    #[must_use]
-    pub fn with_pinch(self) -> Self {
+    /// In half of all seeds every fourth bound of the members is tiny.
+    fn with_pinch(self) -> Self {
         let mut luck = Luck::new(self.seed, Purpose::Swarm, 4);
+        if luck.below(2) > 0 {
+            return self;
+        }
         let pinch = luck.bits() & luck.bits() & ((1 << Site::COUNT) - 1);
         Self { weather: Weather { pinch, ..self.weather }, ..self }
     }

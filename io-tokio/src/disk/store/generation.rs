@@ -21,6 +21,8 @@ const LEDGER_BUFFER_BYTES: u64 = 2 << 20;
 const JOURNALS_BYTES: u64 = 128 << 20;
 /// fjall's workers: flushes must go on while tables are merged.
 const WORKERS: usize = 2;
+/// Their niceness: merges can wait for requests, and get on when no processor is ever idle.
+const WORKERS_NICENESS: i32 = 5;
 /// Open files fjall keeps.
 const FILES_MAX: usize = 256;
 /// fjall's limit.
@@ -52,6 +54,17 @@ impl Drop for Folder {
     }
 }
 
+/// Runs what starts workers on a thread of its own, whose niceness they inherit.
+fn below_others<T: Send>(start: impl FnOnce() -> T + Send) -> T {
+    let body = || {
+        // Where that may not be asked for, it is not.
+        let _ = rustix::process::setpriority_process(None, WORKERS_NICENESS);
+        start()
+    };
+    let started = std::thread::scope(|scope| scope.spawn(body).join());
+    started.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
 impl Generation {
     /// Opens the database in `path`, or makes it.
     pub(in crate::disk) fn open(path: &Path) -> Result<Self, StorageFault> {
@@ -65,7 +78,7 @@ impl Generation {
             .max_cached_files(Some(FILES_MAX))
             .manual_journal_persist(true)
             .worker_threads(WORKERS);
-        let database = builder.open().map_err(failed)?;
+        let database = below_others(|| builder.open()).map_err(failed)?;
         let keyspace = |name: &str, bytes| {
             let options = || {
                 KeyspaceCreateOptions::default()

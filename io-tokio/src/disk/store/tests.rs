@@ -169,3 +169,20 @@ fn leftovers_of_older_generations_and_images_go() {
     left.sort();
     assert_eq!(left, ["000000000000000a", "not ours"]);
 }
+
+#[test]
+fn workers_give_way_to_those_who_serve() {
+    let root = memory_dir();
+    let _store = Store::open(root.path()).unwrap();
+    let read = |task: &std::path::Path, file| std::fs::read_to_string(task.join(file)).ok();
+    let niceness = |task: std::path::PathBuf| {
+        let is_worker = read(&task, "comm")?.starts_with("fjall");
+        let stat = read(&task, "stat")?;
+        let (_, fields) = stat.rsplit_once(')')?;
+        is_worker.then(|| fields.split_whitespace().nth(16)?.parse::<i32>().ok())?
+    };
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let workers: Vec<_> = tasks.filter_map(|task| niceness(task.unwrap().path())).collect();
+    assert!(workers.len() >= 2, "{workers:?}");
+    assert!(workers.iter().all(|&niceness| niceness == 5), "{workers:?}");
+}
