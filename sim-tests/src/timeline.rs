@@ -5,9 +5,9 @@
 //!   plan (faults and their lengths) ---^
 //! ```
 //!
-//! One lane per machine (role, term, what is committed and applied, the disk beneath), arrows for
-//! messages, a lane per client, bars for faults, the objection where it was made, and all lines
-//! to search. What would make the page too large is left out from the beginning of the run: the
+//! One lane per machine (role, term, what is committed and applied, the disk beneath, how far its
+//! clock is off), arrows for messages, a lane per client and per watch stream, bars for faults, the
+//! objection where it was made, and all lines to search. What would make the page too large is left out from the beginning of the run: the
 //! end is what one looks at.
 
 mod faults;
@@ -28,6 +28,8 @@ const PLACE: &str = "/*PICTURE*/null";
 const LINES_CHARS_MAX: usize = 2_000_000;
 /// Arrows a page has room for: each takes about 60 characters.
 const ARROWS_MAX: usize = 30_000;
+/// Frames of watch streams a page has room for: each takes up to 150.
+const FRAMES_MAX: usize = 5_000;
 
 /// Everything on the page. Times in microseconds.
 #[derive(Debug, Default, Serialize)]
@@ -38,6 +40,7 @@ struct Picture {
     objection: Option<String>,
     machines: Vec<Machine>,
     clients: Vec<Vec<Call>>,
+    streams: Vec<Stream>,
     faults: Vec<Bar>,
     arrows: Vec<Arrow>,
     /// Time, machine, text.
@@ -59,6 +62,9 @@ struct Machine {
     applied: Vec<(u64, u64)>,
     /// What the disk had to write.
     writes: Vec<Write>,
+    /// From when on: how far the clock is off, in microseconds, and how fast it runs, in parts in
+    /// a million. When it was first looked at it was right.
+    clock: Vec<(u64, i64, i64)>,
 }
 
 /// One batch on its way to the disk, until it is there or lost.
@@ -80,6 +86,17 @@ struct Call {
     asked: String,
     learned: String,
     revision: Option<u64>,
+}
+
+/// One watch stream as its member sees it.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Stream {
+    number: u64,
+    machine: usize,
+    from: u64,
+    to: Option<u64>,
+    /// Time, and what was said: by the client with `<`, to it with `>`.
+    frames: Vec<(u64, String)>,
 }
 
 /// Something that lasts.
@@ -111,10 +128,23 @@ pub fn draw(plan: &Plan, lines: &[Line], ended_at: u64, failure: Option<&Failure
     picture.faults.retain(|bar| bar.from <= picture.end);
     let surplus = picture.arrows.len().saturating_sub(ARROWS_MAX);
     picture.arrows.drain(..surplus);
+    drop_early_frames(&mut picture.streams);
     picture.lines = last_lines(lines);
     let data = serde_json::to_string(&picture).expect("plain data is always JSON");
     // Inside a script element only the end of the element needs care.
     PAGE.replace(PLACE, &data.replace("</", "<\\/"))
+}
+
+/// Leaves the last frames that fit.
+fn drop_early_frames(streams: &mut [Stream]) {
+    let mut times: Vec<_> = streams.iter().flat_map(|it| &it.frames).map(|it| it.0).collect();
+    times.sort_unstable();
+    let Some(last) = times.len().checked_sub(FRAMES_MAX + 1).map(|place| times[place]) else {
+        return;
+    };
+    for stream in streams {
+        stream.frames.retain(|(at, _)| *at > last);
+    }
 }
 
 /// The last lines that fit.

@@ -51,6 +51,11 @@ impl Clock {
         self.since = now;
     }
 
+    /// Parts in a million it runs fast.
+    pub(super) fn drift_ppm(&self) -> i32 {
+        self.drift_ppm
+    }
+
     fn rate(&self) -> u128 {
         (MILLION as i64 + i64::from(self.drift_ppm)).max(1) as u128
     }

@@ -1,7 +1,7 @@
 //! What happened, in few words: for people, never for decisions.
 //!
 //! ```text
-//!   of a member    < goes in    > comes out    = starts or stops
+//!   of a member    < goes in    > comes out    = starts, stops, or has its clock set
 //!   of the world   ! a fault strikes or ends    c7 #12 client 7 calls    c7 #12 = learns
 //! ```
 //!

@@ -293,6 +293,13 @@ impl<B: Build, O: Observer> World<B, O> {
         }
     }
 
+    /// Writes down what a member's clock shows and how it runs from now on.
+    pub(super) fn note_clock(&mut self, node: usize) {
+        let now = self.queue.now();
+        let clock = self.nodes[node].clock.clone();
+        self.note(Some(node), || format!("= clock {} {:+}", clock.local(now).0, clock.drift_ppm()));
+    }
+
     /// Puts an input in the replica's inbox.
     pub(super) fn give_replica(&mut self, node: usize, input: ReplicaInput) {
         let inbox = &mut self.nodes[node].replica_inbox;
@@ -465,6 +472,7 @@ impl<B: Build, O: Observer> World<B, O> {
         let opened = self.nodes[node].open(&self.build, now);
         let (member, boot) = (self.nodes[node].id(), self.nodes[node].boot);
         self.note(Some(node), || format!("= start as {member}"));
+        self.note_clock(node);
         match opened {
             Ok((log, stored)) => {
                 self.nodes[node].note_group(stored.index);

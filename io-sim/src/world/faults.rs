@@ -80,6 +80,7 @@ impl<B: Build, O: Observer> World<B, O> {
             Fault::TurnClock { node, pace } => {
                 let drift = pace as i64 - 1_000_000;
                 self.nodes[number(node)].clock.turn(now, drift.clamp(-500_000, 500_000) as i32);
+                self.note_clock(number(node));
                 self.rouse(number(node));
                 true
             }
@@ -204,6 +205,7 @@ impl<B: Build, O: Observer> World<B, O> {
             Ending::SlowDisk => self.nodes[node].pace.slow_down(100),
             Ending::Pause(still) if is_same_run && !self.is_healed(node) => {
                 self.nodes[node].clock.stood_still(now, still);
+                self.note_clock(node);
                 let member = self.nodes[node].id();
                 self.tell(&Seen::Resumed { member });
                 self.rouse(node);

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use quorate_io_sim::world::trace::Line;
 
-use super::{Arrow, Call, Machine, Picture, Write};
+use super::{Arrow, Call, Machine, Picture, Stream, Write};
 
 /// What is being put together.
 #[derive(Default)]
@@ -18,6 +18,10 @@ struct Reader {
     ids: BTreeMap<usize, u64>,
     /// Arrows without an end, by sender's and receiver's id and words.
     under_way: BTreeMap<(u64, u64, String), VecDeque<usize>>,
+    /// What each machine's clock showed at the world's beginning, in microseconds.
+    clocks: BTreeMap<usize, i64>,
+    /// Where open watch streams are.
+    streams: BTreeMap<(usize, u64), usize>,
     /// Where open calls are: client and place among its calls.
     open: BTreeMap<u64, (usize, usize)>,
 }
@@ -48,12 +52,15 @@ impl Reader {
         let words: Vec<&str> = text.split(' ').collect();
         match words.as_slice() {
             ["=", "start", "as", id] => self.start(at, node, number(id)),
-            ["=", "stop", why @ ..] => {
-                let machine = self.machine(node);
-                machine.lives.push((at, Some(why.join(" "))));
-                for write in machine.writes.iter_mut().rev().take_while(|it| it.to.is_none()) {
-                    (write.to, write.is_lost) = (Some(at), true);
-                }
+            ["=", "clock", local, ppm] => self.set_clock(at, node, local, ppm),
+            ["=", "stop", why @ ..] => self.stop(at, node, why.join(" ")),
+            [sign @ ("<stream" | ">stream"), stream, what @ ..] => {
+                self.take_frame(
+                    at,
+                    node,
+                    number(stream),
+                    &format!("{} {}", &sign[..1], what.join(" ")),
+                );
             }
             [">role", term, "led", "by", leader] => {
                 let own = self.ids.get(&node).copied();
@@ -87,6 +94,44 @@ impl Reader {
         machine.lives.push((at, None));
         if machine.names.last().is_none_or(|(_, name)| *name != id) {
             machine.names.push((at, id));
+        }
+    }
+
+    /// With it ends what it was about to write, and its watch streams.
+    fn stop(&mut self, at: u64, node: usize, why: String) {
+        let machine = self.machine(node);
+        machine.lives.push((at, Some(why)));
+        for write in machine.writes.iter_mut().rev().take_while(|it| it.to.is_none()) {
+            (write.to, write.is_lost) = (Some(at), true);
+        }
+        let open = self.streams.extract_if((node, 0)..=(node, u64::MAX), |_, _| true);
+        for (_, place) in open {
+            self.picture.streams[place].to = Some(at);
+        }
+    }
+
+    /// `local` in nanoseconds of its own.
+    fn set_clock(&mut self, at: u64, node: usize, local: &str, ppm: &str) {
+        let (Ok(local), Ok(ppm)) = (local.parse::<i64>(), ppm.parse()) else { return };
+        let ahead = local / 1_000 - at as i64;
+        let base = *self.clocks.entry(node).or_insert(ahead);
+        self.machine(node).clock.push((at, ahead - base, ppm));
+    }
+
+    fn take_frame(&mut self, at: u64, machine: usize, number: u64, what: &str) {
+        let streams = &mut self.picture.streams;
+        if what == "< opened" {
+            self.streams.insert((machine, number), streams.len());
+            streams.push(Stream { number, machine, from: at, to: None, frames: Vec::new() });
+            return;
+        }
+        let Some(place) = self.streams.get(&(machine, number)).copied() else { return };
+        if what == "< closed" {
+            streams[place].to = Some(at);
+            self.streams.remove(&(machine, number));
+        // Credit is not said by anybody.
+        } else if !what.starts_with("< +") {
+            streams[place].frames.push((at, what.to_string()));
         }
     }
 

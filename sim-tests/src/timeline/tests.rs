@@ -47,6 +47,37 @@ fn a_batch_is_on_disk_when_it_or_a_later_one_is_and_a_crash_loses_it() {
 }
 
 #[test]
+fn a_clock_is_off_by_what_it_gains_and_by_how_long_it_stood_still() {
+    let lines = [
+        line(10, Some(0), "= clock 5000010000 +500"),
+        line(1_000_010, Some(0), "= clock 6000510000 -20"),
+        line(2_000_010, Some(0), "= clock 6900490000 -20"),
+    ];
+    let clock = &read::read(&lines).machines[0].clock;
+    assert_eq!(clock, &[(10, 0, 500), (1_000_010, 500, -20), (2_000_010, -99_520, -20)]);
+}
+
+#[test]
+fn a_watch_stream_lasts_until_it_is_closed_or_its_member_stops() {
+    let lines = [
+        line(1, Some(0), "<stream 4 opened"),
+        line(2, Some(0), "<stream 4 Some(CreateRequest(..))"),
+        line(3, Some(1), "<stream 4 opened"),
+        line(4, Some(0), ">stream 4 revision: 7"),
+        line(5, Some(0), "<stream 4 +1"),
+        line(6, Some(0), "<stream 4 closed"),
+        line(7, Some(1), "= stop Crash"),
+    ];
+    let stream = |machine, from, to, frames: &[(u64, &str)]| {
+        let frames = frames.iter().map(|(at, what)| (*at, (*what).to_string())).collect();
+        Stream { number: 4, machine, from, to: Some(to), frames }
+    };
+    let said = [(2, "< Some(CreateRequest(..))"), (4, "> revision: 7")];
+    let (first, second) = (stream(0, 1, 6, &said), stream(1, 3, 7, &[]));
+    assert_eq!(read::read(&lines).streams, [first, second]);
+}
+
+#[test]
 fn a_call_knows_what_was_learned_and_at_which_revision() {
     let lines = [
         line(1, None, "c2 #9 Put(PutRequest { .. })"),
@@ -96,4 +127,7 @@ fn a_real_run_has_leaders_arrows_writes_and_answers() {
     let answers = |calls: &serde_json::Value| count(calls, &|call| call["revision"].is_u64());
     assert!(clients.iter().map(answers).sum::<usize>() > 50);
     assert_eq!(count(&data["faults"], &|_| true), plan.strikes.len());
+    assert!(machines.iter().all(|machine| count(&machine["clock"], &|_| true) > 0));
+    let frames = |stream: &serde_json::Value| count(&stream["frames"], &|_| true);
+    assert!(count(&data["streams"], &|stream| frames(stream) > 1) > 0);
 }
