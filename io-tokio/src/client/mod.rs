@@ -16,6 +16,7 @@
 //!
 //! Answers to: etcd v3.7.1 `client/v3/client.go`, `retry_interceptor.go`
 
+pub(crate) mod reach;
 pub(crate) mod way;
 
 use std::fmt;
@@ -202,6 +203,17 @@ impl Identity {
         };
         let is_whole = !name.is_empty() && !password.is_empty();
         Ok(is_whole.then(|| Self::Password { name: name.to_owned(), password }))
+    }
+
+    /// The same; the terminal is asked for a password that nobody gave.
+    pub(crate) fn asked(
+        user: &str,
+        password: &str,
+        prompt: &str,
+    ) -> Result<Option<Self>, Failure> {
+        Self::of_user(user, password, || {
+            rpassword::prompt_password(prompt).map_err(|error| Failure::new(error.to_string()))
+        })
     }
 }
 
