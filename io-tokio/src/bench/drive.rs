@@ -202,8 +202,7 @@ pub fn on_threads<T: Send>(
             let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
             LocalSet::new().block_on(&runtime, body(thread)).inspect_err(|_| stint.stop())
         };
-        let running: Vec<_> =
-            (0..threads).map(|thread| scope.spawn(move || run(thread))).collect();
+        let running: Vec<_> = (0..threads).map(|thread| scope.spawn(move || run(thread))).collect();
         let joined = running.into_iter().map(|thread| match thread.join() {
             Ok(outcome) => outcome,
             Err(_) => Err("a load thread panicked".to_owned()),

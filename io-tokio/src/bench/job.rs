@@ -8,6 +8,7 @@ use bytes::Bytes;
 use quorate_proto::etcdserverpb::request_op::Request;
 use quorate_proto::etcdserverpb::{PutRequest, RangeRequest, RequestOp, TxnRequest};
 
+use super::Outcome;
 use super::cli::{Amount, Command, Mixed, Pairs, Put, Range, Size, TxnPut, Watch, WatchLatency};
 use super::drive::{Load, drive};
 use super::keys::Keys;
@@ -16,7 +17,6 @@ use super::tally::Tally;
 use super::target::Target;
 use super::watch::{EVENTS, Fan, MADE, PUTS, Unsynced, Watched};
 use super::work::{KeepAlive, Op, Script, is_read};
-use super::Outcome;
 use crate::tool::Failure;
 
 /// How long a lease lives that is kept alive, in seconds; etcd's tool has the same.
@@ -56,7 +56,9 @@ impl Plan {
             Command::Put(words) => (put(words)?, &["put"], words.amount.of()),
             Command::Range(words) => (range(words)?, &["range"], words.amount.of()),
             Command::TxnPut(words) => (txn_put(words)?, &["txn-put"], words.amount.of()),
-            Command::TxnMixed(words) => (mixed(words, true)?, &["read", "write"], words.amount.of()),
+            Command::TxnMixed(words) => {
+                (mixed(words, true)?, &["read", "write"], words.amount.of())
+            }
             Command::Mixed(words) => (mixed(words, false)?, &["read", "write"], words.amount.of()),
             Command::LeaseKeepalive(words) => {
                 check_none(&words.words)?;
@@ -196,8 +198,10 @@ fn txn_put(words: &TxnPut) -> Result<Job, Failure> {
     check_some("key-space-size", words.pairs.key_space_size)?;
     check_some("txn-ops", words.txn_ops)?;
     if words.txn_ops > words.pairs.key_space_size {
-        return Err(Failure::words("a transaction puts a key once: --txn-ops is at most \
-            --key-space-size"));
+        return Err(Failure::words(
+            "a transaction puts a key once: --txn-ops is at most \
+            --key-space-size",
+        ));
     }
     // A key of its own for each put of a transaction, as etcd's tool has it.
     let (keys, value, ops) = (words.pairs.keys()?, words.pairs.value(), words.txn_ops);
@@ -233,7 +237,9 @@ fn mixed(words: &Mixed, are_txns: bool) -> Result<Job, Failure> {
         let once = |request| Op::Txn(all_of(std::iter::once(request)));
         match (is_read(turn, ratio), are_txns) {
             (true, true) => (0, once(Request::RequestRange(all.clone()))),
-            (true, false) => (0, Op::Range(RangeRequest { key: keys.at(turn), ..range.clone() }, None)),
+            (true, false) => {
+                (0, Op::Range(RangeRequest { key: keys.at(turn), ..range.clone() }, None))
+            }
             (false, true) => (1, once(Request::RequestPut(put_of(keys.at(turn), &value)))),
             (false, false) => (1, Op::Put(put_of(keys.at(turn), &value))),
         }

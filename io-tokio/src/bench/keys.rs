@@ -105,10 +105,7 @@ mod tests {
         let keys = Keys::varint(8, 1_000).unwrap();
         assert_eq!(keys.name(0), &[0; 8][..]);
         assert_eq!(keys.name(300), &[0xd8, 4, 0, 0, 0, 0, 0, 0][..]);
-        assert_eq!(
-            Keys::varint(1, 65).unwrap_err(),
-            "65 keys need at least 2 bytes each, not 1"
-        );
+        assert_eq!(Keys::varint(1, 65).unwrap_err(), "65 keys need at least 2 bytes each, not 1");
         assert!(Keys::varint(1, 64).is_ok());
     }
 

@@ -46,8 +46,8 @@ pub use stint::{Stint, Terms};
 pub use tally::Tally;
 pub use target::Target;
 
-pub use session::{called, main};
 pub(crate) use session::declared;
+pub use session::{called, main};
 
 use crate::client::{self, Direct};
 

@@ -226,11 +226,7 @@ impl Identity {
     }
 
     /// The same; the terminal is asked for a password that nobody gave.
-    pub(crate) fn asked(
-        user: &str,
-        password: &str,
-        prompt: &str,
-    ) -> Result<Option<Self>, Failure> {
+    pub(crate) fn asked(user: &str, password: &str, prompt: &str) -> Result<Option<Self>, Failure> {
         Self::of_user(user, password, || {
             rpassword::prompt_password(prompt).map_err(|error| Failure::new(error.to_string()))
         })

@@ -79,7 +79,8 @@ pub(super) async fn mirror(words: Words, session: &Session) -> Result<(), Failur
         insecure_transport: words.dest_insecure_transport,
         ..Secure::default()
     };
-    let identity = Identity::asked(&words.dest_user, &words.dest_password, "Destination Password: ")?;
+    let identity =
+        Identity::asked(&words.dest_user, &words.dest_password, "Destination Password: ")?;
     let reach = &session.globals.reach;
     let way = reach.way_secured(&secure)?;
     let to = Client::open(way, &[destination], identity, reach.limits()).await?;

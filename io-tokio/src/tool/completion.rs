@@ -74,7 +74,9 @@ mod tests {
     fn every_shell_completes_all_tools() {
         for shell in ["bash", "zsh", "fish", "powershell"] {
             let ours = complete(&ctl::declared("quorate ctl"), &words(&[shell])).unwrap();
-            for part in ["keep-alive", "min-mod-rev", "adopt", "restore", "watch-latency", "quorate"] {
+            for part in
+                ["keep-alive", "min-mod-rev", "adopt", "restore", "watch-latency", "quorate"]
+            {
                 assert!(ours.contains(part), "{part} for {shell}");
             }
             let etcds = complete(&utl::declared("etcdutl"), &words(&[shell])).unwrap();

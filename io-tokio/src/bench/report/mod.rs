@@ -44,7 +44,7 @@ fn steps(tally: &Tally, count: u32) -> Vec<(f64, u64)> {
     let limits: Vec<f64> = (0..=count).map(limit).collect();
     let mut steps: Vec<(f64, u64)> = limits.iter().map(|nanos| (nanos / 1e9, 0)).collect();
     for recorded in tally.latency_nanos.iter_recorded() {
-        let nanos = recorded.value_iterated_to() as f64;
+        let nanos = tally.latency_nanos.lowest_equivalent(recorded.value_iterated_to()) as f64;
         let at = limits.iter().position(|limit| nanos <= *limit).unwrap_or(limits.len() - 1);
         steps[at].1 += recorded.count_at_value();
     }

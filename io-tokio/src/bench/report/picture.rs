@@ -14,7 +14,8 @@ const HEIGHT: u32 = 1_050;
 const TITLE_HEIGHT: u32 = 40;
 const FONT: &str = "sans-serif";
 /// Colours that differ in brightness too.
-const COLOURS: [RGBColor; 3] = [RGBColor(21, 101, 192), RGBColor(198, 40, 40), RGBColor(46, 125, 50)];
+const COLOURS: [RGBColor; 3] =
+    [RGBColor(21, 101, 192), RGBColor(198, 40, 40), RGBColor(46, 125, 50)];
 /// Shares at which the percentile curve has points: 1 - 10^-(n/8), up to five nines.
 const CURVE_STEPS: i32 = 40;
 /// Steps of the distribution for each factor of ten.
@@ -55,7 +56,8 @@ fn draw_into(svg: &mut String, report: &Report<'_>) -> Drawn {
 
 /// Latencies in milliseconds, and the share of operations that took about so long.
 fn shares(tally: &Tally) -> Vec<(f64, f64)> {
-    let step_of = |nanos: u64| (((nanos.max(1) as f64) / 1e6).log10() * DECADE_STEPS).floor() as i64;
+    let step_of =
+        |nanos: u64| (((nanos.max(1) as f64) / 1e6).log10() * DECADE_STEPS).floor() as i64;
     let (first, last) = (step_of(tally.latency_nanos.min()), step_of(tally.latency_nanos.max()));
     let mut counts = vec![0; (last - first + 1).max(1) as usize];
     for recorded in tally.latency_nanos.iter_recorded() {
@@ -100,7 +102,12 @@ fn distribution(area: &Area<'_>, courses: &[Course<'_>]) -> Drawn {
         .x_label_area_size(34)
         .y_label_area_size(60)
         .build_cartesian_2d((least..most * 1.05).log_scale(), 0.0..share * 1.1)?;
-    chart.configure_mesh().x_desc("milliseconds").x_label_formatter(&millis).draw()?;
+    chart
+        .configure_mesh()
+        .light_line_style(WHITE)
+        .x_desc("milliseconds")
+        .x_label_formatter(&millis)
+        .draw()?;
     for ((name, points), colour) in courses.iter().zip(COLOURS) {
         let filled = AreaSeries::new(points.iter().copied(), 0.0, colour.mix(0.2));
         chart
@@ -123,6 +130,7 @@ fn percentiles(area: &Area<'_>, courses: &[Course<'_>]) -> Drawn {
         .build_cartesian_2d(0.0..nines, (least * 0.9..most * 1.1).log_scale())?;
     chart
         .configure_mesh()
+        .light_line_style(WHITE)
         .x_labels(6)
         .x_label_formatter(&|nines| percent(*nines))
         .y_label_formatter(&millis)
@@ -142,7 +150,7 @@ fn throughput(area: &Area<'_>, courses: &[Course<'_>]) -> Drawn {
         .x_label_area_size(34)
         .y_label_area_size(60)
         .build_cartesian_2d(0.0..seconds, 0.0..most * 1.1)?;
-    chart.configure_mesh().x_desc("seconds").draw()?;
+    chart.configure_mesh().light_line_style(WHITE).x_desc("seconds").draw()?;
     for ((_, points), colour) in courses.iter().zip(COLOURS) {
         chart.draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?;
     }

@@ -55,8 +55,8 @@ impl Unsynced {
             let mut watchers = JoinSet::new();
             for stream in 0..self.streams {
                 let (line, seen) = (lines[stream % lines.len()].clone(), seen.clone());
-                let watches = self.watches / self.streams
-                    + usize::from(stream < self.watches % self.streams);
+                let watches =
+                    self.watches / self.streams + usize::from(stream < self.watches % self.streams);
                 let wanted = watches as u64 * self.events;
                 watchers.spawn_local(async move {
                     watch(&line, (start_revision, watches, wanted), &seen).await

@@ -8,9 +8,9 @@ use tonic::Status;
 use tonic::service::interceptor::InterceptedService;
 
 use super::check_count;
+use crate::bench::Line;
 use crate::bench::drive::{Step, Work};
 use crate::bench::keys::spread;
-use crate::bench::Line;
 use crate::client::{Direct, Stamp};
 
 /// What is asked.

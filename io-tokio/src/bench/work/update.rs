@@ -31,7 +31,8 @@ impl Update {
 
     fn request(&self) -> TxnRequest {
         let key = self.key.clone();
-        let (value, read) = (self.value.clone(), RangeRequest { key: key.clone(), ..<_>::default() });
+        let (value, read) =
+            (self.value.clone(), RangeRequest { key: key.clone(), ..<_>::default() });
         let put = PutRequest { key: key.clone(), value, ..PutRequest::default() };
         let op = |request| vec![RequestOp { request: Some(request) }];
         TxnRequest {
