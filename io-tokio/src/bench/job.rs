@@ -16,7 +16,7 @@ use super::stint::{Stint, Terms};
 use super::tally::Tally;
 use super::target::Target;
 use super::watch::{EVENTS, Fan, MADE, PUTS, Unsynced, Watched};
-use super::work::{KeepAlive, Op, Script, is_read};
+use super::work::{KeepAlive, Lines, Op, Script, is_read};
 use crate::tool::Failure;
 
 /// How long a lease lives that is kept alive, in seconds; etcd's tool has the same.
@@ -26,14 +26,11 @@ const EDGE: &[u8] = b"\0";
 /// Bytes of the values of `watch`, which hold when they were put.
 const WATCH_VALUE_BYTES: usize = 32;
 
-/// What is asked at each turn, and which track that is.
-type Lines = Arc<dyn Fn(u64) -> (usize, Op) + Send + Sync>;
-
 /// What to do.
 #[derive(Clone)]
 pub(super) enum Job {
     /// Requests that follow from the turn.
-    Ask(Lines),
+    Ask(Arc<Lines>),
     /// Leases are kept alive.
     KeepAlive,
     /// Puts, and watches of them.
@@ -80,7 +77,11 @@ impl Plan {
         };
         let some = |number: u64| (number > 0).then_some(number);
         let lasts = Some(size.duration).filter(|duration| !duration.is_zero());
-        Ok(Self { job, tracks, terms: Terms { total: some(total), lasts, rate: some(rate) } })
+        Ok(Self {
+            job,
+            tracks,
+            terms: Terms { total: some(total), lasts, rate: some(rate), ..Terms::default() },
+        })
     }
 }
 

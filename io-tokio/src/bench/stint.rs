@@ -1,8 +1,8 @@
 //! When a run begins, who has the next turn and when, and when there are no more.
 //!
 //! ```text
-//! all threads connected ──> begun ──turn 0──turn 1── ... ──> no turns left, late, or stopped
-//!                             └ only what ends from here on, and before the end, counts
+//! all threads connected ──> warm ──> begun ──turn ──turn ── ... ──> no turns left, late, or stopped
+//!                                      └ only what ends from here on, and before the end, counts
 //! ```
 //!
 //! Turns are numbered over all clients: a run of so many operations takes just so many, whoever is
@@ -23,6 +23,8 @@ const SLACK: Duration = Duration::from_millis(10);
 pub struct Terms {
     /// Turns there are; without end if none.
     pub total: Option<u64>,
+    /// How long turns are given before the begin: what they do then does not count.
+    pub warm: Duration,
     /// How long turns are given, from the begin on.
     pub lasts: Option<Duration>,
     /// Turns per second; as many as can be if none.
@@ -64,14 +66,14 @@ impl Stint {
         }
     }
 
-    /// One whose threads work before it begins, then: what they do earlier does not count.
-    pub fn starting_at(terms: Terms, begun: Instant) -> Self {
-        Self { begun: OnceLock::from(begun), ..Self::new(terms) }
-    }
-
     /// When it began; the present if it has not.
     pub fn begun(&self) -> Instant {
-        self.begun.get().copied().unwrap_or_else(Instant::now)
+        self.begins_at().unwrap_or_else(Instant::now)
+    }
+
+    /// When it begins, as soon as that is known: when all threads are ready.
+    pub fn begins_at(&self) -> Option<Instant> {
+        self.begun.get().copied()
     }
 
     /// How long it lasts.
@@ -113,7 +115,7 @@ impl Stint {
         arrived.send_modify(|count| *count += 1);
         // Its sender is this stint's.
         let _ = others.wait_for(|count| *count >= threads).await;
-        self.begun.get_or_init(Instant::now);
+        self.begun.get_or_init(|| Instant::now() + self.terms.warm);
     }
 
     /// The next turn, when it is due; nothing if there are no more.
@@ -183,9 +185,10 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn what_ends_before_the_begin_or_after_the_end_does_not_count() {
-        let lasts = Duration::from_secs(1);
-        let begun = Instant::now() + Duration::from_secs(5);
-        let stint = Stint::starting_at(Terms { lasts: Some(lasts), ..Terms::default() }, begun);
+        let (warm, lasts) = (Duration::from_secs(5), Duration::from_secs(1));
+        let stint = Stint::new(Terms { warm, lasts: Some(lasts), ..Terms::default() });
+        stint.meet(Meeting::Ready, 1).await;
+        let begun = stint.begins_at().unwrap();
         assert_eq!(stint.counted(Instant::now()), None);
         assert_eq!(stint.counted(begun), Some(Duration::ZERO));
         assert_eq!(stint.counted(begun + lasts), None);

@@ -184,7 +184,7 @@ macro_rules! stubs {
 stubs! { Channel, Direct }
 
 impl<C: Clone> Line<C> {
-    fn service(&self) -> InterceptedService<C, Stamp> {
+    pub(crate) fn service(&self) -> InterceptedService<C, Stamp> {
         InterceptedService::new(self.connection.clone(), self.stamp.clone())
     }
 }

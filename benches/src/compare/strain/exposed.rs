@@ -1,27 +1,23 @@
 //! Strangers who mean no good, or know no better: what their number and their words cost others.
 
-use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_proto::etcdserverpb::maintenance_client::MaintenanceClient;
-use quorate_proto::etcdserverpb::{PutRequest, StatusRequest};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use quorate_io_tokio::bench::Target;
+use quorate_io_tokio::bench::work::list_unread;
+use quorate_proto::etcdserverpb::{PutRequest, RangeRequest, StatusRequest};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tonic::body::Body;
-use tonic::codegen::http::Request;
-use tonic::codegen::{Body as _, Service as _};
 
-use super::puts::{Turns, paced};
-use super::stream::{self, fill};
 use super::{beside, until};
 use crate::Outcome;
 use crate::cli::StrainArgs;
-use crate::dial::Connection;
+use crate::data::{self, Fill};
+use crate::paced::{Turns, paced};
 use crate::servers::Group;
 
 /// How long an attack goes on before puts are measured.
@@ -39,8 +35,8 @@ const PING: &[u8] = b"\0\0\x08\x06\0\0\0\0\0whatever";
 const UNENDED_HEAD: &[u8] = b"\0\0\x01\x01\0\0\0\0\x01\x83";
 /// More of that head, which does not end it either: `:method POST`, over and over.
 const MORE_HEAD: &[u8] = b"\0\0\x08\x09\0\0\0\0\x01\x83\x83\x83\x83\x83\x83\x83\x83";
-/// A message that asks for every key, and what precedes it.
-const EVERYTHING: &str = "\0\0\0\0\x06\x0a\x01\0\x12\x01\0";
+/// Bytes of a value of what is listed.
+const VALUE_BYTES: usize = 4 << 10;
 
 /// What is done to the server.
 #[derive(Clone, Copy)]
@@ -56,10 +52,8 @@ enum Attack {
 }
 
 pub(super) fn run(group: &Group, args: &StrainArgs) -> Outcome<Vec<String>> {
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(fill(group.client_addrs[0], (args.list_mib << 20) / stream::VALUE_BYTES))?;
+    let keys = (args.list_mib << 20) / VALUE_BYTES as u64;
+    Fill::all(data::keys(keys), VALUE_BYTES).run(group)?;
     let connections = args.connections;
     let half_head = b"GET /version HTTP/1.1\r\nhost: x\r\nx-";
     let attacks = [
@@ -70,40 +64,37 @@ pub(super) fn run(group: &Group, args: &StrainArgs) -> Outcome<Vec<String>> {
         (format!("{} MiB requests on {FLOODS}", OVERSIZED >> 20), Attack::Oversized),
         (format!("{} lists of {} MiB", args.lists, args.list_mib), Attack::Lists(args.lists)),
     ];
-    let terms = runtime.block_on(terms(group))?;
+    let before = terms(group)?;
     let mut lines = Vec::new();
     for (what, attack) in attacks {
         lines.push(measure(group, args, &what, attack)?);
     }
-    let elections = if runtime.block_on(self::terms(group))? == terms { "no" } else { "AN" };
+    let elections = if terms(group)? == before { "no" } else { "AN" };
     lines.push(format!("{elections} election"));
     Ok(lines)
 }
 
 /// The raft term at each member.
-async fn terms(group: &Group) -> Outcome<Vec<u64>> {
-    let mut terms = Vec::new();
-    for &addr in &group.client_addrs {
-        let connection = Connection::open(addr).await?;
-        let origin = connection.origin.clone();
-        let mut client = MaintenanceClient::with_origin(connection, origin);
-        terms.push(client.status(StatusRequest::default()).await?.into_inner().raft_term);
-    }
-    Ok(terms)
+fn terms(group: &Group) -> Outcome<Vec<u64>> {
+    let term = |number| {
+        group.ask_at(number, async |line| {
+            Ok(line.maintenance().status(StatusRequest {}).await?.into_inner().raft_term)
+        })
+    };
+    (0..group.client_addrs.len()).map(term).collect()
 }
 
 fn measure(group: &Group, args: &StrainArgs, what: &str, attack: Attack) -> Outcome<String> {
-    let addrs = &group.client_addrs;
     let answered = AtomicU64::new(0);
-    let attack = async |is_over: &AtomicBool| attack.carry_out(addrs[0], is_over, &answered).await;
+    let attack = async |is_over: &AtomicBool| attack.carry_out(group, is_over, &answered).await;
     let (turns, before, more) = Turns::take_with_memory(
         group,
         args.rounds,
-        || paced(addrs, args.window()),
+        || paced(group, args.seconds),
         || {
             beside(attack, || {
                 std::thread::sleep(SETTLING);
-                paced(addrs, args.window())
+                paced(group, args.seconds)
             })
         },
     )?;
@@ -119,10 +110,11 @@ impl Attack {
     /// Goes on until told; counts what was answered as asked.
     async fn carry_out(
         self,
-        addr: SocketAddr,
+        group: &Group,
         is_over: &AtomicBool,
         answered: &AtomicU64,
     ) -> Outcome<()> {
+        let (addr, target) = (group.client_addrs[0], group.target()?);
         // Whoever still asks when it is over is dropped with the set.
         let mut attackers = JoinSet::new();
         let (said, mut heard) = tokio::sync::mpsc::unbounded_channel();
@@ -144,18 +136,20 @@ impl Attack {
             }
             Self::Oversized => {
                 for _ in 0..FLOODS {
-                    attackers.spawn(ask_for_too_much(addr));
+                    attackers.spawn(ask_for_too_much(target.clone()));
                 }
             }
             Self::Lists(count) => {
-                let mut connection = Connection::open(addr).await?;
+                let mut line = target.line(0).await?;
                 for number in 0..count {
                     if number % LISTS == LISTS - 1 {
-                        connection = Connection::open(addr).await?;
+                        line = target.line(0).await?;
                     }
-                    let (connection, said) = (connection.clone(), said.clone());
+                    let (line, said) = (line.clone(), said.clone());
                     attackers.spawn(async move {
-                        while list(connection.clone()).await.is_ok() && said.send(()).is_ok() {}
+                        while list_unread(&line, &everything()).await.is_ok()
+                            && said.send(()).is_ok()
+                        {}
                     });
                 }
             }
@@ -190,10 +184,11 @@ async fn flood(addr: SocketAddr, opening: &'static [u8], more: &'static [u8]) {
 }
 
 /// Is refused, and asks again.
-async fn ask_for_too_much(addr: SocketAddr) {
+async fn ask_for_too_much(target: Arc<Target>) {
     let value = Bytes::from(vec![b'x'; OVERSIZED]);
     loop {
-        let Ok(mut client) = stream::client(addr).await else { continue };
+        let Ok(line) = target.line(0).await else { continue };
+        let mut client = line.kv().max_encoding_message_size(2 * OVERSIZED);
         let mut is_heard = true;
         while is_heard {
             let (key, value) = (Bytes::from_static(b"large"), value.clone());
@@ -203,15 +198,7 @@ async fn ask_for_too_much(addr: SocketAddr) {
     }
 }
 
-/// Asks for everything, and forgets it as it comes.
-async fn list(mut connection: Connection) -> Outcome<()> {
-    let request = Request::post(format!("{}etcdserverpb.KV/Range", connection.origin))
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .body(Body::new(EVERYTHING.to_owned()))?;
-    let mut body = Box::pin(connection.call(request).await?.into_body());
-    while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
-        frame?;
-    }
-    Ok(())
+fn everything() -> RangeRequest {
+    let (key, range_end) = (Bytes::from_static(b"\0"), Bytes::from_static(b"\0"));
+    RangeRequest { key, range_end, ..RangeRequest::default() }
 }

@@ -9,13 +9,15 @@
 //! | [`Grant`] | a lease is granted, and a key put that ends with it |
 
 mod lease;
+mod list;
 mod pages;
 mod script;
 mod update;
 
 pub use lease::{Grant, KeepAlive};
+pub use list::list_unread;
 pub use pages::Pages;
-pub use script::{Op, Script, is_read};
+pub use script::{Lines, Op, Script, is_read};
 pub use update::Update;
 
 use tonic::Status;

@@ -25,7 +25,7 @@ pub enum Op {
 }
 
 /// What is asked at a turn, and which track that is.
-type Lines = dyn Fn(u64) -> (usize, Op) + Send + Sync;
+pub type Lines = dyn Fn(u64) -> (usize, Op) + Send + Sync;
 
 /// A client that asks what stands there for its turn.
 pub struct Script {
