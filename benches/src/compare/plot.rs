@@ -30,6 +30,8 @@ const METRICS: [Metric; 9] = [
     Metric::DiskMib,
     Metric::Seconds,
 ];
+/// Those that every window has: they are drawn where there is nothing to be reached as well.
+const WINDOW: [Metric; 4] = [Metric::Cpu, Metric::Rate, Metric::P50, Metric::P99];
 /// How the names of memory's cases go on behind the number of keys.
 const KEYS_OF: &str = " keys of 256 B";
 
@@ -46,8 +48,7 @@ pub(crate) fn draw_all(lines: &[Line], figures: &[Figure], out: &Path) -> Outcom
             let bars: Vec<(&Line, f64)> = lines
                 .iter()
                 .filter(|line| (line.members, line.metric) == (count, metric))
-                // Where there is nothing to be reached, only what a window showed is drawn.
-                .filter(|line| line.must().is_some() || metric <= Metric::P99)
+                .filter(|line| line.must().is_some() || WINDOW.contains(&metric))
                 .filter(|line| line.row != Row::Load)
                 .filter_map(|line| Some((line, line.to_etcd()?)))
                 .collect();

@@ -36,25 +36,29 @@ pub(crate) enum Strain {
 /// Runs what was asked for against every server and prints a line for each.
 pub(crate) fn run(args: &Args, strain: &StrainArgs) -> Outcome<()> {
     let mut out = std::io::stdout();
+    std::fs::create_dir_all(args.out_dir())?;
     for program in servers::find_programs(args)? {
         writeln!(out, "{:8} {}", program.flavour.name(), program.version)?;
-        let each = args.members.iter();
-        for (&members, which) in
-            each.flat_map(|it| strain.only.iter().map(move |which| (it, which)))
-        {
-            std::fs::create_dir_all(args.out_dir())?;
-            let group = Group::start(&program, members, &args.out_dir())?;
-            let lines = match which {
-                Strain::Behind => behind::run(&group, strain)?,
-                Strain::Stuck => stuck::run(&group, strain)?,
-                Strain::Exposed => exposed::run(&group, strain)?,
-            };
-            for line in lines {
-                writeln!(out, "  {line}")?;
+        for &members in &args.members {
+            for which in &strain.only {
+                let group = Group::start(&program, members, &args.out_dir())?;
+                for line in which.run(&group, strain)? {
+                    writeln!(out, "  {line}")?;
+                }
             }
         }
     }
     Ok(())
+}
+
+impl Strain {
+    fn run(self, group: &Group, args: &StrainArgs) -> Outcome<Vec<String>> {
+        match self {
+            Self::Behind => behind::run(group, args),
+            Self::Stuck => stuck::run(group, args),
+            Self::Exposed => exposed::run(group, args),
+        }
+    }
 }
 
 async fn until(is_over: &AtomicBool) {

@@ -85,9 +85,9 @@ pub fn drive<W: Work>(
                 let begin = Begin { wire: wire.clone(), make: make.clone(), client: client as u64 };
                 let clients_all = load.clients;
                 clients.spawn_local(async move {
-                    let work = begin.work().await.map_err(|status| told(&status))?;
+                    let client = begin.client().await.map_err(|status| told(&status))?;
                     stint.meet(Meeting::Ready, clients_all).await;
-                    repeat(&stint, &tallies, work, &begin).await;
+                    repeat(&stint, &tallies, client, &begin).await;
                     Ok::<_, String>(())
                 });
             }
@@ -113,44 +113,52 @@ struct Begin<M> {
     client: u64,
 }
 
+/// A client, and the connection it has: others on it may already have another.
+struct Client<W> {
+    line: Line,
+    work: W,
+}
+
 impl<W: Work, M: Fn(&Line, u64) -> W> Begin<M> {
-    async fn work(&self) -> Result<W, Status> {
-        let mut work = (self.make)(&self.wire.line(), self.client);
+    async fn client(&self) -> Result<Client<W>, Status> {
+        let line = self.wire.line();
+        let mut work = (self.make)(&line, self.client);
         work.prepare().await?;
-        Ok(work)
+        Ok(Client { line, work })
     }
 
     /// The same on a connection that is not broken, after some rest.
-    async fn again(&self) -> Result<W, Status> {
+    async fn again(&self) -> Result<Client<W>, Status> {
         tokio::time::sleep(REDIAL_INTERVAL).await;
         self.wire.renew().await.map_err(Status::unavailable)?;
-        self.work().await
+        self.client().await
     }
 }
 
 async fn repeat<W: Work, M: Fn(&Line, u64) -> W>(
     stint: &Stint,
     tallies: &RefCell<Vec<Tally>>,
-    work: W,
+    client: Client<W>,
     begin: &Begin<M>,
 ) {
-    let mut work: Result<W, Status> = Ok(work);
+    let mut client = Ok(client);
     while let Some(turn) = stint.turn().await {
         let called = Instant::now();
-        let (track, outcome) = match &mut work {
-            Ok(work) => work.step(turn).await,
-            Err(status) => (0, Err(status.clone())),
+        let (track, outcome) = match &mut client {
+            Ok(client) => client.work.step(turn).await,
+            Err(status) => (0, Err(Status::clone(status))),
         };
         let answered = Instant::now();
         if let Some(since_begin) = stint.counted(answered) {
             let tally = &mut tallies.borrow_mut()[track];
-            match outcome {
+            match &outcome {
                 Ok(()) => tally.succeed(answered - called, since_begin),
-                Err(status) => tally.fail(&status),
+                Err(status) => tally.fail(status),
             }
         }
-        if work.is_err() || begin.wire.line().is_closed() {
-            work = begin.again().await;
+        let is_gone = |client: &Client<W>| client.line.is_closed();
+        if outcome.is_err() && client.as_ref().map_or(true, is_gone) {
+            client = begin.again().await;
         }
     }
 }

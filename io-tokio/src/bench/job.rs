@@ -118,15 +118,21 @@ impl Job {
     }
 }
 
-impl Size {
+impl Plan {
     /// How many at a time.
-    pub(super) fn load(&self, tracks: usize) -> Result<Load, Failure> {
-        check_some("clients", self.clients)?;
-        check_some("conns", self.conns)?;
+    pub(super) fn load(&self, size: &Size) -> Result<Load, Failure> {
+        check_some("clients", size.clients)?;
+        check_some("conns", size.conns)?;
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = if self.threads == 0 { processors } else { self.threads as usize };
-        let connections = self.conns.min(self.clients) as usize;
-        Ok(Load { clients: self.clients as usize, connections, threads, tracks })
+        let threads = if size.threads == 0 { processors } else { size.threads as usize };
+        let connections = match self.job {
+            // They are for streams of watches, whatever the writers.
+            Job::Fan(_) | Job::Unsynced(_) => size.conns,
+            // Without a client they would only be there.
+            Job::Ask(_) | Job::KeepAlive => size.conns.min(size.clients),
+        };
+        let (clients, connections) = (size.clients as usize, connections as usize);
+        Ok(Load { clients, connections, threads, tracks: self.tracks.len() })
     }
 }
 

@@ -70,7 +70,7 @@ fn run(root: &clap::Command, matches: &ArgMatches, words: &[OsString]) -> Result
         _ => return said(manual.help(&manual.locate(&words[1..]))),
     };
     let plan = Plan::of(command, &asked.size)?;
-    let load = asked.size.load(plan.tracks.len())?;
+    let load = plan.load(&asked.size)?;
     let (json, svg) = (create(&asked.output.json)?, create(&asked.output.svg)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(format!("cannot start: {error}")))?;

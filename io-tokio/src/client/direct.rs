@@ -9,12 +9,12 @@ use http::uri::{Authority, Scheme};
 use http::{Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tonic::body::Body;
 use tower_service::Service;
 
 use crate::cli::Url;
-use crate::transport::{DialError, Heard, innermost};
+use crate::transport::{DialError, Heard, Patience, innermost};
 
 /// How much of one answer may be under way.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
@@ -37,10 +37,17 @@ impl fmt::Debug for Direct {
 
 impl Direct {
     /// Begins HTTP/2; the current runtime then drives it.
-    pub(super) async fn begin(url: &Url, wire: Heard) -> Result<Self, DialError> {
+    pub(super) async fn begin(
+        url: &Url,
+        wire: Heard,
+        patience: Patience,
+    ) -> Result<Self, DialError> {
         let authority = Authority::try_from(url.authority());
         let authority = authority.map_err(|error| DialError::Address(error.to_string()))?;
         let (sender, driver) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(patience.keepalive_time)
+            .keep_alive_timeout(patience.keepalive_timeout)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .handshake(TokioIo::new(wire))

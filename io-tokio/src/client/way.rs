@@ -124,7 +124,9 @@ impl Way {
 
     /// A connection with nothing between a call and HTTP/2, or why there is none.
     pub(super) async fn dial_directly(&self, place: &Place) -> Result<Direct, String> {
-        let begun = self.dialer.begin(&place.url, Direct::begin).await;
+        let patience = self.dialer.patience();
+        let begin = async |url: &Url, wire| Direct::begin(url, wire, patience).await;
+        let begun = self.dialer.begin(&place.url, begin).await;
         begun.map_err(|error| unreachable(&error, place))
     }
 

@@ -137,6 +137,11 @@ impl Dialer {
         Self { patience, ..self }
     }
 
+    /// For how long it waits.
+    pub(crate) const fn patience(&self) -> Patience {
+        self.patience
+    }
+
     /// The same one, by other ways than the system's sockets.
     pub fn by(self, ways: Arc<dyn Ways>) -> Self {
         Self { ways, ..self }

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Where writers wait for their slowest watcher, events under way are bounded, and the lag of each
-//! means something. Lag is from the call of the put to the event's arrival.
+//! means something. Lag is from the call of the put to the event's arrival. Connections that break
+//! are not replaced: events would be missing all the same.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -40,6 +41,8 @@ const TRACKS: usize = 3;
 const DELIVERY_MAX: Duration = Duration::from_secs(10);
 /// How often it is looked whether all have come.
 const DELIVERY_INTERVAL: Duration = Duration::from_millis(10);
+/// How long a writer rests when a put failed.
+const FAILURE_INTERVAL: Duration = Duration::from_millis(100);
 /// What a stamp takes of a value.
 const STAMP_BYTES: usize = 16;
 
@@ -190,7 +193,7 @@ impl Part {
         };
         tokio::select! {
             biased;
-            // A watcher ends by an error only.
+            // A watcher ends only where the server refuses it, or shows what nobody put.
             ended = all_of(&mut watchers), if !watchers.is_empty() => ended,
             missing = delivered => {
                 let missing = missing?;
@@ -231,7 +234,14 @@ impl Part {
         self.meet(Meeting::Ready).await;
         let Some(mut watching) = watching else { return std::future::pending().await };
         loop {
-            self.note(&watching.next().await.map_err(text)?)?;
+            match watching.next().await {
+                Ok(answer) => self.note(&answer)?,
+                Err(status) => {
+                    self.tallies.borrow_mut()[EVENTS].fail(&status);
+                    // Others go on; that events are missing is noted in the end.
+                    return std::future::pending().await;
+                }
+            }
         }
     }
 
@@ -280,6 +290,7 @@ impl Part {
                 Err(status) => {
                     self.tallies.borrow_mut()[PUTS].fail(&status);
                     self.shared.expected.fetch_sub(watches, Ordering::Relaxed);
+                    tokio::time::sleep(FAILURE_INTERVAL).await;
                 }
             }
         }
