@@ -218,7 +218,7 @@ fn wrong_words_are_refused_before_anything_is_asked() {
         (&["range", "a", "--consistency=x"], "--consistency is l or s, not x"),
         (&["txn-put", "--txn-ops=2"], "--txn-ops is at most --key-space-size"),
         (&["mixed", "--rw-ratio=-1"], "-1 is no ratio"),
-        (&["mixed", "--end-key=z"], "--end-key and --limit are txn-mixed's"),
+        (&["mixed", "--end-key=z"], "unknown flag: --end-key"),
         (&["watch-latency", "--val-size=3"], "at least 16 bytes"),
         (&["put", "--json=/nowhere/report"], "cannot write /nowhere/report"),
         (&["nope"], "unknown command \"nope\" for \"quorate bench\""),
@@ -273,7 +273,7 @@ fn tls_and_passwords_are_those_of_ctl() {
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("authentication failed, invalid user ID or password"), "{said}");
-    let stranger = ["put", "--total=1", &shown[0], &shown[1]];
+    let stranger = ["put", "--total=1", shown[0], shown[1]];
     let (code, said) = complaint(&stranger);
     assert_eq!(code, 2, "{said}");
 }

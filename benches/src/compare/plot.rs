@@ -69,6 +69,8 @@ pub(crate) fn draw_all(lines: &[Line], figures: &[Figure], out: &Path) -> Outcom
 }
 
 fn draw_bars(metric: Metric, bars: &[(&Line, f64)], path: &Path) -> Outcome<()> {
+    // The axis goes up.
+    let bars: Vec<&(&Line, f64)> = bars.iter().rev().collect();
     let height = 110 + BAR_HEIGHT * bars.len() as u32;
     let area = SVGBackend::new(path, (WIDTH, height)).into_drawing_area();
     area.fill(&WHITE)?;

@@ -86,7 +86,7 @@ pub(super) enum Command {
     /// Puts several keys in each transaction
     TxnPut(TxnPut),
     /// Reads ranges and puts keys, in transactions
-    TxnMixed(Mixed),
+    TxnMixed(TxnMixed),
     /// Reads keys and puts keys
     Mixed(Mixed),
     /// Makes watches, and puts what they watch
@@ -194,14 +194,21 @@ pub(super) struct Mixed {
     /// reads for each put
     #[arg(long, default_value = "1", value_parser = ratio)]
     pub(super) rw_ratio: f64,
-    /// where ranges end (at the last key if empty; of transactions)
-    #[arg(long, default_value = "")]
-    pub(super) end_key: String,
-    /// keys in an answer at most (of transactions)
-    #[arg(long, default_value_t = 1_000)]
-    pub(super) limit: i64,
     #[arg(value_name = "")]
     pub(super) words: Vec<OsString>,
+}
+
+/// The same in transactions, which read ranges.
+#[derive(Args, Debug)]
+pub(super) struct TxnMixed {
+    #[command(flatten)]
+    pub(super) mixed: Mixed,
+    /// where ranges end (behind the last key if empty)
+    #[arg(long, default_value = "")]
+    pub(super) end_key: String,
+    /// keys in an answer at most
+    #[arg(long, default_value_t = 1_000)]
+    pub(super) limit: i64,
 }
 
 /// Watches, and puts of what they watch.

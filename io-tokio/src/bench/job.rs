@@ -9,7 +9,9 @@ use quorate_proto::etcdserverpb::request_op::Request;
 use quorate_proto::etcdserverpb::{PutRequest, RangeRequest, RequestOp, TxnRequest};
 
 use super::Outcome;
-use super::cli::{Amount, Command, Mixed, Pairs, Put, Range, Size, TxnPut, Watch, WatchLatency};
+use super::cli::{
+    Amount, Command, Mixed, Pairs, Put, Range, Size, TxnMixed, TxnPut, Watch, WatchLatency,
+};
 use super::drive::{Load, drive};
 use super::keys::Keys;
 use super::stint::{Stint, Terms};
@@ -53,10 +55,8 @@ impl Plan {
             Command::Put(words) => (put(words)?, &["put"], words.amount.of()),
             Command::Range(words) => (range(words)?, &["range"], words.amount.of()),
             Command::TxnPut(words) => (txn_put(words)?, &["txn-put"], words.amount.of()),
-            Command::TxnMixed(words) => {
-                (mixed(words, true)?, &["read", "write"], words.amount.of())
-            }
-            Command::Mixed(words) => (mixed(words, false)?, &["read", "write"], words.amount.of()),
+            Command::TxnMixed(words) => (txn_mixed(words)?, &MIXED, words.mixed.amount.of()),
+            Command::Mixed(words) => (mixed(words)?, &MIXED, words.amount.of()),
             Command::LeaseKeepalive(words) => {
                 check_none(&words.words)?;
                 (Job::KeepAlive, &["keep-alive"], words.amount.of())
@@ -85,6 +85,8 @@ impl Plan {
     }
 }
 
+/// The tracks of reads and writes.
+const MIXED: [&str; 2] = ["read", "write"];
 /// The tracks of a fan-out, by their numbers.
 const FAN: [&str; 3] = {
     let mut names = [""; 3];
@@ -144,6 +146,7 @@ impl Amount {
 
 impl Pairs {
     fn keys(&self) -> Result<Keys, Failure> {
+        check_some("key-space-size", self.key_space_size)?;
         keys(self.key_size, self.key_space_size, self.sequential_keys)
     }
 
@@ -165,7 +168,6 @@ fn filled(bytes: usize) -> Bytes {
 
 fn put(words: &Put) -> Result<Job, Failure> {
     check_none(&words.words)?;
-    check_some("key-space-size", words.pairs.key_space_size)?;
     let (keys, value) = (words.pairs.keys()?, words.pairs.value());
     Ok(Job::Ask(Arc::new(move |turn| (0, Op::Put(put_of(keys.at(turn), &value))))))
 }
@@ -202,7 +204,6 @@ fn is_serializable(consistency: &str) -> Result<bool, Failure> {
 
 fn txn_put(words: &TxnPut) -> Result<Job, Failure> {
     check_none(&words.words)?;
-    check_some("key-space-size", words.pairs.key_space_size)?;
     check_some("txn-ops", words.txn_ops)?;
     if words.txn_ops > words.pairs.key_space_size {
         return Err(Failure::words(
@@ -224,32 +225,42 @@ fn all_of(requests: impl Iterator<Item = Request>) -> TxnRequest {
     TxnRequest { success, ..TxnRequest::default() }
 }
 
-/// Ranges from the first key on and puts, in transactions; or plain reads of one key, and puts.
-fn mixed(words: &Mixed, are_txns: bool) -> Result<Job, Failure> {
-    check_none(&words.words)?;
-    check_some("key-space-size", words.pairs.key_space_size)?;
-    let (keys, value, ratio) = (words.pairs.keys()?, words.pairs.value(), words.rw_ratio);
+/// Reads of one key, and puts.
+fn mixed(words: &Mixed) -> Result<Job, Failure> {
+    let keys = words.pairs.keys()?;
     let serializable = is_serializable(&words.consistency)?;
-    if !are_txns && !(words.end_key.is_empty() && words.limit == 1_000) {
-        return Err(Failure::words("mixed reads one key: --end-key and --limit are txn-mixed's"));
-    }
+    let read = move |turn| {
+        let request = RangeRequest { key: keys.at(turn), serializable, ..RangeRequest::default() };
+        Op::Range(request, None)
+    };
+    mix(words, read, Op::Put)
+}
+
+/// Ranges from the first key on, and puts, each in a transaction.
+fn txn_mixed(words: &TxnMixed) -> Result<Job, Failure> {
     let range_end = match words.end_key.as_str() {
         "" => Bytes::from_static(EDGE),
         end => Bytes::copy_from_slice(end.as_bytes()),
     };
-    let limit = words.limit;
-    let range = RangeRequest { serializable, ..RangeRequest::default() };
-    let all = RangeRequest { key: Bytes::from_static(EDGE), range_end, limit, ..range.clone() };
-    Ok(Job::Ask(Arc::new(move |turn| {
-        let once = |request| Op::Txn(all_of(std::iter::once(request)));
-        match (is_read(turn, ratio), are_txns) {
-            (true, true) => (0, once(Request::RequestRange(all.clone()))),
-            (true, false) => {
-                (0, Op::Range(RangeRequest { key: keys.at(turn), ..range.clone() }, None))
-            }
-            (false, true) => (1, once(Request::RequestPut(put_of(keys.at(turn), &value)))),
-            (false, false) => (1, Op::Put(put_of(keys.at(turn), &value))),
-        }
+    let (key, limit) = (Bytes::from_static(EDGE), words.limit);
+    let serializable = is_serializable(&words.mixed.consistency)?;
+    let range = RangeRequest { key, range_end, limit, serializable, ..RangeRequest::default() };
+    let once = |request| Op::Txn(all_of(std::iter::once(request)));
+    let read = move |_| once(Request::RequestRange(range.clone()));
+    mix(&words.mixed, read, move |put| once(Request::RequestPut(put)))
+}
+
+/// So many reads for each put, in a random order.
+fn mix(
+    words: &Mixed,
+    read: impl Fn(u64) -> Op + Send + Sync + 'static,
+    write: impl Fn(PutRequest) -> Op + Send + Sync + 'static,
+) -> Result<Job, Failure> {
+    check_none(&words.words)?;
+    let (keys, value, ratio) = (words.pairs.keys()?, words.pairs.value(), words.rw_ratio);
+    Ok(Job::Ask(Arc::new(move |turn| match is_read(turn, ratio) {
+        true => (0, read(turn)),
+        false => (1, write(put_of(keys.at(turn), &value))),
     })))
 }
 
