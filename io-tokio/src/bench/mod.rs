@@ -8,11 +8,11 @@
 //!
 //! words ──cli──> job ──> stint: whose turn is it ──> threads ──> connections ──> a server
 //!                          │                           └─ work: what each client asks
-//!                          └─ tally, course: what it took  ──report──> text, JSON, picture
+//!                          └─ tally, course: what it took ──report──> text, JSON, picture
 //! ```
 //!
-//! Commands and flags have the names of etcd's `benchmark` tool; `mixed`, `--duration`, `--threads`,
-//! `--json` and `--svg` are ours.
+//! Commands and flags have the names of etcd's `benchmark` tool; `mixed`, `--duration`,
+//! `--threads`, `--json` and `--svg` are ours.
 //!
 //! Invariants
 //! - Memory does not grow with the number of operations: latencies are in histograms.
@@ -21,8 +21,8 @@
 //! - Interrupted runs report what they saw.
 //! - Whatever a server says no to is counted by what it said.
 //!
-//! Deliberately absent: `--compact-interval` and `--check-hashkv` of `put`; `stm`; parts of a server
-//! without one (`mvcc`).
+//! Deliberately absent: `--compact-interval` and `--check-hashkv` of `put`; `stm`; parts of a
+//! server without one (`mvcc`).
 //!
 //! Answers to: etcd v3.7.1 `tools/benchmark/cmd/`, `pkg/report/report.go`
 

@@ -1,8 +1,8 @@
 //! When a run begins, who has the next turn and when, and when there are no more.
 //!
 //! ```text
-//! all threads connected ──> warm ──> begun ──turn ──turn ── ... ──> no turns left, late, or stopped
-//!                                      └ only what ends from here on, and before the end, counts
+//! all are connected ──> warm ──> begun ──turn ──turn ── ... ──> no turns left, late, or stopped
+//!                                  └ only what ends from here on, and before the end, counts
 //! ```
 //!
 //! Turns are numbered over all clients: a run of so many operations takes just so many, whoever is

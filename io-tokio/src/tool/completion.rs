@@ -1,8 +1,8 @@
 //! Completions for shells, and pages of the manual: what follows from declarations.
 //!
 //! By etcd's names each tool has its own; `quorate` has one script for all of them, which are its
-//! commands `ctl`, `utl` and `bench`. For fish the generator goes two commands deep: flags of `quorate utl
-//! snapshot restore` are only completed where the tool is called by its own name.
+//! commands `ctl`, `utl` and `bench`. For fish the generator goes two commands deep: flags of
+//! `quorate utl snapshot restore` are only completed where the tool is called by its own name.
 
 use std::ffi::OsString;
 use std::fs;
