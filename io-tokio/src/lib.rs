@@ -11,11 +11,13 @@
 //! ```
 //!
 //! On top of them: [`console`], a page for people. Beside them: [`bolt`], etcd's files; [`ctl`],
-//! the client; [`utl`], what is done to files while no member runs; [`client`] and [`srv`], how
-//! servers are spoken with and found; [`relay`] and [`proxy`], ports that lead to them.
+//! the client; [`utl`], what is done to files while no member runs; [`bench`], load on servers;
+//! [`client`] and [`srv`], how servers are spoken with and found; [`relay`] and [`proxy`], ports
+//! that lead to them.
 //!
 //! [`server`] wires it together; [`cli`] declares every flag once.
 
+pub mod bench;
 pub mod bolt;
 pub mod bootstrap;
 pub mod channels;

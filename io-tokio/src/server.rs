@@ -43,7 +43,7 @@ use crate::transport::bind::Bound;
 use crate::transport::listen::{Connections, Http2, NoGrpc, Port};
 use crate::transport::peers::{Inbound, PeerPort, Peers};
 use crate::transport::{Dialer, IoThreads};
-use crate::{bootstrap, ctl, logging, member, proxy, relay, utl, version};
+use crate::{bench, bootstrap, ctl, logging, member, proxy, relay, utl, version};
 
 mod ports;
 
@@ -103,6 +103,9 @@ pub fn main() -> ExitCode {
     let words: Vec<OsString> = words.collect();
     if let Some(words) = ctl::called(&program, &words) {
         return ctl::main(&words);
+    }
+    if let Some(words) = bench::called(&words) {
+        return bench::main(&words);
     }
     // All others read text.
     let text = words.into_iter().map(|word| word.to_string_lossy().into_owned());

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::load::Plan;
+use crate::row::Row;
+use crate::sizes::Sizes;
 use crate::strain::Strain;
-use crate::workload::{ALL, Workload};
 
 /// Quorate beside a real etcd beside a bare tonic echo server, under the same load.
 #[derive(Debug, Parser)]
@@ -22,24 +22,25 @@ pub(crate) struct Args {
     /// folder, then `etcd` on PATH]
     #[arg(long)]
     pub(crate) etcd: Option<PathBuf>,
-    /// Members in each group
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=7))]
-    pub(crate) members: u8,
-    /// Times each server is started and measured [default: 3, or 1 with --quick]
-    #[arg(long)]
+    /// Members in each group; several numbers are measured one after the other
+    #[arg(long, value_delimiter = ',', default_value = "1",
+        value_parser = clap::value_parser!(u8).range(1..=7))]
+    pub(crate) members: Vec<u8>,
+    /// Times each server is started and measured [default: 3, of the long rows and with --quick 1]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: Option<u32>,
-    /// Seconds measured per workload [default: 5, or 1.5 with --quick]
-    #[arg(long)]
-    pub(crate) seconds: Option<f64>,
-    /// A first look: fewer keys, one round, short runs
+    /// Seconds measured per workload [default: 5, or 1 with --quick]
+    #[arg(long, value_parser = seconds)]
+    pub(crate) seconds: Option<Duration>,
+    /// A first look in less than five minutes: everything is smaller
     #[arg(long)]
     pub(crate) quick: bool,
     /// Threads of the load generator
     #[arg(long, default_value_t = 2)]
     pub(crate) threads: usize,
-    /// Only workloads whose name starts with one of these, such as `put` or `get/64`
-    #[arg(long, value_delimiter = ',')]
-    pub(crate) workloads: Vec<String>,
+    /// Only these rows of the table, such as `W2,W9`
+    #[arg(long, value_delimiter = ',', ignore_case = true)]
+    pub(crate) rows: Vec<Row>,
     /// Which servers
     #[arg(long, value_delimiter = ',', default_value = "quorate,etcd,floor")]
     pub(crate) servers: Vec<Flavour>,
@@ -64,36 +65,20 @@ pub(crate) enum Command {
 #[derive(Debug, clap::Args)]
 pub(crate) struct StrainArgs {
     /// Which of them
-    #[arg(
-        long,
-        value_delimiter = ',',
-        default_value = "behind,stuck,leases,stream,upkeep,exposed"
-    )]
+    #[arg(long, value_delimiter = ',', default_value = "behind,stuck,exposed")]
     pub(crate) only: Vec<Strain>,
     /// Times puts are measured with and without
     #[arg(long, default_value_t = 5)]
     pub(crate) rounds: u32,
     /// Seconds of each
-    #[arg(long, default_value_t = 4.0)]
-    pub(crate) seconds: f64,
-    /// Revisions a watcher has missed, or that are compacted
+    #[arg(long, default_value = "4", value_parser = seconds)]
+    pub(crate) seconds: Duration,
+    /// Revisions a watcher has missed
     #[arg(long, default_value_t = 500_000)]
     pub(crate) revisions: u64,
     /// Watchers that never read
     #[arg(long, default_value_t = 200)]
     pub(crate) watchers: usize,
-    /// Leases that end together
-    #[arg(long, default_value_t = 100_000)]
-    pub(crate) leases: i64,
-    /// How long they live: longer than it takes to grant them and to measure without
-    #[arg(long, default_value_t = 90)]
-    pub(crate) lease_seconds: u64,
-    /// Size of the store that is defragmented
-    #[arg(long, default_value_t = 300)]
-    pub(crate) store_mib: u64,
-    /// Size of the range
-    #[arg(long, default_value_t = 300)]
-    pub(crate) range_mib: u64,
     /// Connections of strangers
     #[arg(long, default_value_t = 10_000)]
     pub(crate) connections: usize,
@@ -103,13 +88,6 @@ pub(crate) struct StrainArgs {
     /// Size of everything
     #[arg(long, default_value_t = 8)]
     pub(crate) list_mib: u64,
-}
-
-impl StrainArgs {
-    /// How long puts are measured.
-    pub(crate) fn window(&self) -> Duration {
-        Duration::from_secs_f64(self.seconds)
-    }
 }
 
 /// A kind of server.
@@ -131,31 +109,30 @@ impl Flavour {
 }
 
 impl Args {
-    pub(crate) fn rounds(&self) -> u32 {
-        self.rounds.unwrap_or(if self.quick { 1 } else { 3 }).max(1)
+    pub(crate) fn rounds(&self, is_long: bool) -> u32 {
+        self.rounds.unwrap_or(if self.quick || is_long { 1 } else { 3 })
     }
 
     pub(crate) fn out_dir(&self) -> PathBuf {
         self.out.clone().unwrap_or_else(|| PathBuf::from("target/compare"))
     }
 
-    pub(crate) fn plan(&self) -> Plan {
-        let seconds = self.seconds.unwrap_or(if self.quick { 1.5 } else { 5.0 }).max(0.1);
-        Plan {
-            keys: if self.quick { 10_000 } else { 100_000 },
-            warm: Duration::from_secs_f64((seconds / 5.0).max(0.3)),
-            measured: Duration::from_secs_f64(seconds),
-            threads: self.threads.max(1),
-        }
+    pub(crate) fn sizes(&self) -> Sizes {
+        let sizes = if self.quick { Sizes::QUICK } else { Sizes::FULL };
+        Sizes { measured: self.seconds.unwrap_or(sizes.measured), ..sizes }
     }
 
-    pub(crate) fn chosen_workloads(&self) -> Vec<Workload> {
-        let is_chosen = |workload: &Workload| {
-            let name = workload.name();
-            self.workloads.is_empty() || self.workloads.iter().any(|w| name.starts_with(w.as_str()))
-        };
-        ALL.into_iter().filter(is_chosen).collect()
+    pub(crate) fn wants(&self, row: Row) -> bool {
+        self.rows.is_empty() || self.rows.contains(&row)
     }
+}
+
+fn seconds(word: &str) -> Result<Duration, String> {
+    let seconds = word.parse::<f64>().map_err(|error| error.to_string())?;
+    let is_usable = (0.1..=3_600.0).contains(&seconds);
+    is_usable
+        .then(|| Duration::from_secs_f64(seconds))
+        .ok_or_else(|| format!("{word} is not between 0.1 and 3600"))
 }
 
 #[cfg(test)]
@@ -165,15 +142,17 @@ mod tests {
     #[test]
     fn quick_means_fewer_keys_and_one_round() {
         let args = Args::parse_from(["compare", "--quick"]);
-        assert_eq!((args.rounds(), args.plan().keys), (1, 10_000));
-        let args = Args::parse_from(["compare"]);
-        assert_eq!((args.rounds(), args.plan().keys), (3, 100_000));
+        assert_eq!((args.rounds(false), args.sizes().keys), (1, 10_000));
+        let args = Args::parse_from(["compare", "--seconds", "0.5", "--members", "1,3"]);
+        assert_eq!((args.rounds(false), args.rounds(true), args.sizes().keys), (3, 1, 100_000));
+        assert_eq!(args.sizes().measured, Duration::from_millis(500));
+        assert_eq!(args.members, [1, 3]);
     }
 
     #[test]
-    fn workloads_are_chosen_by_prefix() {
-        let args = Args::parse_from(["compare", "--workloads", "put,get/64"]);
-        let names: Vec<String> = args.chosen_workloads().iter().map(Workload::name).collect();
-        assert_eq!(names, ["get/64", "put/1", "put/64", "put/512"]);
+    fn rows_are_chosen_by_name() {
+        let args = Args::parse_from(["compare", "--rows", "W1,w9"]);
+        assert!(args.wants(Row::W1) && args.wants(Row::W9) && !args.wants(Row::W2));
+        assert!(Args::try_parse_from(["compare", "--rows", "W17"]).is_err());
     }
 }

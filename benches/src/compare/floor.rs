@@ -12,7 +12,7 @@ use quorate_proto::mvccpb::KeyValue;
 use tonic::{Request, Response, Status, async_trait};
 
 use crate::Outcome;
-use crate::workload::{RANGE_KEYS, VALUE_BYTES};
+use crate::sizes::{RANGE_KEYS, VALUE_BYTES};
 
 struct Echo {
     value: Bytes,

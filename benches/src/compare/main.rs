@@ -4,42 +4,48 @@
 //!            round 1                    round 2
 //! quorate -> etcd -> floor   quorate -> etcd -> floor   ...   medians, ratios, CSV, SVG
 //!    |
-//!    +-- empty directory, start, idle memory, preload, each workload in turn, loaded memory, kill
+//!    +-- empty directory, start, fill, what the scene is about, kill
 //! ```
 //!
-//! - Servers are processes of their own and run one at a time; the load comes from this process.
+//! - Servers are processes of their own and run one at a time; the load comes from this process,
+//!   by the same rooms as that of `quorate bench`.
 //! - Server CPU per operation is the first figure: with both sides on one machine, throughput
 //!   measures the load generator too.
 //! - No server is started with a flag that weakens its durability.
-//! - Deliberately absent: any judgement of correctness; that is what the tests are for.
+//! - Deliberately absent: any judgement of correctness; that is what the tests are for. Disks that
+//!   are slow on purpose.
 
 mod cli;
-mod dial;
-mod fanout;
+mod data;
+mod figure;
 mod floor;
-mod load;
 mod measure;
+mod paced;
 mod plot;
+mod row;
+mod rows;
 mod servers;
+mod sizes;
 mod strain;
 mod table;
-mod workload;
 
 use std::fs;
 use std::io::Write;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use cli::{Args, Command, Flavour};
-use measure::{Memory, Sample};
-use servers::{Group, Program};
-use table::Summary;
+use cli::{Args, Command};
+use figure::Figure;
+use rows::{Scene, Stage};
+use servers::Program;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 fn main() -> Outcome<()> {
     let args = Args::parse();
+    raise_descriptors()?;
     match args.command {
         Some(Command::EchoServer { ref listen_client_urls }) => floor::serve(listen_client_urls),
         Some(Command::Strain(ref strain)) => strain::run(&args, strain),
@@ -47,68 +53,67 @@ fn main() -> Outcome<()> {
     }
 }
 
-fn compare(args: &Args) -> Outcome<()> {
-    let programs = servers::find_programs(args)?;
-    let out = args.out_dir();
-    fs::create_dir_all(&out)?;
-    let workloads = args.chosen_workloads();
-    let steps = args.rounds() as usize * programs.len() * workloads.len();
-    let bar = progress(steps as u64);
-    let mut samples = Vec::new();
-    let mut memories = Vec::new();
-    for round in 1..=args.rounds() {
-        for program in &programs {
-            let run = Run { args, program, round, bar: &bar };
-            memories.push(run.measure_all(&workloads, &mut samples)?);
-        }
-    }
-    bar.finish_and_clear();
-
-    let summary = Summary::of(&samples, &memories);
-    let text = summary.to_text(&heading(args, &programs));
-    std::io::stdout().write_all(text.as_bytes())?;
-    fs::write(out.join("summary.txt"), &text)?;
-    fs::write(out.join("samples.csv"), table::to_csv(&samples))?;
-    fs::write(out.join("memory.csv"), table::memory_to_csv(&memories))?;
-    let drawn = plot::draw_all(&summary, &out)?;
-    writeln!(std::io::stdout(), "\nwritten to {} ({drawn} plots)", out.display())?;
+/// As many connections as the system allows, for us and for the servers.
+fn raise_descriptors() -> Outcome<()> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?;
     Ok(())
 }
 
-/// One server through all workloads, once.
-struct Run<'a> {
-    args: &'a Args,
+/// One scene on one server, in one round.
+struct Act<'a> {
+    scene: Scene,
     program: &'a Program,
+    members: u8,
     round: u32,
-    bar: &'a ProgressBar,
 }
 
-impl Run<'_> {
-    fn measure_all(
-        &self,
-        workloads: &[workload::Workload],
-        samples: &mut Vec<Sample>,
-    ) -> Outcome<Memory> {
-        let name = self.program.flavour.name();
-        self.bar.set_message(format!("round {} {name} starting", self.round));
-        let group = Group::start(self.program, self.args.members, &self.args.out_dir())?;
-        std::thread::sleep(measure::IDLE_AFTER);
-        let idle_kib = group.rss_kib()?;
-        let plan = self.args.plan();
-        load::preload(&group, &plan)?;
-        for workload in workloads {
-            self.bar.set_message(format!("round {} {name} {}", self.round, workload.name()));
-            if self.program.flavour != Flavour::Floor || workload.has_floor() {
-                let mut sample = measure::measure(&group, *workload, &plan)?;
-                sample.round = self.round;
-                samples.push(sample);
+/// All that is to be played: servers take turns within each round of each scene.
+fn acts<'a>(args: &Args, programs: &'a [Program]) -> Vec<Act<'a>> {
+    let mut acts = Vec::new();
+    for &members in &args.members {
+        let wanted = Scene::ALL.into_iter().filter(|scene| scene.is_wanted(args, members));
+        for scene in wanted {
+            for round in 1..=args.rounds(scene.is_long()) {
+                let players = programs.iter().filter(|program| scene.is_for(program.flavour));
+                acts.extend(players.map(|program| Act { scene, program, members, round }));
             }
-            self.bar.inc(1);
         }
-        let loaded_kib = group.rss_kib()?;
-        let flavour = self.program.flavour;
-        Ok(Memory { flavour, round: self.round, idle_kib, loaded_kib })
     }
+    acts
+}
+
+fn compare(args: &Args) -> Outcome<()> {
+    let programs = servers::find_programs(args)?;
+    fs::create_dir_all(args.out_dir())?;
+    let acts = acts(args, &programs);
+    let bar = progress(acts.len() as u64);
+    let (mut figures, mut failures) = (Vec::new(), Vec::new());
+    for Act { scene, program, members, round } in acts {
+        let mut stage = Stage { args, program, members, round, figures: &mut figures, bar: &bar };
+        // What was measured before is not lost with what cannot be.
+        if let Err(error) = scene.play(&mut stage) {
+            let failure = format!("{} failed in {scene:?}: {error}", program.flavour.name());
+            bar.println(&failure);
+            failures.push(failure);
+        }
+        bar.inc(1);
+        write_results(args, &heading(args, &programs, &failures), &figures)?;
+    }
+    bar.finish_and_clear();
+    let text = fs::read_to_string(args.out_dir().join("summary.txt"))?;
+    std::io::stdout().write_all(text.as_bytes())?;
+    writeln!(std::io::stdout(), "\nwritten to {}", args.out_dir().display())?;
+    if failures.is_empty() { Ok(()) } else { Err("not everything could be measured".into()) }
+}
+
+/// After each act anew: a run takes hours, and may be ended before its end.
+fn write_results(args: &Args, heading: &str, figures: &[Figure]) -> Outcome<()> {
+    let (out, lines) = (args.out_dir(), table::summarize(figures));
+    fs::write(out.join("summary.txt"), table::to_text(&lines, heading))?;
+    fs::write(out.join("figures.csv"), table::to_csv(figures))?;
+    plot::draw_all(&lines, figures, &out)?;
+    Ok(())
 }
 
 fn progress(steps: u64) -> ProgressBar {
@@ -119,19 +124,24 @@ fn progress(steps: u64) -> ProgressBar {
     bar
 }
 
-fn heading(args: &Args, programs: &[Program]) -> String {
-    let plan = args.plan();
+fn heading(args: &Args, programs: &[Program], failures: &[String]) -> String {
+    let sizes = args.sizes();
     let mut text = format!(
-        "{} member(s), {} round(s), {:.1} s per workload, {} keys of {} B, {} load threads\n",
-        args.members,
-        args.rounds(),
-        plan.measured.as_secs_f64(),
-        plan.keys,
-        workload::VALUE_BYTES,
-        plan.threads,
+        "{:.1} s per workload, {} keys of {} B, {} load threads\n",
+        sizes.measured.as_secs_f64(),
+        sizes.keys,
+        sizes::VALUE_BYTES,
+        args.threads,
     );
+    if args.quick {
+        text.push_str(
+            "A first look: everything is smaller than what the bounds are about, so that a bound \
+             met or missed here is a hint.\n",
+        );
+    }
     for program in programs {
         text.push_str(&format!("{:8} {}\n", program.flavour.name(), program.version));
     }
+    failures.iter().for_each(|failure| text.push_str(&format!("{failure}\n")));
     text
 }

@@ -1,74 +1,82 @@
 //! What a run cost, from outside: `/proc/<pid>` of the servers, clocks of the clients.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use quorate_io_tokio::bench::{Stint, Tally, Terms};
+
 use crate::Outcome;
-use crate::cli::Flavour;
-use crate::load::{self, Plan, Window};
 use crate::servers::Group;
-use crate::workload::{Kind, Workload};
 
-/// How long after its start an empty server's memory is read.
-pub(crate) const IDLE_AFTER: Duration = Duration::from_secs(2);
+/// How long after its start an empty server's memory is read, and after other changes.
+pub(crate) const SETTLED_AFTER: Duration = Duration::from_secs(2);
+/// How often memory is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// One workload on one server in one round.
-#[derive(Clone, Debug)]
-pub(crate) struct Sample {
-    pub(crate) flavour: Flavour,
-    pub(crate) workload: String,
-    pub(crate) round: u32,
-    pub(crate) ops: u64,
+/// What a window showed.
+pub(crate) struct Seen {
+    pub(crate) tracks: Vec<Tally>,
     pub(crate) seconds: f64,
-    pub(crate) p50_us: f64,
-    pub(crate) p99_us: f64,
     pub(crate) cpu_seconds: f64,
-    pub(crate) rss_kib: u64,
 }
 
-/// Resident memory of all members of one group in one round.
-#[derive(Clone, Debug)]
-pub(crate) struct Memory {
-    pub(crate) flavour: Flavour,
-    pub(crate) round: u32,
-    pub(crate) idle_kib: u64,
-    pub(crate) loaded_kib: u64,
-}
-
-/// Runs one workload and reads what the servers spent while the window was open.
-pub(crate) fn measure(group: &Group, workload: Workload, plan: &Plan) -> Outcome<Sample> {
-    let window = Window::ahead(plan);
-    let (tally, cpu_seconds) = std::thread::scope(|scope| {
-        let load = scope.spawn(|| match workload.kind {
-            Kind::Watch => crate::fanout::drive(&group.client_addrs, workload.clients, window),
-            _ => load::drive(&group.client_addrs, workload, plan, window),
-        });
-        let before = cpu_seconds_at(group, window.start)?;
-        let after = cpu_seconds_at(group, window.end)?;
-        let tally = load.join().map_err(|_| "the load generator panicked")??;
-        Outcome::Ok((tally, after - before))
-    })
-    .map_err(|error| format!("{} {}: {error}", group.flavour.name(), workload.name()))?;
-    if tally.ops() == 0 {
-        let (server, load) = (group.flavour.name(), workload.name());
-        return Err(format!("{server} finished no {load} within the window").into());
-    }
-    let micros_at = |quantile| tally.latency_nanos.value_at_quantile(quantile) as f64 / 1e3;
-    Ok(Sample {
-        flavour: group.flavour,
-        workload: workload.name(),
-        round: 0,
-        ops: tally.ops(),
-        seconds: plan.measured.as_secs_f64(),
-        p50_us: micros_at(0.5),
-        p99_us: micros_at(0.99),
-        cpu_seconds,
-        rss_kib: group.rss_kib()?,
+/// Runs a load and reads what the servers spent while its window was open.
+pub(crate) fn window(
+    group: &Group,
+    (warm, measured): (Duration, Duration),
+    load: impl FnOnce(&Arc<Stint>) -> Result<Vec<Tally>, String> + Send,
+) -> Outcome<Seen> {
+    let terms = Terms { warm, lasts: Some(measured), ..Terms::default() };
+    let stint = Arc::new(Stint::new(terms));
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| load(&stint));
+        let begun = loop {
+            match stint.begins_at() {
+                Some(begun) => break begun,
+                // It failed, and says below why.
+                None if running.is_finished() => break Instant::now(),
+                None => std::thread::sleep(Duration::from_millis(1)),
+            }
+        };
+        let before = cpu_seconds_at(group, begun);
+        let after = cpu_seconds_at(group, begun + measured);
+        let tracks = running.join().map_err(|_| "the load generator panicked")??;
+        tracks.iter().try_for_each(Tally::check)?;
+        let cpu_seconds = after? - before?;
+        Ok(Seen { tracks, seconds: measured.as_secs_f64(), cpu_seconds })
     })
 }
 
 fn cpu_seconds_at(group: &Group, instant: Instant) -> Outcome<f64> {
     std::thread::sleep(instant.saturating_duration_since(Instant::now()));
     group.cpu_seconds()
+}
+
+/// Runs `work` while the servers' memory is looked at; also the most of it, in KiB.
+pub(crate) fn peak_rss<T: Send>(
+    group: &Group,
+    work: impl FnOnce() -> Outcome<T> + Send,
+) -> Outcome<(T, u64)> {
+    let (is_over, peak) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        let looking = scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                if let Ok(kib) = group.rss_kib() {
+                    peak.fetch_max(kib, Ordering::Relaxed);
+                }
+                std::thread::sleep(LOOK_INTERVAL);
+            }
+        });
+        let result = work();
+        is_over.store(true, Ordering::Relaxed);
+        looking.join().map_err(|_| "looking at memory failed")?;
+        Ok((result?, peak.load(Ordering::Relaxed)))
+    })
+}
+
+pub(crate) fn mib(kib: u64) -> f64 {
+    kib as f64 / 1024.0
 }
 
 /// User and system time of a process and all its threads, in clock ticks, from `/proc/<pid>/stat`.

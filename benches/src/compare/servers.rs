@@ -3,22 +3,28 @@
 use std::env;
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use quorate_proto::etcdserverpb::StatusRequest;
-use quorate_proto::etcdserverpb::maintenance_client::MaintenanceClient;
+use quorate_io_tokio::bench::{Line, Target};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::Outcome;
 use crate::cli::{Args, Flavour};
-use crate::dial::Connection;
 use crate::measure::{parse_cpu_ticks, parse_rss_kib};
 
 /// What a server writes to its log when it serves.
 pub(crate) const READY: &str = "ready to serve client requests";
-const READY_WITHIN: Duration = Duration::from_secs(30);
+/// How long a start may take, that with the most keys included.
+const READY_WITHIN: Duration = Duration::from_secs(300);
+/// How often it is looked whether it serves: starts are measured.
+const READY_INTERVAL: Duration = Duration::from_millis(2);
+/// What is measured may be larger than what is allowed unless said otherwise.
+const QUOTA_BYTES: u64 = 64 << 30;
 
 /// A server that can be started.
 pub(crate) struct Program {
@@ -87,6 +93,7 @@ pub(crate) struct Group {
     pub(crate) flavour: Flavour,
     /// The leader's address first.
     pub(crate) client_addrs: Vec<SocketAddr>,
+    commands: Vec<Command>,
     children: Vec<Child>,
     dir: TempDir,
 }
@@ -111,6 +118,7 @@ impl Group {
         let mut group = Self {
             flavour: program.flavour,
             client_addrs: clients.to_vec(),
+            commands: Vec::new(),
             children: Vec::new(),
             dir,
         };
@@ -123,15 +131,56 @@ impl Group {
                 }
                 _ => command.args(member_flags(number, clients, peers, group.dir.path())),
             };
-            let log = File::create(group.log_path(number))?;
-            command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-            group.children.push(command.spawn()?);
+            group.commands.push(command);
         }
-        group.wait_until_ready()?;
+        group.run()?;
         if members > 1 {
             group.put_leader_first()?;
         }
         Ok(group)
+    }
+
+    /// Starts all processes and waits until they serve.
+    fn run(&mut self) -> Outcome<()> {
+        for number in 0..self.commands.len() {
+            let log = File::create(self.log_path(number))?;
+            let command = &mut self.commands[number];
+            command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+            self.children.push(command.spawn()?);
+        }
+        self.wait_until_ready()
+    }
+
+    /// Asks all members to end, and starts them again; how long it takes until they serve.
+    pub(crate) fn restart(&mut self) -> Outcome<Duration> {
+        for mut child in self.children.drain(..) {
+            kill_process(Pid::from_child(&child), Signal::TERM)?;
+            child.wait()?;
+        }
+        let begun = Instant::now();
+        self.run()?;
+        Ok(begun.elapsed())
+    }
+
+    /// All members, as the load generator knows them.
+    pub(crate) fn target(&self) -> Outcome<Arc<Target>> {
+        Ok(Arc::new(Target::of_ports(&self.client_addrs)?))
+    }
+
+    /// Its leader, asked once, or a few times.
+    pub(crate) fn ask<T>(&self, calls: impl AsyncFnOnce(Line) -> Outcome<T>) -> Outcome<T> {
+        self.ask_at(0, calls)
+    }
+
+    /// The same of a certain member.
+    pub(crate) fn ask_at<T>(
+        &self,
+        number: usize,
+        calls: impl AsyncFnOnce(Line) -> Outcome<T>,
+    ) -> Outcome<T> {
+        let target = self.target()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async { calls(target.line(number).await?).await })
     }
 
     /// User and system time of all members so far.
@@ -143,6 +192,24 @@ impl Group {
     /// Resident memory of all members.
     pub(crate) fn rss_kib(&self) -> Outcome<u64> {
         self.sum_over_members("status", parse_rss_kib)
+    }
+
+    /// Blocks on disk of all members, in bytes.
+    pub(crate) fn disk_bytes(&self) -> Outcome<u64> {
+        let (mut bytes, mut folders) = (0, vec![self.dir.path().to_owned()]);
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder)? {
+                let entry = entry?;
+                match entry.metadata() {
+                    Ok(data) if data.is_dir() => folders.push(entry.path()),
+                    Ok(data) => bytes += data.blocks() * 512,
+                    // Files come and go.
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(bytes)
     }
 
     fn sum_over_members(&self, file: &str, parse: fn(&str) -> Option<u64>) -> Outcome<u64> {
@@ -171,7 +238,7 @@ impl Group {
                 if has_exited || Instant::now() > deadline {
                     return Err(self.describe_death(number).into());
                 }
-                std::thread::sleep(Duration::from_millis(20));
+                std::thread::sleep(READY_INTERVAL);
             }
         }
         Ok(())
@@ -186,23 +253,16 @@ impl Group {
     }
 
     fn put_leader_first(&mut self) -> Outcome<()> {
+        let target = self.target()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         for number in 0..self.client_addrs.len() {
-            if runtime.block_on(is_leader(self.client_addrs[number]))? {
+            if runtime.block_on(target.leads(number))? {
                 self.client_addrs.swap(0, number);
                 return Ok(());
             }
         }
         Err("no member says that it leads".into())
     }
-}
-
-async fn is_leader(addr: SocketAddr) -> Outcome<bool> {
-    let connection = Connection::open(addr).await?;
-    let origin = connection.origin.clone();
-    let mut client = MaintenanceClient::with_origin(connection, origin);
-    let status = client.status(StatusRequest {}).await?.into_inner();
-    Ok(status.header.is_some_and(|header| header.member_id == status.leader))
 }
 
 fn member_flags(
@@ -222,8 +282,7 @@ fn member_flags(
         format!("--initial-advertise-peer-urls=http://{peer}"),
         format!("--initial-cluster={}", everyone.collect::<Vec<_>>().join(",")),
         "--initial-cluster-token=compare".into(),
-        // What is measured may be larger than what is allowed unless said otherwise.
-        "--quota-backend-bytes=8589934592".into(),
+        format!("--quota-backend-bytes={QUOTA_BYTES}"),
         "--initial-cluster-state=new".into(),
     ]
 }

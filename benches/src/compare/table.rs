@@ -1,63 +1,34 @@
-//! Medians over rounds, ratios between servers, as text and CSV.
+//! Medians over rounds, ratios between servers, musts met and missed, as text and CSV.
 
 use std::fmt::Write;
 
 use crate::cli::Flavour;
-use crate::measure::{Memory, Sample};
+use crate::figure::{Figure, Metric};
+use crate::row::{Must, Row};
 
-/// One figure of a sample.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Metric {
-    Cpu,
-    Throughput,
-    P50,
-    P99,
-}
-
-impl Metric {
-    pub(crate) const ALL: [Self; 4] = [Self::Cpu, Self::Throughput, Self::P50, Self::P99];
-
-    pub(crate) const fn title(self) -> &'static str {
-        match self {
-            Self::Cpu => "server CPU per operation, us",
-            Self::Throughput => "operations per second",
-            Self::P50 => "p50 latency, us",
-            Self::P99 => "p99 latency, us",
-        }
-    }
-
-    pub(crate) const fn file_stem(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu",
-            Self::Throughput => "throughput",
-            Self::P50 => "p50",
-            Self::P99 => "p99",
-        }
-    }
-
-    pub(crate) fn of(self, sample: &Sample) -> f64 {
-        match self {
-            Self::Cpu => sample.cpu_seconds * 1e6 / sample.ops as f64,
-            Self::Throughput => sample.ops as f64 / sample.seconds,
-            Self::P50 => sample.p50_us,
-            Self::P99 => sample.p99_us,
-        }
-    }
-}
-
-/// Medians of one workload and metric; absent where a server did not run it.
+/// Medians of one figure; absent where a server was not asked.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Row {
-    pub(crate) name: String,
+pub(crate) struct Line {
+    pub(crate) members: u8,
+    pub(crate) row: Row,
+    pub(crate) case: String,
+    pub(crate) metric: Metric,
     pub(crate) quorate: Option<f64>,
     pub(crate) etcd: Option<f64>,
     pub(crate) floor: Option<f64>,
 }
 
-impl Row {
-    fn of(name: &str, median_for: impl Fn(Flavour) -> Option<f64>) -> Self {
+impl Line {
+    fn of(first: &Figure, figures: &[Figure]) -> Self {
+        let median_for = |flavour: Flavour| {
+            let is_meant = |it: &&Figure| is_same(it, first) && it.flavour == flavour;
+            median(figures.iter().filter(is_meant).map(|it| it.value).collect())
+        };
         Self {
-            name: name.into(),
+            members: first.members,
+            row: first.row,
+            case: first.case.clone(),
+            metric: first.metric,
             quorate: median_for(Flavour::Quorate),
             etcd: median_for(Flavour::Etcd),
             floor: median_for(Flavour::Floor),
@@ -70,9 +41,25 @@ impl Row {
     }
 
     /// Quorate's figure over the floor's.
-    pub(crate) fn to_floor(&self) -> Option<f64> {
+    fn to_floor(&self) -> Option<f64> {
         ratio(self.quorate, self.floor)
     }
+
+    /// What it must reach.
+    pub(crate) fn must(&self) -> Option<Must> {
+        self.row.must(self.metric, &self.case)
+    }
+
+    /// Whether it does, if it must and that is known.
+    pub(crate) fn is_met(&self) -> Option<bool> {
+        self.must()?.is_met(self.quorate, self.to_etcd())
+    }
+}
+
+/// Whether two figures are of the same thing.
+fn is_same(one: &Figure, other: &Figure) -> bool {
+    (one.members, one.row, one.metric) == (other.members, other.row, other.metric)
+        && one.case == other.case
 }
 
 fn ratio(ours: Option<f64>, theirs: Option<f64>) -> Option<f64> {
@@ -92,72 +79,86 @@ pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     }
 }
 
-/// Everything measured, one row per workload and metric.
-pub(crate) struct Summary {
-    pub(crate) sections: Vec<(Metric, Vec<Row>)>,
-    memory: Vec<Row>,
+/// One line for each thing measured, ordered by row, within it as it was measured.
+pub(crate) fn summarize(figures: &[Figure]) -> Vec<Line> {
+    let is_first = |at: usize| !figures[..at].iter().any(|it| is_same(it, &figures[at]));
+    let firsts = figures.iter().enumerate().filter(|(at, _)| is_first(*at));
+    let mut lines: Vec<Line> = firsts.map(|(_, first)| Line::of(first, figures)).collect();
+    // Cases stay together, in the order in which they first came.
+    let order: Vec<String> = lines.iter().map(|line| line.case.clone()).collect();
+    let place = |case: &String| order.iter().position(|it| it == case);
+    lines.sort_by_key(|line| (line.members, line.row, place(&line.case), line.metric));
+    lines
 }
 
-impl Summary {
-    pub(crate) fn of(samples: &[Sample], memories: &[Memory]) -> Self {
-        let mut names: Vec<&str> = Vec::new();
-        for sample in samples {
-            if !names.contains(&sample.workload.as_str()) {
-                names.push(&sample.workload);
-            }
+/// The table, for people.
+pub(crate) fn to_text(lines: &[Line], heading: &str) -> String {
+    let mut text = heading.to_owned();
+    let (mut members, mut row) = (0, None);
+    for line in lines {
+        if line.members != members {
+            members = line.members;
+            row = None;
+            // Writing to a string cannot fail, here and below.
+            let _ = writeln!(text, "\n{members} member(s)");
         }
-        let row = |metric: Metric, name: &str| {
-            Row::of(name, |flavour| {
-                let is_wanted = |s: &&Sample| s.flavour == flavour && s.workload == name;
-                median(samples.iter().filter(is_wanted).map(|s| metric.of(s)).collect())
-            })
-        };
-        let section = |metric| (metric, names.iter().map(|name| row(metric, name)).collect());
-        let memory = |name: &str, kib_of: fn(&Memory) -> u64| {
-            Row::of(name, |flavour| {
-                let of_flavour = memories.iter().filter(|memory| memory.flavour == flavour);
-                median(of_flavour.map(|memory| kib_of(memory) as f64 / 1024.0).collect())
-            })
-        };
-        Self {
-            sections: Metric::ALL.into_iter().map(section).collect(),
-            memory: vec![memory("idle", |m| m.idle_kib), memory("loaded", |m| m.loaded_kib)],
+        if row != Some(line.row) {
+            row = Some(line.row);
+            push_row_head(&mut text, line.row);
         }
+        push_line(&mut text, line);
     }
-
-    pub(crate) fn to_text(&self, heading: &str) -> String {
-        let mut text = heading.to_string();
-        for (metric, rows) in &self.sections {
-            push_section(&mut text, metric.title(), rows);
-        }
-        push_section(&mut text, "resident memory, MiB (all members)", &self.memory);
-        text
-    }
+    text + &verdict(lines)
 }
 
-fn push_section(text: &mut String, title: &str, rows: &[Row]) {
-    let heads = ["quorate", "etcd", "floor", "q/etcd", "q/floor"];
-    let [a, b, c, d, e] = heads;
-    let _ = writeln!(text, "\n{title:36} {a:>10} {b:>10} {c:>10} {d:>8} {e:>8}");
-    for row in rows {
-        let _ = writeln!(
-            text,
-            "  {:34} {:>10} {:>10} {:>10} {:>8} {:>8}",
-            row.name,
-            figure(row.quorate),
-            figure(row.etcd),
-            figure(row.floor),
-            times(row.to_etcd()),
-            times(row.to_floor()),
-        );
+fn push_row_head(text: &mut String, row: Row) {
+    let title = format!("{}  {}", row.name(), row.title());
+    let [a, b, c, d, e, f] = ["quorate", "etcd", "floor", "q/etcd", "q/floor", "must"];
+    let _ = writeln!(text, "\n{title:58} {a:>10} {b:>10} {c:>10} {d:>8} {e:>8}  {f}");
+}
+
+fn push_line(text: &mut String, line: &Line) {
+    let must = line.must().map_or_else(String::new, |must| {
+        let word = match line.is_met() {
+            Some(true) => "met",
+            Some(false) => "MISSED",
+            None => "not measured",
+        };
+        format!("{:9} {word}", must.tell())
+    });
+    let written = format!(
+        "  {:33} {:22} {:>10} {:>10} {:>10} {:>8} {:>8}  {must}",
+        line.case,
+        line.metric.title(),
+        figure(line.quorate),
+        figure(line.etcd),
+        figure(line.floor),
+        times(line.to_etcd()),
+        times(line.to_floor()),
+    );
+    let _ = writeln!(text, "{}", written.trim_end());
+}
+
+/// How many musts are met, and which are not.
+fn verdict(lines: &[Line]) -> String {
+    let judged: Vec<(&Line, bool)> =
+        lines.iter().filter_map(|line| Some((line, line.is_met()?))).collect();
+    let met = judged.iter().filter(|(_, is_met)| *is_met).count();
+    let mut text = format!("\n{met} of {} bounds are met\n", judged.len());
+    for (line, _) in judged.iter().filter(|(_, is_met)| !is_met) {
+        let (row, metric) = (line.row.name(), line.metric.title());
+        let _ =
+            writeln!(text, "missed: {row}, {} member(s), {}: {metric}", line.members, line.case);
     }
+    text
 }
 
 fn figure(value: Option<f64>) -> String {
     match value {
         None => "-".into(),
         Some(value) if value.abs() >= 1000.0 => format!("{value:.0}"),
-        Some(value) => format!("{value:.1}"),
+        Some(value) if value.abs() >= 1.0 => format!("{value:.1}"),
+        Some(value) => format!("{value:.4}"),
     }
 }
 
@@ -165,38 +166,15 @@ fn times(ratio: Option<f64>) -> String {
     ratio.map_or_else(|| "-".into(), |ratio| format!("{ratio:.2}x"))
 }
 
-/// Every sample, one line each.
-pub(crate) fn to_csv(samples: &[Sample]) -> String {
-    let mut csv = String::from(
-        "round,server,workload,ops,seconds,ops_per_second,p50_us,p99_us,\
-         cpu_seconds,cpu_us_per_op,rss_kib\n",
-    );
-    for sample in samples {
-        let _ = writeln!(
-            csv,
-            "{},{},{},{},{:.3},{:.1},{:.1},{:.1},{:.2},{:.2},{}",
-            sample.round,
-            sample.flavour.name(),
-            sample.workload,
-            sample.ops,
-            sample.seconds,
-            Metric::Throughput.of(sample),
-            sample.p50_us,
-            sample.p99_us,
-            sample.cpu_seconds,
-            Metric::Cpu.of(sample),
-            sample.rss_kib,
-        );
-    }
-    csv
-}
-
-/// Memory of every round, one line each.
-pub(crate) fn memory_to_csv(memories: &[Memory]) -> String {
-    let mut csv = String::from("round,server,idle_kib,loaded_kib\n");
-    for memory in memories {
-        let name = memory.flavour.name();
-        let _ = writeln!(csv, "{},{name},{},{}", memory.round, memory.idle_kib, memory.loaded_kib);
+/// Every figure of every round, one line each.
+pub(crate) fn to_csv(figures: &[Figure]) -> String {
+    let mut csv = String::from("members,row,case,round,server,metric,value\n");
+    for it in figures {
+        let (row, server, metric) = (it.row.name(), it.flavour.name(), it.metric.name());
+        // Names of cases have commas.
+        let case = it.case.replace('"', "");
+        let (members, round, value) = (it.members, it.round, it.value);
+        let _ = writeln!(csv, "{members},{row},\"{case}\",{round},{server},{metric},{value:.4}");
     }
     csv
 }
@@ -205,18 +183,20 @@ pub(crate) fn memory_to_csv(memories: &[Memory]) -> String {
 mod tests {
     use super::*;
 
-    fn sample(flavour: Flavour, round: u32, ops: u64, cpu_seconds: f64) -> Sample {
-        Sample {
-            flavour,
-            workload: "put/64".into(),
-            round,
-            ops,
-            seconds: 2.0,
-            p50_us: 100.0 * f64::from(round),
-            p99_us: 900.0,
-            cpu_seconds,
-            rss_kib: 2048,
-        }
+    fn figure(flavour: Flavour, round: u32, metric: Metric, value: f64) -> Figure {
+        let (row, case) = (Row::W2, "put/64".to_owned());
+        Figure { members: 1, round, flavour, row, case, metric, value }
+    }
+
+    fn figures() -> Vec<Figure> {
+        vec![
+            figure(Flavour::Quorate, 1, Metric::Rate, 20_000.0),
+            figure(Flavour::Quorate, 1, Metric::Cpu, 0.04),
+            figure(Flavour::Quorate, 2, Metric::Rate, 30_000.0),
+            figure(Flavour::Quorate, 3, Metric::Rate, 25_000.0),
+            figure(Flavour::Etcd, 1, Metric::Rate, 20_000.0),
+            figure(Flavour::Etcd, 1, Metric::Cpu, 0.2),
+        ]
     }
 
     #[test]
@@ -228,37 +208,35 @@ mod tests {
 
     #[test]
     fn ratios_are_of_medians_and_absent_without_both_sides() {
-        let samples = [
-            sample(Flavour::Quorate, 1, 40_000, 0.4),
-            sample(Flavour::Quorate, 2, 60_000, 0.6),
-            sample(Flavour::Quorate, 3, 50_000, 0.5),
-            sample(Flavour::Etcd, 1, 20_000, 1.0),
-        ];
-        let summary = Summary::of(&samples, &[]);
-        let (metric, rows) = &summary.sections[0];
-        assert_eq!((*metric, rows.len()), (Metric::Cpu, 1));
-        assert!((rows[0].quorate.unwrap() - 10.0).abs() < 1e-9);
-        assert!((rows[0].etcd.unwrap() - 50.0).abs() < 1e-9);
-        assert!((rows[0].to_etcd().unwrap() - 0.2).abs() < 1e-9);
-        assert_eq!((rows[0].floor, rows[0].to_floor()), (None, None));
-        let throughput = &summary.sections[1].1[0];
-        assert_eq!((throughput.quorate, throughput.etcd), (Some(25_000.0), Some(10_000.0)));
+        let lines = summarize(&figures());
+        let metrics: Vec<Metric> = lines.iter().map(|line| line.metric).collect();
+        assert_eq!(metrics, [Metric::Cpu, Metric::Rate]);
+        assert!((lines[0].to_etcd().unwrap() - 0.2).abs() < 1e-9);
+        assert_eq!(lines[1].quorate, Some(25_000.0));
+        assert_eq!((lines[1].floor, lines[1].to_floor()), (None, None));
+        assert_eq!((lines[0].is_met(), lines[1].is_met()), (Some(true), Some(false)));
     }
 
     #[test]
-    fn a_row_reads_as_text() {
-        let mut text = String::new();
-        let row = Row { name: "get/1".into(), quorate: Some(2e4), etcd: Some(8e3), floor: None };
-        push_section(&mut text, "operations per second", &[row]);
-        let line = text.lines().last().unwrap();
-        let words: Vec<&str> = line.split_whitespace().collect();
-        assert_eq!(words, ["get/1", "20000", "8000", "-", "2.50x", "-"]);
+    fn the_table_says_what_must_be_and_what_is_missed() {
+        let text = to_text(&summarize(&figures()), "");
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        let lines: Vec<String> = text.lines().map(words).collect();
+        for line in [
+            "W2 put, 64 clients quorate etcd floor q/etcd q/floor must",
+            "put/64 server CPU s per 1,000 0.0400 0.2000 - 0.20x - <= 0.4x met",
+            "put/64 operations/s 25000 20000 - 1.25x - >= 1.5x MISSED",
+            "1 of 2 bounds are met",
+            "missed: W2, 1 member(s), put/64: operations/s",
+        ] {
+            assert!(lines.contains(&line.to_owned()), "{line} in {text}");
+        }
     }
 
     #[test]
-    fn csv_has_one_line_per_sample() {
-        let csv = to_csv(&[sample(Flavour::Floor, 1, 1_000, 0.02)]);
-        let expected = "1,floor,put/64,1000,2.000,500.0,100.0,900.0,0.02,20.00,2048";
-        assert_eq!(csv.lines().nth(1), Some(expected));
+    fn csv_has_one_line_for_each_figure() {
+        let csv = to_csv(&figures());
+        assert_eq!(csv.lines().nth(1), Some("1,W2,\"put/64\",1,quorate,ops_per_s,20000.0000"));
+        assert_eq!(csv.lines().count(), 7);
     }
 }

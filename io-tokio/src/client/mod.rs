@@ -16,6 +16,8 @@
 //!
 //! Answers to: etcd v3.7.1 `client/v3/client.go`, `retry_interceptor.go`
 
+mod direct;
+pub(crate) mod reach;
 pub(crate) mod way;
 
 use std::fmt;
@@ -41,6 +43,7 @@ use tonic::{Code, Request, Response, Status};
 
 use crate::tool::{self, Failure};
 use crate::version;
+pub use direct::Direct;
 use way::{Place, Way};
 
 /// How often a request that does no harm is sent.
@@ -122,7 +125,7 @@ pub(crate) fn told(status: &Status) -> String {
 
 /// What goes with every call.
 #[derive(Clone, Debug)]
-pub(crate) struct Stamp {
+pub struct Stamp {
     token: Arc<ArcSwapOption<MetadataValue<Ascii>>>,
     wants_leader: bool,
 }
@@ -143,36 +146,54 @@ impl Interceptor for Stamp {
 
 /// A connection, ready for calls.
 #[derive(Clone)]
-pub(crate) struct Line {
-    service: InterceptedService<Channel, Stamp>,
+pub struct Line<C = Channel> {
+    connection: C,
+    stamp: Stamp,
     request_bytes_max: usize,
     answer_bytes_max: usize,
 }
 
 macro_rules! stubs {
-    ($($name:ident $client:ident)+) => {
-        impl Line {
+    ($connection:ty: $($name:ident $client:ident)+) => {
+        impl Line<$connection> {
             $(
                 /// The calls of a service.
-                pub(crate) fn $name(&self) -> $client<InterceptedService<Channel, Stamp>> {
-                    $client::new(self.service.clone())
+                pub fn $name(&self) -> $client<InterceptedService<$connection, Stamp>> {
+                    $client::new(self.service())
                         .max_encoding_message_size(self.request_bytes_max)
                         .max_decoding_message_size(self.answer_bytes_max)
                 }
             )+
         }
     };
+    ($($connection:ty),+) => {
+        $(stubs! {
+            $connection:
+            kv KvClient
+            watch WatchClient
+            lease LeaseClient
+            cluster ClusterClient
+            maintenance MaintenanceClient
+            auth AuthClient
+            lock LockClient
+            election ElectionClient
+        })+
+    };
 }
 
-stubs! {
-    kv KvClient
-    watch WatchClient
-    lease LeaseClient
-    cluster ClusterClient
-    maintenance MaintenanceClient
-    auth AuthClient
-    lock LockClient
-    election ElectionClient
+stubs! { Channel, Direct }
+
+impl<C: Clone> Line<C> {
+    pub(crate) fn service(&self) -> InterceptedService<C, Stamp> {
+        InterceptedService::new(self.connection.clone(), self.stamp.clone())
+    }
+}
+
+impl Line<Direct> {
+    /// Whether no further call can be made on it.
+    pub fn is_closed(&self) -> bool {
+        self.connection.is_closed()
+    }
 }
 
 /// Who one is, and what proves it.
@@ -202,6 +223,13 @@ impl Identity {
         };
         let is_whole = !name.is_empty() && !password.is_empty();
         Ok(is_whole.then(|| Self::Password { name: name.to_owned(), password }))
+    }
+
+    /// The same; the terminal is asked for a password that nobody gave.
+    pub(crate) fn asked(user: &str, password: &str, prompt: &str) -> Result<Option<Self>, Failure> {
+        Self::of_user(user, password, || {
+            rpassword::prompt_password(prompt).map_err(|error| Failure::new(error.to_string()))
+        })
     }
 }
 
@@ -414,15 +442,22 @@ impl Client {
         self.dressed(self.channel().await, stamp)
     }
 
+    /// A connection of its own to one of the endpoints, by turns; why there is none.
+    pub(crate) async fn direct(&self, number: usize) -> Result<Line<Direct>, String> {
+        let place = &self.places[number % self.places.len()];
+        Ok(self.dressed(self.way.dial_directly(place).await?, self.stamp.clone()))
+    }
+
     /// Goes on with the next endpoint.
     pub(crate) async fn hang_up(&self) {
         let mut current = self.current.lock().await;
         *current = ((current.0 + 1) % self.places.len(), None);
     }
 
-    fn dressed(&self, channel: Channel, stamp: Stamp) -> Line {
+    fn dressed<C>(&self, connection: C, stamp: Stamp) -> Line<C> {
         Line {
-            service: InterceptedService::new(channel, stamp),
+            connection,
+            stamp,
             request_bytes_max: self.limits.request_bytes_max,
             answer_bytes_max: self.limits.answer_bytes_max,
         }

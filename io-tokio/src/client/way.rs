@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tonic::transport::Channel;
 
+use super::direct::Direct;
 use crate::cli::Url;
 use crate::tls::{Keyring, Pair, Security, Source};
 use crate::transport::{DialError, Dialer, Patience};
@@ -119,6 +120,14 @@ impl Way {
     /// A connection, or why there is none.
     pub(crate) async fn dial(&self, place: &Place) -> Result<Channel, String> {
         self.dialer.channel(&place.url).await.map_err(|error| unreachable(&error, place))
+    }
+
+    /// A connection with nothing between a call and HTTP/2, or why there is none.
+    pub(super) async fn dial_directly(&self, place: &Place) -> Result<Direct, String> {
+        let patience = self.dialer.patience();
+        let begin = async |url: &Url, wire| Direct::begin(url, wire, patience).await;
+        let begun = self.dialer.begin(&place.url, begin).await;
+        begun.map_err(|error| unreachable(&error, place))
     }
 
     /// A page of a server, which it has for those who do not speak gRPC.

@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{auth, check, election, endpoint, get, lease, lock, member, mirror, role, top, user};
 use super::{delete, put, txn, watch};
+use crate::client::reach::Reach;
 use crate::tool::flags::duration;
 use crate::tool::help::Group;
 
@@ -47,10 +48,8 @@ pub(super) struct Words {
 /// Flags that every command has; each can be given in the environment as well.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Globals {
-    /// servers to speak with, separated by commas
-    #[arg(long, global = true, value_delimiter = ',', action = clap::ArgAction::Append,
-        default_value = "127.0.0.1:2379")]
-    pub(super) endpoints: Vec<String>,
+    #[command(flatten)]
+    pub(super) reach: Reach,
     /// print settings to standard error
     #[arg(long, global = true)]
     pub(super) debug: bool,
@@ -60,57 +59,9 @@ pub(super) struct Globals {
     /// print keys, values and ids in hexadecimal
     #[arg(long, global = true)]
     pub(super) hex: bool,
-    /// how long a connection may take to come up
-    #[arg(long, global = true, default_value = "2s", value_parser = duration)]
-    pub(super) dial_timeout: Duration,
     /// how long a short command may take, not counting the connection
     #[arg(long, global = true, default_value = "5s", value_parser = duration)]
     pub(super) command_timeout: Duration,
-    /// after how much silence a connection is probed
-    #[arg(long, global = true, default_value = "2s", value_parser = duration)]
-    pub(super) keepalive_time: Duration,
-    /// how long the answer to a probe may take
-    #[arg(long, global = true, default_value = "6s", value_parser = duration)]
-    pub(super) keepalive_timeout: Duration,
-    /// the largest request that is sent, in bytes (2 MiB if 0)
-    #[arg(long, global = true, default_value_t = 0)]
-    pub(super) max_request_bytes: i64,
-    /// the largest answer that is taken, in bytes (2 GiB if 0)
-    #[arg(long, global = true, default_value_t = 0)]
-    pub(super) max_recv_bytes: i64,
-    /// do not encrypt
-    #[arg(long, global = true, default_value_t = true)]
-    pub(super) insecure_transport: bool,
-    /// take servers from DNS that are not asked over TLS
-    #[arg(long, global = true, default_value_t = true)]
-    pub(super) insecure_discovery: bool,
-    /// do not verify the server's certificate (only for tests)
-    #[arg(long, global = true)]
-    pub(super) insecure_skip_tls_verify: bool,
-    /// this client's certificate, a file
-    #[arg(long, global = true, default_value = "")]
-    pub(super) cert: String,
-    /// this client's private key, a file
-    #[arg(long, global = true, default_value = "")]
-    pub(super) key: String,
-    /// certificates that servers' certificates are verified with, a file
-    #[arg(long, global = true, default_value = "")]
-    pub(super) cacert: String,
-    /// token to be known by, instead of --user and --password
-    #[arg(long, global = true, default_value = "")]
-    pub(super) auth_jwt_token: String,
-    /// name[:password] to be known by; asks for the password if there is none
-    #[arg(long, global = true, default_value = "")]
-    pub(super) user: String,
-    /// password, if --user does not have it
-    #[arg(long, global = true, default_value = "")]
-    pub(super) password: String,
-    /// domain whose SRV records name the servers
-    #[arg(short = 'd', long, global = true, default_value = "")]
-    pub(super) discovery_srv: String,
-    /// service name to ask DNS for
-    #[arg(long, global = true, default_value = "")]
-    pub(super) discovery_srv_name: String,
 }
 
 /// The commands.

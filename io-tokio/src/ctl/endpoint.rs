@@ -61,7 +61,7 @@ async fn endpoints(scope: &Scope, session: &Session) -> Result<Vec<String>, Fail
     if !scope.cluster {
         let endpoints = session.endpoints().await?;
         session.check()?;
-        session.way()?;
+        session.globals.reach.way()?;
         return Ok(endpoints);
     }
     // Whatever is wrong here is a failure like any other.

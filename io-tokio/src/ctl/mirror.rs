@@ -16,9 +16,8 @@ use quorate_proto::mvccpb::event::EventType;
 
 use super::Session;
 use super::changes::{Asking, Changes};
-use super::client::{Client, Line, Repeat};
+use super::client::{Client, Identity, Line, Repeat};
 use super::get::prefix_range;
-use super::session::identity_of;
 use super::way::Secure;
 use crate::tool::{self, Failure};
 
@@ -80,9 +79,11 @@ pub(super) async fn mirror(words: Words, session: &Session) -> Result<(), Failur
         insecure_transport: words.dest_insecure_transport,
         ..Secure::default()
     };
-    let identity = identity_of(&words.dest_user, &words.dest_password, "Destination Password: ")?;
-    let way = session.globals.way(&secure)?;
-    let to = Client::open(way, &[destination], identity, session.globals.limits()).await?;
+    let identity =
+        Identity::asked(&words.dest_user, &words.dest_password, "Destination Password: ")?;
+    let reach = &session.globals.reach;
+    let way = reach.way_secured(&secure)?;
+    let to = Client::open(way, &[destination], identity, reach.limits()).await?;
     let from = session.client().await?;
     if words.no_dest_prefix && !words.dest_prefix.is_empty() {
         return Err(Failure::words(

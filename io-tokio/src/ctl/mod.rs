@@ -53,7 +53,6 @@ mod role;
 mod save;
 mod session;
 mod session_lease;
-mod signals;
 mod top;
 mod txn;
 mod user;
@@ -69,7 +68,7 @@ use session::Session;
 
 use crate::client::{self, way};
 use crate::tool::help::Reply;
-use crate::tool::{self, Failure};
+use crate::tool::{self, Failure, signals};
 use crate::version;
 
 /// The name of etcd's own tool.
@@ -105,11 +104,7 @@ pub fn main(words: &[OsString]) -> ExitCode {
         },
         Err(error) => manual::of(&root).complain(&words[1..], &error),
     };
-    eprint!("{}", said.err);
-    match tool::print(said.out.as_bytes()) {
-        Ok(()) => ExitCode::from(said.code),
-        Err(failure) => failure.end(),
-    }
+    said.tell()
 }
 
 /// Does what was asked; what is left to be said.

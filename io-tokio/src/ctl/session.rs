@@ -9,14 +9,12 @@ use clap::{ArgMatches, FromArgMatches as _};
 use tonic::{Response, Status};
 
 use super::cli::Globals;
-use super::client::{Client, Identity, Limits, Line, Repeat};
+use super::client::reach::Reach;
+use super::client::{Client, Identity, Line, Repeat};
 use super::environment;
 use super::print::{Ink, Printer};
-use super::way::{Secure, Way};
-use crate::srv;
 use crate::tool::format::Format;
 use crate::tool::{self, Failure};
-use crate::transport::Patience;
 
 /// Flags that every command has, and whether some of them were given.
 pub(super) struct Session {
@@ -49,7 +47,8 @@ impl Session {
             shown(root, &all).iter().for_each(|setting| eprintln!("{setting}"));
         }
         let is_given = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
-        let files = [("cert", &globals.cert), ("key", &globals.key), ("cacert", &globals.cacert)];
+        let Reach { cert, key, cacert, .. } = &globals.reach;
+        let files = [("cert", cert), ("key", key), ("cacert", cacert)];
         let mut nameless = files.iter().filter(|(id, file)| file.is_empty() && is_given(id));
         Ok(Self {
             nameless: nameless.next().map(|(id, _)| *id),
@@ -68,23 +67,9 @@ impl Session {
         self.client_at(&endpoints).await
     }
 
-    /// The servers that were named, by their domain or one by one.
+    /// The servers that were named.
     pub(super) async fn endpoints(&self) -> Result<Vec<String>, Failure> {
-        let Globals { discovery_srv, discovery_srv_name, insecure_discovery, .. } = &self.globals;
-        if discovery_srv.is_empty() {
-            return Ok(self.globals.endpoints.clone());
-        }
-        let found = srv::clients(discovery_srv, discovery_srv_name).await.map_err(Failure::new)?;
-        let urls = found.into_iter().map(|target| target.url);
-        let (secure, insecure): (Vec<_>, Vec<_>) =
-            urls.partition(|url| *insecure_discovery || url.is_secure);
-        for url in insecure {
-            eprintln!("ignoring discovered insecure endpoint \"{url}\"");
-        }
-        Ok(match secure.as_slice() {
-            [] => self.globals.endpoints.clone(),
-            found => found.iter().map(ToString::to_string).collect(),
-        })
+        self.globals.reach.endpoints().await
     }
 
     /// Refuses what cannot be had, before anything is asked.
@@ -97,31 +82,13 @@ impl Session {
 
     /// A client of other servers.
     pub(super) async fn client_at(&self, endpoints: &[String]) -> Result<Client, Failure> {
+        let reach = &self.globals.reach;
         if self.identity.get().is_none() {
-            let Globals { user, password, auth_jwt_token, .. } = &self.globals;
-            let identity = match auth_jwt_token.as_str() {
-                "" => identity_of(user, password, "Password: ")?,
-                token => Some(Identity::Token(token.to_owned())),
-            };
             // It was empty a moment ago, and nobody else is here.
-            let _ = self.identity.set(identity);
+            let _ = self.identity.set(reach.identity()?);
         }
         let identity = self.identity.get().cloned().flatten();
-        Client::open(self.way()?, endpoints, identity, self.globals.limits()).await
-    }
-
-    /// What secures the way to servers.
-    pub(super) fn way(&self) -> Result<Way, Failure> {
-        let given = self.globals.clone();
-        self.globals.way(&Secure {
-            cert: given.cert,
-            key: given.key,
-            cacert: given.cacert,
-            // Who does not trust DNS wants the domain's own certificate.
-            server_name: if given.insecure_discovery { String::new() } else { given.discovery_srv },
-            insecure_transport: given.insecure_transport,
-            insecure_skip_tls_verify: given.insecure_skip_tls_verify,
-        })
+        Client::open(reach.way()?, endpoints, identity, reach.limits()).await
     }
 
     /// Calls a server.
@@ -143,39 +110,6 @@ impl Session {
     pub(super) fn printer(&self) -> Result<Printer, Failure> {
         let format = Format::parse(&self.globals.write_out)?;
         Ok(Printer { format, ink: Ink { is_hex: self.globals.hex, is_value_only: false } })
-    }
-}
-
-/// Who one is by what flags say; asks for a password that nobody gave.
-pub(super) fn identity_of(
-    user: &str,
-    password: &str,
-    prompt: &str,
-) -> Result<Option<Identity>, Failure> {
-    Identity::of_user(user, password, || {
-        rpassword::prompt_password(prompt).map_err(|error| Failure::new(error.to_string()))
-    })
-}
-
-impl Globals {
-    /// The way to servers, secured like this.
-    pub(super) fn way(&self, secure: &Secure) -> Result<Way, Failure> {
-        let patience =
-            Patience::of_client(self.dial_timeout, self.keepalive_time, self.keepalive_timeout);
-        Way::new(secure, patience).map_err(Failure::words)
-    }
-
-    /// How much is sent and taken.
-    pub(super) fn limits(&self) -> Limits {
-        let usual = Limits::new(self.dial_timeout);
-        let or = |given: i64, usual| {
-            usize::try_from(given).ok().filter(|given| *given > 0).unwrap_or(usual)
-        };
-        Limits {
-            request_bytes_max: or(self.max_request_bytes, usual.request_bytes_max),
-            answer_bytes_max: or(self.max_recv_bytes, usual.answer_bytes_max),
-            ..usual
-        }
     }
 }
 

@@ -40,7 +40,7 @@ fn flags_stand_anywhere_and_the_last_one_counts() {
     }
     let words = tool::flags::parse::<Words>(&["ctl", "--endpoints=a,b", "--endpoints", "c", "-h"]);
     let words = words.unwrap();
-    assert_eq!(words.globals.endpoints, ["a", "b", "c"]);
+    assert_eq!(words.globals.reach.endpoints, ["a", "b", "c"]);
     assert!(words.help);
 }
 

@@ -1,8 +1,8 @@
 //! Completions for shells, and pages of the manual: what follows from declarations.
 //!
-//! By etcd's names each tool has its own; `quorate` has one script for both of them, which are its
-//! commands `ctl` and `utl`. For fish the generator goes two commands deep: flags of `quorate utl
-//! snapshot restore` are only completed where the tool is called by its own name.
+//! By etcd's names each tool has its own; `quorate` has one script for all of them, which are its
+//! commands `ctl`, `utl` and `bench`. For fish the generator goes two commands deep: flags of
+//! `quorate utl snapshot restore` are only completed where the tool is called by its own name.
 
 use std::ffi::OsString;
 use std::fs;
@@ -13,7 +13,7 @@ use clap_complete::{Generator as _, Shell};
 
 use super::Failure;
 use super::quote::quote;
-use crate::{ctl, utl};
+use crate::{bench, ctl, utl};
 
 /// A script for a shell; or pages, written to a folder.
 pub(crate) fn complete(root: &Command, words: &[OsString]) -> Result<String, Failure> {
@@ -59,6 +59,7 @@ fn program(root: &Command) -> Command {
         .about("An etcd server, with its tools")
         .subcommand(tool(ctl::declared("ctl"), "ctl", "Speaks with servers, as etcdctl does"))
         .subcommand(tool(utl::declared("utl"), "utl", "Works on files, as etcdutl does"))
+        .subcommand(tool(bench::declared("bench"), "bench", "Puts load on servers"))
 }
 
 #[cfg(test)]
@@ -70,10 +71,12 @@ mod tests {
     }
 
     #[test]
-    fn every_shell_completes_both_tools() {
+    fn every_shell_completes_all_tools() {
         for shell in ["bash", "zsh", "fish", "powershell"] {
             let ours = complete(&ctl::declared("quorate ctl"), &words(&[shell])).unwrap();
-            for part in ["keep-alive", "min-mod-rev", "adopt", "restore", "quorate"] {
+            for part in
+                ["keep-alive", "min-mod-rev", "adopt", "restore", "watch-latency", "quorate"]
+            {
                 assert!(ours.contains(part), "{part} for {shell}");
             }
             let etcds = complete(&utl::declared("etcdutl"), &words(&[shell])).unwrap();

@@ -69,6 +69,7 @@ pub(crate) fn kind(arg: &Arg) -> &'static str {
         _ if kind == TypeId::of::<bool>() => "",
         _ if kind == TypeId::of::<i64>() => "int",
         _ if kind == TypeId::of::<u64>() => "uint",
+        _ if kind == TypeId::of::<f64>() => "float",
         _ if kind == TypeId::of::<Duration>() => "duration",
         ArgAction::Append => "strings",
         _ => "string",

@@ -14,6 +14,7 @@
 //! as it is.
 
 use std::ffi::OsString;
+use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command};
@@ -48,6 +49,17 @@ pub(crate) struct Reply {
     pub(crate) err: String,
     /// What the process ends with.
     pub(crate) code: u8,
+}
+
+impl Reply {
+    /// Says it, and with what to end.
+    pub(crate) fn tell(&self) -> ExitCode {
+        eprint!("{}", self.err);
+        match super::print(self.out.as_bytes()) {
+            Ok(()) => ExitCode::from(self.code),
+            Err(failure) => failure.end(),
+        }
+    }
 }
 
 impl Manual<'_> {

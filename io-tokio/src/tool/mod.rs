@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Invariants
-//! - Nothing here knows what a tool does: the two of them share it, and copy nothing. That there
-//!   are two of them only [`completion`] knows.
+//! - Nothing here knows what a tool does: they share it, and copy nothing. Which tools there are
+//!   only [`completion`] knows.
 //! - What is printed looks as Go prints it: scripts read it.
 //!
 //! Answers to: spf13/cobra v1.10.2, spf13/pflag v1.0.10, olekukonko/tablewriter v1.1.4, and the
@@ -18,6 +18,7 @@ pub(crate) mod flags;
 pub(crate) mod format;
 pub(crate) mod help;
 pub(crate) mod quote;
+pub(crate) mod signals;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;

@@ -12,7 +12,7 @@
 //! - A channel is there only when its other side speaks: one that refuses a certificate says so
 //!   only after the handshake.
 
-use std::fmt::{self, Display};
+use std::fmt;
 use std::future::ready;
 use std::io;
 use std::pin::Pin;
@@ -137,6 +137,11 @@ impl Dialer {
         Self { patience, ..self }
     }
 
+    /// For how long it waits.
+    pub(crate) const fn patience(&self) -> Patience {
+        self.patience
+    }
+
     /// The same one, by other ways than the system's sockets.
     pub fn by(self, ways: Arc<dyn Ways>) -> Self {
         Self { ways, ..self }
@@ -149,30 +154,41 @@ impl Dialer {
 
     /// A connection for calls to a server at this URL.
     pub async fn channel(&self, url: &str) -> Result<Channel, DialError> {
-        let wrong = |error: &dyn Display| DialError::Address(error.to_string());
-        let url = Url::parse(url).map_err(|error| wrong(&error))?;
-        let scheme = if url.is_secure { "https" } else { "http" };
-        let endpoint = Endpoint::from_shared(format!("{scheme}://{}", url.authority()));
-        let endpoint = endpoint.map_err(|error| wrong(&error))?;
+        let Patience { keepalive_time, keepalive_timeout, asks_when_idle, .. } = self.patience;
+        self.begin(url, async |url: &Url, wire| {
+            let scheme = if url.is_secure { "https" } else { "http" };
+            let endpoint = Endpoint::from_shared(format!("{scheme}://{}", url.authority()));
+            let endpoint = endpoint.map_err(|error| DialError::Address(error.to_string()))?;
+            let mut wire = Some(TokioIo::new(wire));
+            let lost = || io::Error::other("the connection was lost");
+            let connect = tower::service_fn(move |_: Uri| ready(wire.take().ok_or_else(lost)));
+            endpoint
+                .http2_keep_alive_interval(keepalive_time)
+                .keep_alive_timeout(keepalive_timeout)
+                .keep_alive_while_idle(asks_when_idle)
+                .connect_with_connector(connect)
+                .await
+                .map_err(|error| DialError::Silent(innermost(&error)))
+        })
+        .await
+    }
+
+    /// Begins HTTP/2 on a connection to a server at this URL, and waits until it speaks.
+    pub(crate) async fn begin<T>(
+        &self,
+        url: &str,
+        begin: impl AsyncFnOnce(&Url, Heard) -> Result<T, DialError>,
+    ) -> Result<T, DialError> {
+        let url = Url::parse(url).map_err(|error| DialError::Address(error.to_string()))?;
         let (wire, heard) = Heard::new(self.wire(&url, b"h2").await?);
-        let mut wire = Some(TokioIo::new(wire));
-        let lost = || io::Error::other("the connection was lost");
-        let connect = tower::service_fn(move |_: Uri| ready(wire.take().ok_or_else(lost)));
-        let Patience { handshake, keepalive_time, keepalive_timeout, asks_when_idle, .. } =
-            self.patience;
-        let channel = endpoint
-            .http2_keep_alive_interval(keepalive_time)
-            .keep_alive_timeout(keepalive_timeout)
-            .keep_alive_while_idle(asks_when_idle)
-            .connect_with_connector(connect)
-            .await
-            .map_err(|error| DialError::Silent(innermost(&error)))?;
+        let begun = begin(&url, wire).await?;
+        let handshake = self.patience.handshake;
         let late = |_| DialError::Silent(format!("not a word within {handshake:?}"));
         match timeout(handshake, heard).await.map_err(late)? {
             Ok(outcome) => outcome.map_err(DialError::Silent)?,
             Err(_) => return Err(DialError::Silent("the connection was closed".to_owned())),
         }
-        Ok(channel)
+        Ok(begun)
     }
 
     /// Whether there is a server with TLS and the right certificate; the error says why not.
@@ -257,7 +273,7 @@ async fn dial(place: &Place) -> io::Result<Wire> {
 }
 
 /// What an error is about in the end: those around it say only that there is one.
-pub(super) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     match error.downcast_ref() {
         Some(error) => explain(error),
         None => error.source().map_or_else(|| error.to_string(), innermost),

@@ -16,7 +16,7 @@ const SETTINGS: u8 = 4;
 const KIND_AT: usize = 3;
 
 /// Reads and writes as the connection below it does.
-pub(super) struct Heard {
+pub(crate) struct Heard {
     wire: Wire,
     /// Until there is something to tell.
     teller: Option<oneshot::Sender<Result<(), String>>>,

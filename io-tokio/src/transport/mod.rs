@@ -29,9 +29,11 @@ mod threads;
 
 use std::sync::Arc;
 
+pub(crate) use dial::innermost;
 pub use dial::{DialError, Dialer, Dialing, Patience, Ways};
 pub use entrance::{Entrance, Kind};
 pub use exit::Exit;
+pub(crate) use heard::Heard;
 pub use threads::IoThreads;
 
 /// The common name in the certificate that a connection's other side has shown and proven to have:

@@ -1,29 +1,23 @@
 //! Strangers who mean no good, or know no better: what their number and their words cost others.
 
-use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
-use prost::Message as _;
-use quorate_proto::etcdserverpb::maintenance_client::MaintenanceClient;
+use quorate_io_tokio::bench::Target;
+use quorate_io_tokio::bench::work::Unread;
 use quorate_proto::etcdserverpb::{PutRequest, StatusRequest};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tonic::body::Body;
-use tonic::codegen::http::Request;
-use tonic::codegen::{Body as _, Service as _};
 
-use super::puts::{Turns, paced};
-use super::stream::{self, fill};
 use super::{beside, until};
 use crate::Outcome;
 use crate::cli::StrainArgs;
-use crate::dial::Connection;
+use crate::data::{self, Fill};
+use crate::paced::{Turns, paced};
 use crate::servers::Group;
 
 /// How long an attack goes on before puts are measured.
@@ -41,8 +35,8 @@ const PING: &[u8] = b"\0\0\x08\x06\0\0\0\0\0whatever";
 const UNENDED_HEAD: &[u8] = b"\0\0\x01\x01\0\0\0\0\x01\x83";
 /// More of that head, which does not end it either: `:method POST`, over and over.
 const MORE_HEAD: &[u8] = b"\0\0\x08\x09\0\0\0\0\x01\x83\x83\x83\x83\x83\x83\x83\x83";
-/// A message that asks for every key, and what precedes it.
-const EVERYTHING: &[u8] = b"\0\0\0\0\x06\x0a\x01\0\x12\x01\0";
+/// Bytes of a value of what is listed.
+const VALUE_BYTES: usize = 4 << 10;
 
 /// What is done to the server.
 #[derive(Clone, Copy)]
@@ -58,10 +52,8 @@ enum Attack {
 }
 
 pub(super) fn run(group: &Group, args: &StrainArgs) -> Outcome<Vec<String>> {
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(fill(group.client_addrs[0], (args.list_mib << 20) / stream::VALUE_BYTES))?;
+    let keys = (args.list_mib << 20) / VALUE_BYTES as u64;
+    Fill::all(data::keys(keys), VALUE_BYTES).run(group)?;
     let connections = args.connections;
     let half_head = b"GET /version HTTP/1.1\r\nhost: x\r\nx-";
     let attacks = [
@@ -72,40 +64,37 @@ pub(super) fn run(group: &Group, args: &StrainArgs) -> Outcome<Vec<String>> {
         (format!("{} MiB requests on {FLOODS}", OVERSIZED >> 20), Attack::Oversized),
         (format!("{} lists of {} MiB", args.lists, args.list_mib), Attack::Lists(args.lists)),
     ];
-    let terms = runtime.block_on(terms(group))?;
+    let before = terms(group)?;
     let mut lines = Vec::new();
     for (what, attack) in attacks {
         lines.push(measure(group, args, &what, attack)?);
     }
-    let elections = if runtime.block_on(self::terms(group))? == terms { "no" } else { "AN" };
+    let elections = if terms(group)? == before { "no" } else { "AN" };
     lines.push(format!("{elections} election"));
     Ok(lines)
 }
 
 /// The raft term at each member.
-async fn terms(group: &Group) -> Outcome<Vec<u64>> {
-    let mut terms = Vec::new();
-    for &addr in &group.client_addrs {
-        let connection = Connection::open(addr).await?;
-        let origin = connection.origin.clone();
-        let mut client = MaintenanceClient::with_origin(connection, origin);
-        terms.push(client.status(StatusRequest::default()).await?.into_inner().raft_term);
-    }
-    Ok(terms)
+fn terms(group: &Group) -> Outcome<Vec<u64>> {
+    let term = |number| {
+        group.ask_at(number, async |line| {
+            Ok(line.maintenance().status(StatusRequest {}).await?.into_inner().raft_term)
+        })
+    };
+    (0..group.client_addrs.len()).map(term).collect()
 }
 
 fn measure(group: &Group, args: &StrainArgs, what: &str, attack: Attack) -> Outcome<String> {
-    let addrs = &group.client_addrs;
     let answered = AtomicU64::new(0);
-    let attack = async |is_over: &AtomicBool| attack.carry_out(addrs[0], is_over, &answered).await;
+    let attack = async |is_over: &AtomicBool| attack.carry_out(group, is_over, &answered).await;
     let (turns, before, more) = Turns::take_with_memory(
         group,
         args.rounds,
-        || paced(addrs, args.window()),
+        || paced(group, args.seconds),
         || {
             beside(attack, || {
                 std::thread::sleep(SETTLING);
-                paced(addrs, args.window())
+                paced(group, args.seconds)
             })
         },
     )?;
@@ -121,10 +110,11 @@ impl Attack {
     /// Goes on until told; counts what was answered as asked.
     async fn carry_out(
         self,
-        addr: SocketAddr,
+        group: &Group,
         is_over: &AtomicBool,
         answered: &AtomicU64,
     ) -> Outcome<()> {
+        let (addr, target) = (group.client_addrs[0], group.target()?);
         // Whoever still asks when it is over is dropped with the set.
         let mut attackers = JoinSet::new();
         let (said, mut heard) = tokio::sync::mpsc::unbounded_channel();
@@ -146,18 +136,19 @@ impl Attack {
             }
             Self::Oversized => {
                 for _ in 0..FLOODS {
-                    attackers.spawn(ask_for_too_much(addr));
+                    attackers.spawn(ask_for_too_much(target.clone()));
                 }
             }
             Self::Lists(count) => {
-                let mut connection = Connection::open(addr).await?;
+                let list = Unread::new("/etcdserverpb.KV/Range", &data::everything());
+                let mut line = target.line(0).await?;
                 for number in 0..count {
                     if number % LISTS == LISTS - 1 {
-                        connection = Connection::open(addr).await?;
+                        line = target.line(0).await?;
                     }
-                    let (connection, said) = (connection.clone(), said.clone());
+                    let (list, line, said) = (list.clone(), line.clone(), said.clone());
                     attackers.spawn(async move {
-                        while list(connection.clone()).await.is_ok() && said.send(()).is_ok() {}
+                        while list.call(&line).await.is_ok() && said.send(()).is_ok() {}
                     });
                 }
             }
@@ -191,32 +182,16 @@ async fn flood(addr: SocketAddr, opening: &'static [u8], more: &'static [u8]) {
     }
 }
 
-/// Is refused, and asks again. What it says is made once: the server shall be busy, not the client.
-async fn ask_for_too_much(addr: SocketAddr) {
-    let (key, value) = (Bytes::from_static(b"large"), Bytes::from(vec![b'x'; OVERSIZED]));
-    let put = PutRequest { key, value, ..PutRequest::default() }.encode_to_vec();
-    let size = (put.len() as u32).to_be_bytes();
-    let message = Bytes::from([&[0], &size[..], &put].concat());
+/// Is refused, and asks again.
+async fn ask_for_too_much(target: Arc<Target>) {
+    let (key, value) = (Bytes::from_static(b"large"), vec![b'x'; OVERSIZED].into());
+    let put = PutRequest { key, value, ..PutRequest::default() };
+    let put = Unread::new("/etcdserverpb.KV/Put", &put);
     loop {
-        let Ok(mut connection) = Connection::open(addr).await else { continue };
-        while call(&mut connection, "Put", message.clone()).await.is_ok() {}
+        let Ok(line) = target.line(0).await else { continue };
+        while !line.is_closed() {
+            // That it is refused is what it is for.
+            let _ = put.call(&line).await;
+        }
     }
-}
-
-/// Asks for everything, and forgets it as it comes.
-async fn list(mut connection: Connection) -> Outcome<()> {
-    call(&mut connection, "Range", Bytes::from_static(EVERYTHING)).await
-}
-
-/// Says a message to a method and lets the answer, whatever it is, pass by.
-async fn call(connection: &mut Connection, method: &str, message: Bytes) -> Outcome<()> {
-    let request = Request::post(format!("{}etcdserverpb.KV/{method}", connection.origin))
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .body(Body::new(Full::new(message)))?;
-    let mut body = Box::pin(connection.call(request).await?.into_body());
-    while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
-        frame?;
-    }
-    Ok(())
 }

@@ -1,15 +1,17 @@
 //! Watchers that begin far behind and never read.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::behind::{Watching, watch_all};
-use super::puts::{Turns, fill, paced};
+use quorate_io_tokio::bench::Target;
+use quorate_io_tokio::bench::watch::Watching;
+
+use super::behind::watch_all;
 use super::{beside, until};
 use crate::Outcome;
 use crate::cli::StrainArgs;
-use crate::dial::Connection;
+use crate::data::make_revisions;
+use crate::paced::{Turns, paced};
 use crate::servers::Group;
 
 /// How long streams have to fill before puts are measured.
@@ -18,11 +20,11 @@ const SETTLING: Duration = Duration::from_secs(2);
 const STREAMS: usize = 10;
 
 pub(super) fn run(group: &Group, args: &StrainArgs) -> Outcome<Vec<String>> {
-    let addrs = &group.client_addrs;
-    fill(addrs, args.revisions)?;
+    make_revisions(group, args.revisions)?;
+    let target = group.target()?;
     let are_stuck = AtomicBool::new(false);
     let stay = async |is_over: &AtomicBool| {
-        let opened = open_all(addrs[0], args.watchers).await;
+        let opened = open_all(&target, args.watchers).await;
         // What is held for each of them is read and sent by then.
         tokio::time::sleep(SETTLING).await;
         are_stuck.store(true, Ordering::Relaxed);
@@ -33,14 +35,14 @@ pub(super) fn run(group: &Group, args: &StrainArgs) -> Outcome<Vec<String>> {
     let (turns, before, more) = Turns::take_with_memory(
         group,
         args.rounds,
-        || paced(addrs, args.window()),
+        || paced(group, args.seconds),
         || {
             are_stuck.store(false, Ordering::Relaxed);
             beside(stay, || {
                 while !are_stuck.load(Ordering::Relaxed) {
                     std::thread::sleep(Duration::from_millis(10));
                 }
-                paced(addrs, args.window())
+                paced(group, args.seconds)
             })
         },
     )?;
@@ -50,14 +52,14 @@ pub(super) fn run(group: &Group, args: &StrainArgs) -> Outcome<Vec<String>> {
     Ok(vec![format!("{}   {memory}", turns.tell(&what))])
 }
 
-async fn open_all(addr: SocketAddr, watchers: usize) -> Outcome<Vec<Watching>> {
+async fn open_all(target: &Target, watchers: usize) -> Outcome<Vec<Watching>> {
     let mut opened = Vec::new();
-    let mut connection = Connection::open(addr).await?;
+    let mut line = target.line(0).await?;
     for number in 0..watchers {
         if number % STREAMS == STREAMS - 1 {
-            connection = Connection::open(addr).await?;
+            line = target.line(0).await?;
         }
-        opened.push(watch_all(connection.clone()).await?);
+        opened.push(watch_all(&line).await?);
     }
     Ok(opened)
 }

@@ -2,16 +2,16 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::tool::Failure;
+use super::Failure;
 
 /// Interrupts and requests to terminate.
-pub(super) struct Ended {
+pub(crate) struct Ended {
     interrupt: Signal,
     terminate: Signal,
 }
 
 /// From now on they do not kill.
-pub(super) fn ended() -> Result<Ended, Failure> {
+pub(crate) fn ended() -> Result<Ended, Failure> {
     let wait = |kind| signal(kind).map_err(|error| Failure::new(error.to_string()));
     Ok(Ended {
         interrupt: wait(SignalKind::interrupt())?,
@@ -21,7 +21,7 @@ pub(super) fn ended() -> Result<Ended, Failure> {
 
 impl Ended {
     /// Waits for one.
-    pub(super) async fn wait(&mut self) {
+    pub(crate) async fn wait(&mut self) {
         tokio::select! {
             biased;
             _ = self.interrupt.recv() => {}
