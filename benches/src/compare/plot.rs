@@ -32,6 +32,8 @@ const METRICS: [Metric; 9] = [
 ];
 /// Those that every window has: they are drawn where there is nothing to be reached as well.
 const WINDOW: [Metric; 4] = [Metric::Cpu, Metric::Rate, Metric::P50, Metric::P99];
+/// The least that has a place on a logarithmic axis.
+const LOG_LEAST: f64 = 1e-3;
 /// How the names of memory's cases go on behind the number of keys.
 const KEYS_OF: &str = " keys of 256 B";
 
@@ -159,7 +161,7 @@ fn draw_load(figures: &[Figure], (members, kind): (u8, &str), path: &Path) -> Ou
     let area = SVGBackend::new(path, (WIDTH, 2 * CURVE_HEIGHT)).into_drawing_area();
     area.fill(&WHITE)?;
     let (above, below) = area.split_vertically(CURVE_HEIGHT);
-    let axes = ("operations per second", "ms");
+    let axes = Axes { x: "operations per second", y: "ms", is_log: true };
     draw_curves(&above, &format!("{kind}: p50 over load, 1 to 1,000 clients"), axes, &p50)?;
     draw_curves(&below, &format!("{kind}: p99 over load, 1 to 1,000 clients"), axes, &p99)?;
     area.present()?;
@@ -186,7 +188,8 @@ fn draw_memory(figures: &[Figure], members: u8, path: &Path) -> Outcome<bool> {
     }
     let area = SVGBackend::new(path, (WIDTH, CURVE_HEIGHT)).into_drawing_area();
     area.fill(&WHITE)?;
-    draw_curves(&area, "resident memory over keys of 256 B", ("keys", "MiB"), &curves)?;
+    let axes = Axes { x: "keys", y: "MiB", is_log: false };
+    draw_curves(&area, "resident memory over keys of 256 B", axes, &curves)?;
     area.present()?;
     Ok(true)
 }
@@ -203,27 +206,54 @@ fn number_in(case: &str) -> u64 {
     digits.parse().unwrap_or(0)
 }
 
-fn draw_curves(
-    area: &Area<'_>,
-    caption: &str,
-    (x_name, y_name): (&str, &str),
-    curves: &[Curve],
-) -> Outcome<()> {
-    let most = |of: fn(&(f64, f64)) -> f64| {
-        let all = curves.iter().flat_map(|(_, points)| points.iter().map(of));
-        all.fold(1e-3, f64::max) * 1.1
-    };
+/// What the axes are, and whether the one that goes up is logarithmic.
+#[derive(Clone, Copy)]
+struct Axes {
+    x: &'static str,
+    y: &'static str,
+    is_log: bool,
+}
+
+impl Axes {
+    fn place(self, (x, y): (f64, f64)) -> (f64, f64) {
+        (x, if self.is_log { y.max(LOG_LEAST).log10() } else { y })
+    }
+
+    fn label(self, place: f64) -> String {
+        let value = if self.is_log { 10_f64.powf(place) } else { place };
+        if value < 1.0 && value > 0.0 { format!("{value:.2}") } else { format!("{value:.0}") }
+    }
+}
+
+fn draw_curves(area: &Area<'_>, caption: &str, axes: Axes, curves: &[Curve]) -> Outcome<()> {
+    let placed: Vec<Curve> = curves
+        .iter()
+        .map(|(flavour, points)| (*flavour, points.iter().map(|it| axes.place(*it)).collect()))
+        .collect();
+    let all = || placed.iter().flat_map(|(_, points): &Curve| points.iter());
+    let most = |of: fn(&(f64, f64)) -> f64| all().map(of).fold(1e-3, f64::max) * 1.1;
+    let least = if axes.is_log { all().map(|it| it.1).fold(0.0, f64::min) } else { 0.0 };
     let mut chart = ChartBuilder::on(area)
         .caption(caption, (FONT, 18))
         .margin(12)
         .x_label_area_size(40)
         .y_label_area_size(70)
-        .build_cartesian_2d(0.0..most(|it| it.0), 0.0..most(|it| it.1))?;
-    chart.configure_mesh().light_line_style(WHITE).x_desc(x_name).y_desc(y_name).draw()?;
-    for (flavour, points) in curves.iter().filter(|(_, points)| !points.is_empty()) {
+        .build_cartesian_2d(0.0..most(|it| it.0), least..most(|it| it.1))?;
+    chart
+        .configure_mesh()
+        .light_line_style(WHITE)
+        .x_desc(axes.x)
+        .y_desc(axes.y)
+        .y_label_formatter(&|place| axes.label(*place))
+        .draw()?;
+    for (flavour, points) in placed.iter().filter(|(_, points)| !points.is_empty()) {
         draw_curve(&mut chart, *flavour, points)?;
     }
-    chart.configure_series_labels().background_style(WHITE.mix(0.8)).draw()?;
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .background_style(WHITE.mix(0.8))
+        .draw()?;
     Ok(())
 }
 

@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
-use quorate_io_tokio::bench::Line;
 use quorate_io_tokio::bench::watch::{Watching, watch_of};
 use quorate_proto::etcdserverpb::WatchCreateRequest;
 
@@ -14,11 +13,10 @@ use crate::data::make_revisions;
 use crate::paced::{Turns, paced};
 use crate::servers::Group;
 
-/// Begins a watch of everything since the first revision.
-pub(super) async fn watch_all(line: &Line) -> Outcome<Watching> {
+/// A watch of everything since the first revision.
+pub(super) fn everything() -> WatchCreateRequest {
     let (key, range_end) = (Bytes::from_static(b"\0"), Bytes::from_static(b"\0"));
-    let create = WatchCreateRequest { start_revision: 1, ..watch_of(key, range_end) };
-    Ok(Watching::open(line, create).await?)
+    WatchCreateRequest { start_revision: 1, ..watch_of(key, range_end) }
 }
 
 pub(super) fn run(group: &Group, args: &StrainArgs) -> Outcome<Vec<String>> {
@@ -28,7 +26,7 @@ pub(super) fn run(group: &Group, args: &StrainArgs) -> Outcome<Vec<String>> {
     let lag = async |is_over: &AtomicBool| {
         let line = target.line(0).await?;
         while !is_over.load(Ordering::Relaxed) {
-            let mut watching = watch_all(&line).await?;
+            let mut watching = Watching::open(&line, everything()).await?;
             let mut seen = 0;
             while seen < args.revisions && !is_over.load(Ordering::Relaxed) {
                 seen += watching.next().await?.events.len() as u64;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use quorate_io_tokio::bench::Target;
 use quorate_io_tokio::bench::watch::Watching;
 
-use super::behind::watch_all;
+use super::behind::everything;
 use super::{beside, until};
 use crate::Outcome;
 use crate::cli::StrainArgs;
@@ -59,7 +59,8 @@ async fn open_all(target: &Target, watchers: usize) -> Outcome<Vec<Watching>> {
         if number % STREAMS == STREAMS - 1 {
             line = target.line(0).await?;
         }
-        opened.push(watch_all(&line).await?);
+        // Others on the connection may have filled it: not even the answer is waited for.
+        opened.push(Watching::open_unread(&line, everything()).await?);
     }
     Ok(opened)
 }

@@ -37,13 +37,21 @@ impl Watching {
     /// # Errors
     /// The server says no.
     pub async fn open(line: &Line, first: WatchCreateRequest) -> Result<Self, Status> {
+        let mut watching = Self::open_unread(line, first).await?;
+        watching.confirm().await?;
+        Ok(watching)
+    }
+
+    /// Opens a stream and does not read what comes on it, the answer to its first watch included.
+    ///
+    /// # Errors
+    /// The server says no.
+    pub async fn open_unread(line: &Line, first: WatchCreateRequest) -> Result<Self, Status> {
         let (requests, outgoing) = mpsc::channel(TOOL_INPUTS_MAX);
         // Servers open a stream with their first answer: this one is asked for before.
         requests.send(create(first)).await.map_err(|_| ended())?;
         let answers = line.watch().watch(ReceiverStream::new(outgoing)).await?.into_inner();
-        let mut watching = Self { answers, requests, early: VecDeque::new() };
-        watching.confirm().await?;
-        Ok(watching)
+        Ok(Self { answers, requests, early: VecDeque::new() })
     }
 
     /// One more watch on it, which is there when this returns.
