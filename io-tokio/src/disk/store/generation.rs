@@ -9,7 +9,7 @@ use quorate_core::error::StorageFault;
 use quorate_core::storage::{Table, Write};
 
 use super::{Tally, journal};
-use crate::disk::fault;
+use crate::disk::{fault, sync_tree};
 
 /// Memory for blocks read, at most; used as it fills.
 const CACHE_BYTES: u64 = 32 << 20;
@@ -70,6 +70,9 @@ impl Generation {
     pub(in crate::disk) fn open(path: &Path) -> Result<Self, StorageFault> {
         let failed = |e| store_fault("cannot open", path, &e);
         if path.is_dir() {
+            // Who gave files their names may have died before that was synced, and fjall removes
+            // what they replaced.
+            sync_tree(path)?;
             journal::cut_torn_end(path)?;
         }
         let builder = Database::builder(path)
