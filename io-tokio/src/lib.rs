@@ -11,7 +11,7 @@
 //! ```
 //!
 //! On top of them: [`console`], a page for people. Beside them: [`bolt`], etcd's files; [`ctl`],
-//! the client; [`utl`], what is done to files while no member runs; [`bench`], load on servers;
+//! the client; [`utl`], what is done to files while no member runs; [`mod@bench`], load on servers;
 //! [`client`] and [`srv`], how servers are spoken with and found; [`relay`] and [`proxy`], ports
 //! that lead to them.
 //!
