@@ -64,7 +64,7 @@ struct Cycles {
     folder: PathBuf,
     segment_bytes: u64,
     has_garbage: bool,
-    /// Whether processes die where names are about to be synced, and the power is cut half the time.
+    /// Whether processes die where names are about to be synced, half of them without a power cut.
     is_about_names: bool,
     tally: Tally,
 }

@@ -7,8 +7,8 @@
 //!
 //! One lane per machine (role, term, what is committed and applied, the disk beneath, how far its
 //! clock is off), arrows for messages, a lane per client and per watch stream, bars for faults, the
-//! objection where it was made, and all lines to search. What would make the page too large is left out from the beginning of the run: the
-//! end is what one looks at.
+//! objection where it was made, and all lines to search. What would make the page too large is left
+//! out from the beginning of the run: the end is what one looks at.
 
 mod faults;
 mod read;

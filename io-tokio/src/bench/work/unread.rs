@@ -1,5 +1,5 @@
-//! A call whose message is made once and whose answer is forgotten as it comes: who asks for much at
-//! once, or says much, should not be what is measured.
+//! A call whose message is made once and whose answer is forgotten as it comes: who asks for much,
+//! or says much, should not be what is measured.
 
 use std::future::poll_fn;
 
