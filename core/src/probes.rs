@@ -12,7 +12,7 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Every place, by name.
-pub const PROBES: [&str; 20] = [
+pub const PROBES: [&str; 18] = [
     "leader deposed with a read waiting",
     "leadership handed over for a silent disk",
     "leader stepped down for a silent disk",
@@ -21,8 +21,6 @@ pub const PROBES: [&str; 20] = [
     "change of the group held back for the disk",
     "several batches written at once",
     "image installed",
-    "change refused while another is pending",
-    "change refused when applied",
     "wish of another term refused",
     "write kept until somebody leads",
     "write proposed again to a new leader",

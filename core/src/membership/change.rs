@@ -90,7 +90,7 @@ impl Members {
     /// Applies one change, or refuses it: the entry is in the log for ever and must mean the same
     /// to everyone. Only what is accepted changes the raft group.
     pub(crate) fn apply_change(&mut self, change: &Change) -> Result<Vec<Write>, Refusal> {
-        self.check_change(change).inspect_err(|_| crate::probe!("change refused when applied"))?;
+        self.check_change(change)?;
         Ok(match change {
             Change::Add(record) => self.insert(record.clone()),
             Change::Promote(member) => {

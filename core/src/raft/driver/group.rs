@@ -48,9 +48,6 @@ impl Driver {
         let raft = &self.node.raft;
         let is_busy = raft.has_pending_conf() && !crate::planted!("second-change-pending");
         if raft.state != StateRole::Leader || is_busy || self.is_full() {
-            if is_busy {
-                crate::probe!("change refused while another is pending");
-            }
             return false;
         }
         let mut entry = eraftpb::Entry { data, ..eraftpb::Entry::default() };
