@@ -112,7 +112,8 @@ impl Model {
             may_be.push(view(&log, found.stored));
         }
         if !may_be.contains(&found.log) {
-            return Err(format!("the log is {:?}, not one of {may_be:?}", found.log));
+            let (stored, log) = (found.stored, &found.log);
+            return Err(format!("{stored:?} stored, the log is {log:?}, not one of {may_be:?}"));
         }
         self.log = found.log.clone();
         self.has_opened = true;
