@@ -21,7 +21,7 @@ const LEDGER_BUFFER_BYTES: u64 = 2 << 20;
 const JOURNALS_BYTES: u64 = 128 << 20;
 /// fjall's workers: flushes must go on while tables are merged.
 const WORKERS: usize = 2;
-/// Their niceness: merges can wait for requests, and get on when no processor is ever idle.
+/// How much nicer they are than others: merges can wait for requests, and get on when no processor is ever idle.
 const WORKERS_NICENESS: i32 = 5;
 /// Open files fjall keeps.
 const FILES_MAX: usize = 256;
@@ -58,7 +58,7 @@ impl Drop for Folder {
 fn below_others<T: Send>(start: impl FnOnce() -> T + Send) -> T {
     let body = || {
         // Where that may not be asked for, it is not.
-        let _ = rustix::process::setpriority_process(None, WORKERS_NICENESS);
+        let _ = rustix::process::nice(WORKERS_NICENESS);
         start()
     };
     let started = std::thread::scope(|scope| scope.spawn(body).join());
