@@ -21,7 +21,8 @@ const LEDGER_BUFFER_BYTES: u64 = 2 << 20;
 const JOURNALS_BYTES: u64 = 128 << 20;
 /// fjall's workers: flushes must go on while tables are merged.
 const WORKERS: usize = 2;
-/// How much nicer they are than others: merges can wait for requests, and get on when no processor is ever idle.
+/// How much nicer they are than others: merges can wait for requests, and get on when no processor
+/// is ever idle.
 const WORKERS_NICENESS: i32 = 5;
 /// Open files fjall keeps.
 const FILES_MAX: usize = 256;
