@@ -2,6 +2,7 @@
 //! and term alone.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use bytes::Bytes;
 use quorate_core::draw::{draw, draw_below};
@@ -37,11 +38,22 @@ pub(crate) struct Hard {
 }
 
 /// A log: where it begins, the terms of its entries, and the last hard state.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Log {
     pub(crate) mark: Mark,
     pub(crate) terms: Vec<u64>,
     pub(crate) hard: Hard,
+}
+
+/// Terms as so many entries each: thousands of them are read by people.
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "log behind {:?}, terms", self.mark)?;
+        for run in self.terms.chunk_by(|a, b| a == b) {
+            write!(f, " {}x{}", run.len(), run[0])?;
+        }
+        write!(f, ", {:?}", self.hard)
+    }
 }
 
 impl Log {

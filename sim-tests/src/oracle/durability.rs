@@ -119,6 +119,8 @@ impl Durability {
             MessageType::MsgVote if state.term < term => {
                 Err(format!("member {from} stands in term {term}, but its disk has {kept}"))
             }
+            // To a leader whose successor's entries, which cut the log, were written with its own.
+            MessageType::MsgAppResp if term < state.term && index.0 <= log.reached(term) => Ok(()),
             MessageType::MsgAppResp if index.0 > log.durable.last().max(committed) => {
                 let last = log.durable.last();
                 Err(format!("member {from} acknowledges entry {index}, its disk ends at {last}"))

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use quorate_core::ids::MemberId;
+use quorate_core::ids::{MemberId, Term};
 use quorate_core::storage::{Entry, HardState, LogContents, SnapshotMark};
 use quorate_io_sim::world::observe::Seen;
 
@@ -79,6 +79,8 @@ pub(super) struct Log {
     pub(super) accepted: Terms,
     /// Term and vote that will survive a crash.
     pub(super) hard_state: HardState,
+    /// How far the durable log went at most, by the term the disk was in.
+    reached: BTreeMap<Term, u64>,
     pending: VecDeque<Batch>,
 }
 
@@ -86,8 +88,15 @@ impl Log {
     fn found(contents: &LogContents) -> Self {
         let mut durable = Terms::starting(&contents.mark);
         contents.entries.iter().map(place).for_each(|entry| durable.append(entry));
-        let accepted = durable.clone();
-        Self { durable, accepted, hard_state: contents.hard_state, pending: VecDeque::new() }
+        let (accepted, hard_state) = (durable.clone(), contents.hard_state);
+        let reached = BTreeMap::from([(hard_state.term, durable.last())]);
+        Self { durable, accepted, hard_state, reached, pending: VecDeque::new() }
+    }
+
+    /// How far the durable log went at most while the disk was in `term`. Batches are written
+    /// together: one may have been durable for no longer than it took to write the next.
+    pub(super) fn reached(&self, term: Term) -> u64 {
+        self.reached.get(&term).copied().unwrap_or(0)
     }
 
     /// Whether an entry like this was on its way to the disk: a newer leader's log may hold older
@@ -103,6 +112,8 @@ impl Log {
                 self.durable = Terms::starting(mark);
             }
             batch.entries.iter().for_each(|entry| self.durable.append(*entry));
+            let reached = self.reached.entry(self.hard_state.term).or_default();
+            *reached = self.durable.last().max(*reached);
         }
     }
 }

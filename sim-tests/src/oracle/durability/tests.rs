@@ -141,6 +141,28 @@ fn promises_before_they_are_durable_are_found() {
     );
 }
 
+/// A follower writes what two leaders sent in one go: the second one's entries cut the first one's.
+#[test]
+fn a_leader_hears_of_entries_that_were_cut_as_soon_as_they_were_durable() {
+    let both = || {
+        vec![
+            persisting(3, state(3, 1), vec![entry(4, 3), entry(5, 3)]),
+            persisting(4, state(4, 0), vec![entry(3, 4)]),
+            persisted(4),
+        ]
+    };
+    let then = |index| right_then([both(), vec![index]].concat());
+    assert_eq!(then(sent(MessageType::MsgAppResp, 3, 1, 5)), "fine");
+    assert_eq!(
+        then(sent(MessageType::MsgAppResp, 3, 1, 6)),
+        "member 1 acknowledges entry 6, its disk ends at 3"
+    );
+    assert_eq!(
+        then(sent(MessageType::MsgAppResp, 4, 2, 5)),
+        "member 1 acknowledges entry 5, its disk ends at 3",
+    );
+}
+
 #[test]
 fn a_store_that_goes_back_or_ahead_is_found() {
     let synced = Seen::Synced { member: A, index: LogIndex(2) };
