@@ -1,4 +1,8 @@
-//! Appending to the log on a real disk, each append synced, in groups as group commit makes them.
+//! Appending to the log on a real disk, each append synced, in groups as group commit makes them;
+//! and the floor below it: as many bytes written where zeros are, and synced.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use quorate_core::ids::{ClusterId, LogIndex, MemberId, Term};
@@ -6,6 +10,10 @@ use quorate_core::output::Persist;
 use quorate_core::storage::{Entry, SnapshotMark};
 use quorate_io_tokio::disk::{Identity, LogWrite, wal};
 
+/// What an entry of 300 B takes in the log.
+const ENTRY_BYTES: usize = 328;
+/// Size of the file the floor writes to, over and over.
+const FLOOR_FILE_BYTES: u64 = 64_000_000;
 /// Appends between two cuts: what was written goes, or the disk would fill.
 const APPENDS_PER_CUT: u64 = 1_000;
 
@@ -47,5 +55,30 @@ fn append(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, append);
+fn floor(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("write as many bytes and sync: the floor");
+    for count in [1, 10, 100] {
+        let file = tempfile::tempfile_in(env!("CARGO_TARGET_TMPDIR")).expect("a file");
+        file.write_all_at(&vec![0; FLOOR_FILE_BYTES as usize], 0).expect("zeros");
+        file.sync_all().expect("synced");
+        let bytes = vec![7; ENTRY_BYTES * count as usize];
+        let mut offset = 0;
+        group.throughput(Throughput::Elements(count));
+        group.bench_function(format!("{count} a sync"), |bencher| {
+            bencher.iter(|| write_and_sync(&file, &bytes, &mut offset));
+        });
+    }
+    group.finish();
+}
+
+fn write_and_sync(file: &File, bytes: &[u8], offset: &mut u64) {
+    file.write_all_at(bytes, *offset).expect("written");
+    file.sync_data().expect("synced");
+    *offset += bytes.len() as u64;
+    if *offset + bytes.len() as u64 > FLOOR_FILE_BYTES {
+        *offset = 0;
+    }
+}
+
+criterion_group!(benches, append, floor);
 criterion_main!(benches);

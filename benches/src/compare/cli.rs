@@ -9,7 +9,7 @@ use crate::row::Row;
 use crate::sizes::Sizes;
 use crate::strain::Strain;
 
-/// Quorate beside a real etcd beside a bare tonic echo server, under the same load.
+/// Quorate beside a real etcd beside servers that answer from constants, under the same load.
 #[derive(Debug, Parser)]
 #[command(name = "compare", version)]
 pub(crate) struct Args {
@@ -26,7 +26,7 @@ pub(crate) struct Args {
     #[arg(long, value_delimiter = ',', default_value = "1",
         value_parser = clap::value_parser!(u8).range(1..=7))]
     pub(crate) members: Vec<u8>,
-    /// Times each server is started and measured [default: 3, of the long rows and with --quick 1]
+    /// Times each server is started and measured [default: 5, of the long rows and with --quick 1]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: Option<u32>,
     /// Seconds measured per workload [default: 5, or 1 with --quick]
@@ -42,7 +42,7 @@ pub(crate) struct Args {
     #[arg(long, value_delimiter = ',', ignore_case = true)]
     pub(crate) rows: Vec<Row>,
     /// Which servers
-    #[arg(long, value_delimiter = ',', default_value = "quorate,etcd,floor")]
+    #[arg(long, value_delimiter = ',', default_value = "quorate,etcd,floor,door")]
     pub(crate) servers: Vec<Flavour>,
     /// Folder for tables, plots and, while running, the servers' data [default: target/compare]
     #[arg(long)]
@@ -51,11 +51,14 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// The floor: a tonic server that answers from nothing
+    /// A floor: a server that answers from nothing
     #[command(hide = true)]
     EchoServer {
         #[arg(long)]
         listen_client_urls: String,
+        /// Behind Quorate's own front door instead of tonic's
+        #[arg(long)]
+        door: bool,
     },
     /// What difficult clients cost everybody else, and in memory
     Strain(StrainArgs),
@@ -95,22 +98,33 @@ pub(crate) struct StrainArgs {
 pub(crate) enum Flavour {
     Quorate,
     Etcd,
+    /// Constants, served by tonic as it comes.
     Floor,
+    /// The same constants behind Quorate's own front door.
+    Door,
 }
 
 impl Flavour {
+    pub(crate) const ALL: [Self; 4] = [Self::Quorate, Self::Etcd, Self::Floor, Self::Door];
+
+    /// Whether it answers from constants and stores nothing.
+    pub(crate) const fn is_floor(self) -> bool {
+        matches!(self, Self::Floor | Self::Door)
+    }
+
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Quorate => "quorate",
             Self::Etcd => "etcd",
             Self::Floor => "floor",
+            Self::Door => "door",
         }
     }
 }
 
 impl Args {
     pub(crate) fn rounds(&self, is_long: bool) -> u32 {
-        self.rounds.unwrap_or(if self.quick || is_long { 1 } else { 3 })
+        self.rounds.unwrap_or(if self.quick || is_long { 1 } else { 5 })
     }
 
     pub(crate) fn out_dir(&self) -> PathBuf {
@@ -144,7 +158,7 @@ mod tests {
         let args = Args::parse_from(["compare", "--quick"]);
         assert_eq!((args.rounds(false), args.sizes().keys), (1, 10_000));
         let args = Args::parse_from(["compare", "--seconds", "0.5", "--members", "1,3"]);
-        assert_eq!((args.rounds(false), args.rounds(true), args.sizes().keys), (3, 1, 100_000));
+        assert_eq!((args.rounds(false), args.rounds(true), args.sizes().keys), (5, 1, 100_000));
         assert_eq!(args.sizes().measured, Duration::from_millis(500));
         assert_eq!(args.members, [1, 3]);
     }

@@ -1,7 +1,18 @@
-//! The floor: a plain tonic server whose answers are made of constants. It shares etcd's messages
-//! and nothing else; whatever a real server spends above it is spent on being a database.
+//! The floors: servers whose answers are made of constants. One is plain tonic, and shares etcd's
+//! messages and nothing else; the other stands behind Quorate's own front door. Whatever Quorate
+//! spends above that is spent on being a database.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use hyper_util::service::TowerToHyperService;
+use quorate_io_tokio::cli::Place;
+use quorate_io_tokio::http::Pages;
+use quorate_io_tokio::metrics::Traffic;
+use quorate_io_tokio::transport::IoThreads;
+use quorate_io_tokio::transport::bind::bind;
+use quorate_io_tokio::transport::listen::{Connections, Http2, Port};
 use quorate_proto::etcdserverpb::kv_server::{Kv, KvServer};
 use quorate_proto::etcdserverpb::{
     CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, PutRequest,
@@ -79,16 +90,34 @@ impl Kv for Echo {
 }
 
 /// Serves until killed. Says it is ready in the words of the servers it is compared with.
-pub(crate) fn serve(url: &str) -> Outcome<()> {
-    let addr = url.strip_prefix("http://").unwrap_or(url).parse()?;
+pub(crate) fn serve(url: &str, has_door: bool) -> Outcome<()> {
+    let addr: SocketAddr = url.strip_prefix("http://").unwrap_or(url).parse()?;
+    let kv = KvServer::new(Echo { value: Bytes::from(vec![b'v'; VALUE_BYTES]) });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
+        if has_door {
+            return serve_behind_door(kv, addr).await;
+        }
         let incoming = tonic::transport::server::TcpIncoming::bind(addr)?.with_nodelay(Some(true));
         eprintln!("{}", crate::servers::READY);
-        let echo = Echo { value: Bytes::from(vec![b'v'; VALUE_BYTES]) };
-        tonic::transport::Server::builder()
-            .serve_with_incoming(KvServer::new(echo), incoming)
-            .await?;
+        tonic::transport::Server::builder().serve_with_incoming(kv, incoming).await?;
         Ok(())
     })
+}
+
+async fn serve_behind_door(kv: KvServer<Echo>, addr: SocketAddr) -> Outcome<()> {
+    let port = Port::<_, Pages> {
+        grpc: Some(TowerToHyperService::new(kv)),
+        gateway: None,
+        console: None,
+        access: None,
+        pages: None,
+        http2: Http2::with_streams(u32::MAX),
+        traffic: Traffic::default(),
+    };
+    let place = Place::Port { host: addr.ip().to_string(), port: addr.port() };
+    let (bound, threads) = (bind(&place)?, IoThreads::for_clients()?);
+    eprintln!("{}", crate::servers::READY);
+    Connections::default().accept(bound, Arc::new(port), &threads).await;
+    Ok(())
 }

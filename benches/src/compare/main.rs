@@ -1,8 +1,8 @@
-//! Quorate beside a real etcd beside a bare tonic echo, on this machine, under the same load.
+//! Quorate beside a real etcd beside two floors, on this machine, under the same load.
 //!
 //! ```text
-//!            round 1                    round 2
-//! quorate -> etcd -> floor   quorate -> etcd -> floor   ...   medians, ratios, CSV, SVG
+//!                round 1                           round 2
+//! quorate -> etcd -> floor -> door   quorate -> etcd -> floor -> door   ...   medians, CSV, SVG
 //!    |
 //!    +-- empty directory, start, fill, what the scene is about, kill
 //! ```
@@ -41,13 +41,19 @@ use figure::Figure;
 use rows::{Scene, Stage};
 use servers::Program;
 
+/// The server's: a floor must not be higher for another allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 fn main() -> Outcome<()> {
     let args = Args::parse();
     raise_descriptors()?;
     match args.command {
-        Some(Command::EchoServer { ref listen_client_urls }) => floor::serve(listen_client_urls),
+        Some(Command::EchoServer { ref listen_client_urls, door }) => {
+            floor::serve(listen_client_urls, door)
+        }
         Some(Command::Strain(ref strain)) => strain::run(&args, strain),
         None => compare(&args),
     }

@@ -18,6 +18,7 @@ const FONT: &str = "sans-serif";
 const FINE: RGBColor = RGBColor(46, 125, 50);
 const WORSE: RGBColor = RGBColor(198, 40, 40);
 const OTHER: RGBColor = RGBColor(120, 120, 120);
+const FAINT: RGBColor = RGBColor(190, 190, 190);
 /// Those whose ratios are drawn.
 const METRICS: [Metric; 9] = [
     Metric::Cpu,
@@ -153,7 +154,9 @@ fn draw_load(figures: &[Figure], (members, kind): (u8, &str), path: &Path) -> Ou
         let point = |case: &str| Some((middle(case, Metric::Rate)?, middle(case, metric)? / 1e3));
         cases.into_iter().filter_map(point).collect()
     };
-    let curves = |metric| -> Vec<Curve> { servers().map(|it| (it, of(it, metric))).collect() };
+    let curves = |metric| -> Vec<Curve> {
+        Flavour::ALL.into_iter().map(|it| (it, of(it, metric))).collect()
+    };
     let (p50, p99) = (curves(Metric::P50), curves(Metric::P99));
     if p50.iter().all(|(_, points)| points.is_empty()) {
         return Ok(false);
@@ -182,7 +185,7 @@ fn draw_memory(figures: &[Figure], members: u8, path: &Path) -> Outcome<bool> {
         points.sort_by(|one, other| one.0.total_cmp(&other.0));
         (flavour, points)
     };
-    let curves: Vec<Curve> = servers().map(curve).collect();
+    let curves: Vec<Curve> = Flavour::ALL.into_iter().map(curve).collect();
     if curves.iter().all(|(_, points)| points.len() < 2) {
         return Ok(false);
     }
@@ -192,10 +195,6 @@ fn draw_memory(figures: &[Figure], members: u8, path: &Path) -> Outcome<bool> {
     draw_curves(&area, "resident memory over keys of 256 B", axes, &curves)?;
     area.present()?;
     Ok(true)
-}
-
-fn servers() -> impl Iterator<Item = Flavour> {
-    [Flavour::Quorate, Flavour::Etcd, Flavour::Floor].into_iter()
 }
 
 /// The number that a name begins or ends with.
@@ -262,6 +261,7 @@ fn draw_curve(chart: &mut Chart<'_, '_>, flavour: Flavour, points: &[(f64, f64)]
         Flavour::Quorate => FINE,
         Flavour::Etcd => WORSE,
         Flavour::Floor => OTHER,
+        Flavour::Door => FAINT,
     };
     let line = LineSeries::new(points.iter().copied(), colour.stroke_width(2)).point_size(3);
     chart

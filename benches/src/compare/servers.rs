@@ -43,7 +43,7 @@ pub(crate) fn find_programs(args: &Args) -> Outcome<Vec<Program>> {
                 args.quorate.clone().unwrap_or_else(|| this.with_file_name("quorate"))
             }
             Flavour::Etcd => find_etcd(args)?,
-            Flavour::Floor => this.clone(),
+            Flavour::Floor | Flavour::Door => this.clone(),
         };
         let version = read_version(*flavour, &path)?;
         programs.push(Program { flavour: *flavour, path, version });
@@ -73,8 +73,10 @@ fn cache_dir() -> Option<PathBuf> {
 }
 
 fn read_version(flavour: Flavour, path: &Path) -> Outcome<String> {
-    if flavour == Flavour::Floor {
-        return Ok("tonic, answering constants".into());
+    match flavour {
+        Flavour::Floor => return Ok("tonic, answering constants".into()),
+        Flavour::Door => return Ok("the same behind quorate's front door".into()),
+        Flavour::Quorate | Flavour::Etcd => {}
     }
     let output = Command::new(path).arg("--version").output().map_err(|error| {
         let hint = match flavour {
@@ -111,7 +113,7 @@ impl Drop for Group {
 impl Group {
     /// Starts so many members on empty directories below `dir` and waits until all serve.
     pub(crate) fn start(program: &Program, members: u8, dir: &Path) -> Outcome<Self> {
-        let members = if program.flavour == Flavour::Floor { 1 } else { usize::from(members) };
+        let members = if program.flavour.is_floor() { 1 } else { usize::from(members) };
         let dir = TempDir::with_prefix_in(program.flavour.name(), dir)?;
         let ports = free_ports(2 * members)?;
         let (clients, peers) = ports.split_at(members);
@@ -124,13 +126,13 @@ impl Group {
         };
         for number in 0..members {
             let mut command = Command::new(&program.path);
-            match program.flavour {
-                Flavour::Floor => {
-                    command.arg("echo-server");
-                    command.arg(format!("--listen-client-urls=http://{}", clients[0]))
-                }
-                _ => command.args(member_flags(number, clients, peers, group.dir.path())),
-            };
+            if program.flavour.is_floor() {
+                command.arg("echo-server");
+                command.arg(format!("--listen-client-urls=http://{}", clients[0]));
+                command.args((program.flavour == Flavour::Door).then_some("--door"));
+            } else {
+                command.args(member_flags(number, clients, peers, group.dir.path()));
+            }
             group.commands.push(command);
         }
         group.run()?;

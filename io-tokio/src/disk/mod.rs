@@ -123,7 +123,16 @@ pub trait ImageWrite: Send + Sync {
 }
 
 /// See [`StateWrite::defragment`].
-pub type Defragment = Box<dyn FnOnce() -> Result<(), StorageFault> + Send>;
+pub type Defragment = Box<dyn FnOnce(Haste) -> Result<(), StorageFault> + Send>;
+
+/// How work is done that could wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Haste {
+    /// As fast as the disk lets it: nobody else wants it.
+    AtOnce,
+    /// With rests, so that others have the disk most of the time.
+    GivesWay,
+}
 
 /// How much is stored, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use super::Observer;
-use crate::disk::{Defragment, Size};
+use crate::disk::{Defragment, Haste, Size};
 
 /// Waste is worth a sweep from this part of what is in use.
 const WASTE_PART: u64 = 5;
 /// ... and from this many bytes.
 const WASTE_BYTES_MIN: u64 = 1 << 20;
-/// Of the time it may take a tenth, unasked.
-const REST_FACTOR: u32 = 9;
+/// How long it rests, unasked, in times that it took: most of that is rest as well.
+const REST_FACTOR: u32 = 2;
 /// When what was replaced is let go of, after the end: readers may still need it for a while.
 const RELEASES: [Duration; 4] =
     [Duration::ZERO, Duration::from_millis(500), Duration::from_secs(5), Duration::from_secs(60)];
@@ -77,7 +77,7 @@ impl Sweep {
             info!("starting defragment");
             let begun = Instant::now();
             observer.defragmenting(None);
-            let end = work();
+            let end = work(Haste::GivesWay);
             observer.defragmenting(Some(begun.elapsed()));
             match end {
                 Ok(()) => info!("finished defragment"),

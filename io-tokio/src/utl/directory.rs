@@ -10,7 +10,7 @@ use quorate_core::storage::{StateRead, Table};
 
 use super::Failure;
 use crate::disk::store::Store;
-use crate::disk::{DataDir, StateWrite};
+use crate::disk::{DataDir, Haste, StateWrite};
 use crate::tool::format::show_bytes;
 use crate::version;
 
@@ -57,7 +57,7 @@ pub(super) fn lock(
 pub(super) fn defragment(data_dir: &Path, patience: Duration) -> Result<String, Failure> {
     let opened = Opened::open(data_dir, patience)?;
     let before = opened.store.size().allocated;
-    opened.store.defragment()()?;
+    opened.store.defragment()(Haste::AtOnce)?;
     let after = opened.store.size().allocated;
     eprintln!("defragmented: {} before, {} now", show_bytes(before), show_bytes(after));
     Ok(String::new())

@@ -16,7 +16,7 @@ use quorate_io_tokio::disk::image::{ImageChunks, ImageError};
 use quorate_io_tokio::disk::recovery::{self, Recovered};
 use quorate_io_tokio::disk::store::Store;
 use quorate_io_tokio::disk::wal::{self, LogWriter, Settings};
-use quorate_io_tokio::disk::{DataDir, Identity, LogWrite as _, StateWrite as _};
+use quorate_io_tokio::disk::{DataDir, Haste, Identity, LogWrite as _, StateWrite as _};
 use quorate_proto::peer::ImageHeader;
 use quorate_proto::raftpb;
 
@@ -287,8 +287,9 @@ impl Member {
 
     /// What moves files and leaves rows as they are.
     fn tidy(&mut self) -> Result<(), StorageFault> {
-        match self.luck.below(3) {
-            0 => self.store.defragment()(),
+        match self.luck.below(6) {
+            0 => self.store.defragment()(Haste::AtOnce),
+            1 => self.store.defragment()(Haste::GivesWay),
             _ => self.store.release(),
         }
     }

@@ -125,7 +125,7 @@ impl Case {
     fn is_for(self, flavour: Flavour) -> bool {
         let wants_state =
             matches!(self.kind, Kind::PrefixWatch | Kind::KeyWatch | Kind::Grant | Kind::KeepAlive);
-        flavour != Flavour::Floor || !wants_state
+        !flavour.is_floor() || !wants_state
     }
 
     fn load(self, group: &Group, threads: usize) -> Load {

@@ -1,7 +1,7 @@
 //! How the rows of the table are measured: scenes, each on a server of its own.
 //!
 //! ```text
-//! scene: round 1: quorate, etcd, floor    round 2: quorate, etcd, floor    ...    next scene
+//! scene: round 1: quorate, etcd, floor, door    round 2: ...    next scene
 //!           └ empty directory, start, fill, measure ── figures ──> table, CSV, plots
 //! ```
 //!
@@ -106,7 +106,7 @@ impl Scene {
             Self::Basic | Self::Load => true,
             // What it must reach is not a ratio, and it would take an etcd very long.
             Self::Most => matches!(flavour, Flavour::Quorate),
-            _ => !matches!(flavour, Flavour::Floor),
+            _ => !flavour.is_floor(),
         }
     }
 

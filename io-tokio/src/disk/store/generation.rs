@@ -8,8 +8,8 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 use quorate_core::error::StorageFault;
 use quorate_core::storage::{Table, Write};
 
-use super::{Tally, journal};
-use crate::disk::{fault, sync_tree};
+use super::{Tally, journal, pace};
+use crate::disk::{Haste, fault, sync_tree};
 
 /// Memory for blocks read, at most; used as it fills.
 const CACHE_BYTES: u64 = 32 << 20;
@@ -34,6 +34,8 @@ pub(in crate::disk) struct Generation {
     tables: Vec<Keyspace>,
     pub(super) tally: Keyspace,
     pub(super) database: Database,
+    /// Whether nobody writes to it any more: work under way makes haste.
+    is_over: Arc<AtomicBool>,
     /// The first time something here did not read.
     damage: OnceLock<StorageFault>,
     /// Dropped last: after the database is closed.
@@ -81,6 +83,7 @@ impl Generation {
             .max_journaling_size(JOURNALS_BYTES)
             .max_cached_files(Some(FILES_MAX))
             .manual_journal_persist(true)
+            .with_compaction_filter_factories(Arc::new(pace::lookouts))
             .worker_threads(WORKERS);
         let database = below_others(|| builder.open()).map_err(failed)?;
         let keyspace = |name: &str, bytes| {
@@ -99,7 +102,8 @@ impl Generation {
         let tables = Table::ALL.iter().map(table).collect::<Result<_, _>>()?;
         let tally = keyspace("quorate_tally", LEDGER_BUFFER_BYTES)?;
         let folder = Folder { path: path.to_path_buf(), is_retired: AtomicBool::new(false) };
-        Ok(Self { tables, tally, database, damage: OnceLock::new(), folder })
+        let (is_over, damage) = (Arc::default(), OnceLock::new());
+        Ok(Self { tables, tally, database, is_over, damage, folder })
     }
 
     /// A table's keyspace.
@@ -161,9 +165,13 @@ impl Generation {
 
     /// Merges every table with what was removed from it. The tally's too: a journal goes only when
     /// nothing needs it any more.
-    pub(super) fn compact(&self) -> Result<(), StorageFault> {
+    pub(super) fn compact(&self, haste: Haste) -> Result<(), StorageFault> {
+        let merge = |table: &Keyspace| match haste {
+            Haste::AtOnce => table.major_compact(),
+            Haste::GivesWay => pace::give_way(table, &self.is_over, || table.major_compact()),
+        };
         for table in self.tables.iter().chain([&self.tally]) {
-            let merged = table.rotate_memtable_and_wait().and_then(|()| table.major_compact());
+            let merged = table.rotate_memtable_and_wait().and_then(|()| merge(table));
             merged.map_err(|e| match store_fault("cannot defragment", self.path(), &e) {
                 fault if fault.is_damage => self.read_fault(&e),
                 fault => fault,
@@ -186,8 +194,14 @@ impl Generation {
         tables + self.database.write_buffer_size()
     }
 
+    /// Nothing is written to it any more.
+    pub(super) fn end(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+
     /// Its folder goes with its last reader.
     pub(super) fn retire(self: Arc<Self>) {
+        self.end();
         self.folder.is_retired.store(true, Ordering::Release);
     }
 

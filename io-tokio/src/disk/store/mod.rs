@@ -28,6 +28,7 @@
 mod generation;
 mod image;
 mod journal;
+mod pace;
 mod size;
 #[cfg(test)]
 mod tests;
@@ -165,6 +166,12 @@ impl Store {
     }
 }
 
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.generation.end();
+    }
+}
+
 impl StateWrite for Store {
     fn write(&mut self, batch: Batch) -> Result<bool, StorageFault> {
         if batch.epoch < self.epoch {
@@ -195,7 +202,7 @@ impl StateWrite for Store {
 
     fn defragment(&self) -> Defragment {
         let generation = Arc::clone(&self.generation);
-        Box::new(move || generation.compact())
+        Box::new(move |haste| generation.compact(haste))
     }
 
     fn release(&mut self) -> Result<(), StorageFault> {
