@@ -8,7 +8,8 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 use quorate_core::error::StorageFault;
 use quorate_core::storage::{Table, Write};
 
-use super::{Tally, journal, pace};
+use super::pace::{self, Lookouts};
+use super::{Tally, journal};
 use crate::disk::{Haste, fault, sync_tree};
 
 /// Memory for blocks read, at most; used as it fills.
@@ -78,12 +79,14 @@ impl Generation {
             sync_tree(path)?;
             journal::cut_torn_end(path)?;
         }
+        let lookouts = Lookouts::default();
+        let factory = lookouts.clone();
         let builder = Database::builder(path)
             .cache_size(CACHE_BYTES)
             .max_journaling_size(JOURNALS_BYTES)
             .max_cached_files(Some(FILES_MAX))
             .manual_journal_persist(true)
-            .with_compaction_filter_factories(Arc::new(pace::lookouts))
+            .with_compaction_filter_factories(Arc::new(move |table| Some(factory.of(table))))
             .worker_threads(WORKERS);
         let database = below_others(|| builder.open()).map_err(failed)?;
         let keyspace = |name: &str, bytes| {
@@ -92,7 +95,9 @@ impl Generation {
                     .max_memtable_size(bytes)
                     .manual_journal_persist(true)
             };
-            database.keyspace(name, options).map_err(failed)
+            let keyspace = database.keyspace(name, options).map_err(failed)?;
+            lookouts.know(&keyspace);
+            Ok(keyspace)
         };
         let table = |table: &Table| {
             let is_records = *table == Table::Key;

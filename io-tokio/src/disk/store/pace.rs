@@ -1,22 +1,23 @@
-//! Defragmenting at a pace that leaves the disk to others.
+//! Merging at a pace that leaves the disk to others.
 //!
 //! fjall merges a table in one go: it reads and writes as fast as the disk lets it, in files of
 //! 64 MB, each synced once at its end. Whatever else is to be synced meanwhile, above all the log,
-//! waits behind that. Here the merge is made to sync what it wrote after each piece, and then to
-//! rest for a multiple of the time the piece took.
+//! waits behind that. Here a merge is made to sync what it wrote after each piece; one that can
+//! wait then rests for a multiple of the time the piece took.
 //!
 //! What fjall lets others do while it merges is look at each row (a *compaction filter*). It is
 //! the merge's own thread that looks.
 //!
-//! Deliberately absent: merges fjall begins by itself, which are short, and which writes wait for.
+//! Deliberately absent: write buffers that are written out, whose rows nobody can look at.
 
 use std::cell::RefCell;
-use std::fs::File;
+use std::collections::BTreeMap;
+use std::fs::{DirEntry, File};
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use fjall::Keyspace;
 use fjall::compaction::filter::{
@@ -35,119 +36,170 @@ const WAITING_MAX: usize = 12;
 const FILES_FOLDER: &str = "tables";
 
 thread_local! {
-    /// The pace of the merge this thread is about to begin.
-    static NEXT: RefCell<Option<Pace>> = const { RefCell::new(None) };
+    /// Whom the merge this thread is about to begin gives way to.
+    static NEXT: RefCell<Option<Rests>> = const { RefCell::new(None) };
 }
 
-/// Runs `merge`, which merges `table` on this thread, at a pace until `is_over`.
+/// Runs `merge`, which merges `table` on this thread, with rests until `is_over`.
 pub(super) fn give_way<T>(
     table: &Keyspace,
     is_over: &Arc<AtomicBool>,
     merge: impl FnOnce() -> T,
 ) -> T {
-    NEXT.set(Some(Pace::new(table.clone(), Arc::clone(is_over))));
+    NEXT.set(Some(Rests { table: table.clone(), is_over: Arc::clone(is_over) }));
     let outcome = merge();
     // Where there was nothing to merge, nobody took it.
     NEXT.take();
     outcome
 }
 
-/// For [`fjall::DatabaseBuilder`]: what looks at rows that are merged.
-pub(super) fn lookouts(_table: &str) -> Option<Arc<dyn Factory>> {
-    Some(Arc::new(Lookouts))
+/// Where the files of tables are, by the tables' names, as far as they were opened.
+#[derive(Clone, Default)]
+pub(super) struct Lookouts(Arc<Mutex<BTreeMap<String, PathBuf>>>);
+
+impl Lookouts {
+    /// For [`fjall::DatabaseBuilder`]: what looks at rows of a table that are merged.
+    pub(super) fn of(&self, table: &str) -> Arc<dyn Factory> {
+        Arc::new(Lookout { table: table.to_owned(), folders: self.clone() })
+    }
+
+    /// A table was opened.
+    pub(super) fn know(&self, table: &Keyspace) {
+        let folder = table.path().join(FILES_FOLDER);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(table.name().to_string(), folder);
+    }
+
+    fn folder(&self, table: &str) -> Option<PathBuf> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(table).cloned()
+    }
 }
 
-struct Lookouts;
+struct Lookout {
+    table: String,
+    folders: Lookouts,
+}
 
-impl Factory for Lookouts {
+impl Factory for Lookout {
     fn name(&self) -> &str {
         "pace"
     }
 
     fn make_filter(&self, _: &Context) -> Box<dyn CompactionFilter> {
-        Box::new(Lookout { pace: NEXT.take() })
+        let files = self.folders.folder(&self.table).map(NewFiles::of);
+        Box::new(Pace { files, rests: NEXT.take(), bytes: 0, since: Instant::now() })
     }
 }
 
-/// Looks at the rows of one merge; keeps all of them.
-struct Lookout {
-    pace: Option<Pace>,
+/// Looks at the rows of one merge, and keeps all of them.
+struct Pace {
+    /// Nothing while a database opens.
+    files: Option<NewFiles>,
+    /// Nothing for a merge that must get on.
+    rests: Option<Rests>,
+    /// Bytes of the present piece, and since when.
+    bytes: usize,
+    since: Instant,
 }
 
-impl CompactionFilter for Lookout {
+/// When a merge rests.
+struct Rests {
+    table: Keyspace,
+    /// Whether whoever would use the table is gone, and waits for the merge to end.
+    is_over: Arc<AtomicBool>,
+}
+
+impl CompactionFilter for Pace {
     fn filter_item(&mut self, row: ItemAccessor<'_>, _: &Context) -> CompactionFilterResult {
-        if let Some(pace) = &mut self.pace {
-            pace.pass(row.key().len() + row.value()?.len())?;
+        self.bytes += row.key().len() + row.value()?.len();
+        if self.bytes >= PIECE_BYTES {
+            self.end_piece()?;
         }
         Ok(Verdict::Keep)
     }
 }
 
-struct Pace {
-    table: Keyspace,
-    /// Whether whoever would use the table is gone, and waits for the merge to end.
-    is_over: Arc<AtomicBool>,
-    /// Bytes since the last rest, and when that ended.
-    bytes: usize,
-    since: Instant,
-    rested: Duration,
-}
-
 impl Pace {
-    fn new(table: Keyspace, is_over: Arc<AtomicBool>) -> Self {
-        Self { table, is_over, bytes: 0, since: Instant::now(), rested: Duration::ZERO }
-    }
-
-    /// So much was merged.
-    fn pass(&mut self, bytes: usize) -> io::Result<()> {
-        self.bytes += bytes;
-        if self.bytes < PIECE_BYTES {
-            return Ok(());
+    fn end_piece(&mut self) -> io::Result<()> {
+        if let Some(files) = &mut self.files {
+            files.sync()?;
         }
-        self.bytes = 0;
-        if self.is_over.load(Ordering::Relaxed) {
-            return Ok(());
+        if self.rests.as_ref().is_some_and(Rests::is_due) {
+            std::thread::sleep(self.since.elapsed() * REST_FACTOR);
         }
-        if let Some(path) = newest_file(&self.table.path().join(FILES_FOLDER))? {
-            // It may be complete by now, and gone.
-            File::open(path).map_or(Ok(()), |file| file.sync_data())?;
-        }
-        if self.table.l0_table_count() < WAITING_MAX {
-            let rest = self.since.elapsed() * REST_FACTOR;
-            std::thread::sleep(rest);
-            self.rested += rest;
-        }
-        self.since = Instant::now();
+        (self.bytes, self.since) = (0, Instant::now());
         Ok(())
     }
 }
 
-/// The file being written: they have rising numbers for names.
-fn newest_file(folder: &Path) -> io::Result<Option<PathBuf>> {
-    let mut newest = None;
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str());
-        let number = name.and_then(|name| name.parse::<u64>().ok());
-        newest = newest.max(number.map(|number| (number, path)));
+impl Rests {
+    fn is_due(&self) -> bool {
+        !self.is_over.load(Ordering::Relaxed) && self.table.l0_table_count() < WAITING_MAX
     }
-    Ok(newest.map(|(_, path)| path))
+}
+
+/// Files of a table that came since a merge began: its own, and those of write buffers.
+struct NewFiles {
+    folder: PathBuf,
+    /// The highest number there was. Files have rising numbers for names.
+    last_before: u64,
+    /// How long each was when it was synced.
+    lengths: BTreeMap<u64, u64>,
+}
+
+impl NewFiles {
+    fn of(folder: PathBuf) -> Self {
+        let mut files = Self { folder, last_before: 0, lengths: BTreeMap::new() };
+        // What cannot be listed now cannot be later, and is told then.
+        files.last_before = files.numbers().into_iter().flatten().max().unwrap_or(0);
+        files
+    }
+
+    fn numbers(&self) -> io::Result<Vec<u64>> {
+        let number = |entry: io::Result<DirEntry>| {
+            let name = entry.map(|entry| entry.file_name());
+            name.map(|name| name.to_str().and_then(|name| name.parse().ok())).transpose()
+        };
+        std::fs::read_dir(&self.folder)?.filter_map(number).collect()
+    }
+
+    /// Syncs those that have grown.
+    fn sync(&mut self) -> io::Result<()> {
+        for number in self.numbers()?.into_iter().filter(|number| *number > self.last_before) {
+            // It may have been merged by now, and be gone.
+            let Ok(file) = File::open(self.folder.join(number.to_string())) else { continue };
+            let length = file.metadata()?.len();
+            if self.lengths.insert(number, length) != Some(length) {
+                file.sync_data()?;
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn open(folder: &Path) -> (fjall::Database, Keyspace) {
+        let lookouts = Lookouts::default();
+        let factory = lookouts.clone();
         let builder = fjall::Database::builder(folder);
-        let builder = builder.with_compaction_filter_factories(Arc::new(lookouts));
+        let builder = builder
+            .with_compaction_filter_factories(Arc::new(move |table: &str| Some(factory.of(table))));
         let database = builder.worker_threads(2).open().unwrap();
         let table = database.keyspace("rows", || {
             // Nothing merges what waits.
             let strategy = Arc::new(fjall::compaction::Leveled::default().with_l0_threshold(100));
             fjall::KeyspaceCreateOptions::default().compaction_strategy(strategy)
         });
-        (database, table.unwrap())
+        let table = table.unwrap();
+        lookouts.know(&table);
+        (database, table)
     }
 
     fn add_file(table: &Keyspace) {
@@ -156,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_merge_that_was_asked_to_give_way_takes_the_pace_and_no_other_does() {
+    fn a_merge_that_was_asked_to_give_way_does_and_no_other() {
         let folder = crate::disk::memory_dir();
         let (_database, table) = open(folder.path());
         let is_left = || NEXT.with_borrow(Option::is_some);
@@ -174,27 +226,39 @@ mod tests {
     }
 
     #[test]
-    fn a_merge_rests_after_each_piece_unless_files_wait_or_all_is_over() {
+    fn a_merge_rests_unless_files_wait_or_all_is_over() {
         let folder = crate::disk::memory_dir();
         let (_database, table) = open(folder.path());
-        add_file(&table);
-        let mut pace = Pace::new(table.clone(), Arc::default());
-        pace.pass(PIECE_BYTES - 1).unwrap();
-        assert_eq!(pace.rested, Duration::ZERO, "no piece yet");
-        pace.pass(1).unwrap();
-        let rested = pace.rested;
-        assert!(rested > Duration::ZERO);
-        pace.is_over.store(true, Ordering::Relaxed);
-        pace.pass(PIECE_BYTES).unwrap();
-        assert_eq!(pace.rested, rested);
-        pace.is_over.store(false, Ordering::Relaxed);
-        pace.pass(PIECE_BYTES).unwrap();
-        let rested = std::mem::replace(&mut pace.rested, Duration::ZERO) - rested;
-        assert!(rested > Duration::ZERO);
+        let rests = Rests { table: table.clone(), is_over: Arc::default() };
+        assert!(rests.is_due());
         while table.l0_table_count() < WAITING_MAX {
+            assert!(rests.is_due());
             add_file(&table);
         }
-        pace.pass(PIECE_BYTES).unwrap();
-        assert_eq!(pace.rested, Duration::ZERO);
+        assert!(!rests.is_due(), "files wait");
+        table.major_compact().unwrap();
+        assert!(rests.is_due());
+        rests.is_over.store(true, Ordering::Relaxed);
+        assert!(!rests.is_due());
+    }
+
+    #[test]
+    fn files_that_came_since_are_synced_once_for_each_length() {
+        let folder = crate::disk::memory_dir();
+        let write = |name: &str, text| std::fs::write(folder.path().join(name), text).unwrap();
+        for name in ["9", "10", "current"] {
+            write(name, "before");
+        }
+        let mut files = NewFiles::of(folder.path().to_path_buf());
+        files.sync().unwrap();
+        assert_eq!(files.lengths, BTreeMap::new());
+        write("11", "a");
+        write("12", "ab");
+        files.sync().unwrap();
+        assert_eq!(files.lengths, BTreeMap::from([(11, 1), (12, 2)]));
+        write("11", "abc");
+        std::fs::remove_file(folder.path().join("12")).unwrap();
+        files.sync().unwrap();
+        assert_eq!(files.lengths, BTreeMap::from([(11, 3), (12, 2)]));
     }
 }
