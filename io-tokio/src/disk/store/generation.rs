@@ -8,6 +8,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 use quorate_core::error::StorageFault;
 use quorate_core::storage::{Table, Write};
 
+use super::leftovers::Leftovers;
 use super::pace::{self, Lookouts};
 use super::{Tally, journal};
 use crate::disk::{Haste, fault, sync_tree};
@@ -171,9 +172,13 @@ impl Generation {
     /// Merges every table with what was removed from it. The tally's too: a journal goes only when
     /// nothing needs it any more.
     pub(super) fn compact(&self, haste: Haste) -> Result<(), StorageFault> {
-        let merge = |table: &Keyspace| match haste {
+        let mut leftovers = Leftovers::default();
+        let mut merge = |table: &Keyspace| match haste {
             Haste::AtOnce => table.major_compact(),
-            Haste::GivesWay => pace::give_way(table, &self.is_over, || table.major_compact()),
+            Haste::GivesWay => {
+                leftovers.hold(&pace::files_folder(table));
+                pace::give_way(table, &self.is_over, || table.major_compact())
+            }
         };
         for table in self.tables.iter().chain([&self.tally]) {
             let merged = table.rotate_memtable_and_wait().and_then(|()| merge(table));
@@ -181,6 +186,9 @@ impl Generation {
                 fault if fault.is_damage => self.read_fault(&e),
                 fault => fault,
             })?;
+        }
+        if haste == Haste::GivesWay {
+            leftovers.give_back(Arc::clone(&self.is_over));
         }
         Ok(())
     }

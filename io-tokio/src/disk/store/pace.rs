@@ -53,6 +53,11 @@ pub(super) fn give_way<T>(
     outcome
 }
 
+/// Where a table's files are.
+pub(super) fn files_folder(table: &Keyspace) -> PathBuf {
+    table.path().join(FILES_FOLDER)
+}
+
 /// Where the files of tables are, by the tables' names, as far as they were opened.
 #[derive(Clone, Default)]
 pub(super) struct Lookouts(Arc<Mutex<BTreeMap<String, PathBuf>>>);
@@ -65,7 +70,7 @@ impl Lookouts {
 
     /// A table was opened.
     pub(super) fn know(&self, table: &Keyspace) {
-        let folder = table.path().join(FILES_FOLDER);
+        let folder = files_folder(table);
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
