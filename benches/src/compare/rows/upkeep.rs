@@ -35,6 +35,9 @@ pub(super) fn play(stage: &mut Stage<'_>) -> Outcome<()> {
     make_revisions(&group, sizes.revisions)?;
     stage.say("puts");
     let before = calm(&group, sizes.calm_windows, sizes.measured)?;
+    // A disk has moments of its own.
+    stage.note(Row::W14, "nothing beside them", Metric::P99, before.p99);
+    stage.note(Row::W14, "nothing beside them", Metric::Longest, before.longest);
     let mut disturb = |what: String, work: &(dyn Fn() -> Outcome<()> + Sync)| {
         stage.say(&what);
         let (with, took) = during(&group, sizes.measured, work)?;
