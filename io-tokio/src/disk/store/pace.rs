@@ -16,7 +16,7 @@ use std::fs::{DirEntry, File};
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use fjall::Keyspace;
@@ -65,26 +65,23 @@ pub(super) struct Lookouts(Arc<Mutex<BTreeMap<String, PathBuf>>>);
 impl Lookouts {
     /// For [`fjall::DatabaseBuilder`]: what looks at rows of a table that are merged.
     pub(super) fn of(&self, table: &str) -> Arc<dyn Factory> {
-        Arc::new(Lookout { table: table.to_owned(), folders: self.clone() })
+        Arc::new(Lookout { table: table.to_owned(), known: self.clone() })
     }
 
     /// A table was opened.
     pub(super) fn know(&self, table: &Keyspace) {
         let folder = files_folder(table);
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(table.name().to_string(), folder);
+        self.folders().insert(table.name().to_string(), folder);
     }
 
-    fn folder(&self, table: &str) -> Option<PathBuf> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(table).cloned()
+    fn folders(&self) -> MutexGuard<'_, BTreeMap<String, PathBuf>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 struct Lookout {
     table: String,
-    folders: Lookouts,
+    known: Lookouts,
 }
 
 impl Factory for Lookout {
@@ -93,7 +90,7 @@ impl Factory for Lookout {
     }
 
     fn make_filter(&self, _: &Context) -> Box<dyn CompactionFilter> {
-        let files = self.folders.folder(&self.table).map(NewFiles::of);
+        let files = self.known.folders().get(&self.table).cloned().map(NewFiles::of);
         Box::new(Pace { files, rests: NEXT.take(), bytes: 0, since: Instant::now() })
     }
 }
@@ -157,7 +154,7 @@ struct NewFiles {
 impl NewFiles {
     fn of(folder: PathBuf) -> Self {
         let mut files = Self { folder, last_before: 0, lengths: BTreeMap::new() };
-        // What cannot be listed now cannot be later, and is told then.
+        // Where it cannot be told, all of them are looked at.
         files.last_before = files.numbers().into_iter().flatten().max().unwrap_or(0);
         files
     }
@@ -172,8 +169,10 @@ impl NewFiles {
 
     /// Syncs those that have grown.
     fn sync(&mut self) -> io::Result<()> {
-        for number in self.numbers()?.into_iter().filter(|number| *number > self.last_before) {
-            // It may have been merged by now, and be gone.
+        // What cannot be looked at, with no descriptor left for it, is synced by fjall at its end.
+        let Ok(numbers) = self.numbers() else { return Ok(()) };
+        for number in numbers.into_iter().filter(|number| *number > self.last_before) {
+            // It may be gone, too: merged by now.
             let Ok(file) = File::open(self.folder.join(number.to_string())) else { continue };
             let length = file.metadata()?.len();
             if self.lengths.insert(number, length) != Some(length) {
