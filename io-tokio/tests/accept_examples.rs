@@ -51,8 +51,9 @@ impl Stage {
     fn start(&self, name: &str, args: &[&str]) -> Following {
         let path = workspace().join("docs/examples").join(name);
         let mut command = if name.ends_with(".py") {
-            let mut command = Command::new(&self.python);
-            command.arg("-B").arg(path);
+            // Whoever runs this behind a shell's `&` ignores interrupts, and Python would as well.
+            let mut command = Command::new("env");
+            command.arg("--default-signal=INT").arg(&self.python).arg("-B").arg(path);
             command
         } else {
             Command::new(path)

@@ -1,9 +1,9 @@
 //! Files that were merged: what they occupied is given back a little at a time.
 //!
-//! A disk that is told which space is free (`discard`) does little else meanwhile: removing files of
-//! 64 MB makes whoever syncs wait 40 ms and more, time and again. A file that is held open outlives
-//! its name: once fjall has removed that, nobody else has the file, and it is cut shorter by small
-//! steps. A crash needs nothing: files without a name go with the process.
+//! A disk that is told which space is free (`discard`) does little else meanwhile: removing files
+//! of 64 MB makes whoever syncs wait 40 ms and more, time and again. A file that is held open
+//! outlives its name: once fjall has removed that, nobody else has the file, and it is cut shorter
+//! by small steps. A crash needs nothing: files without a name go with the process.
 //!
 //! Deliberately absent: files of merges fjall begins by itself.
 
