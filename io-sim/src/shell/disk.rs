@@ -94,7 +94,7 @@ impl StateWrite for Disk {
     }
 
     fn defragment(&self) -> Defragment {
-        Box::new(|| Ok(()))
+        Box::new(|_| Ok(()))
     }
 
     fn release(&mut self) -> Result<(), StorageFault> {
