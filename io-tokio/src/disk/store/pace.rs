@@ -17,15 +17,15 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fjall::Keyspace;
 use fjall::compaction::filter::{
     CompactionFilter, CompactionFilterResult, Context, Factory, ItemAccessor, Verdict,
 };
 
-/// Bytes of rows between two rests. A sync of so many takes hardly longer than the shortest there
-/// is, and one of eight times as many takes five times as long.
+/// Least bytes of rows in a piece. A sync of so many takes hardly longer than the shortest there is,
+/// and one of eight times as many takes five times as long.
 const PIECE_BYTES: usize = 128 << 10;
 /// How long a rest is, in times that its piece took.
 const REST_FACTOR: u32 = 3;
@@ -91,7 +91,7 @@ impl Factory for Lookout {
 
     fn make_filter(&self, _: &Context) -> Box<dyn CompactionFilter> {
         let files = self.known.folders().get(&self.table).cloned().map(NewFiles::of);
-        Box::new(Pace { files, rests: NEXT.take(), bytes: 0, since: Instant::now() })
+        Box::new(Pace::new(files, NEXT.take()))
     }
 }
 
@@ -104,6 +104,9 @@ struct Pace {
     /// Bytes of the present piece, and since when.
     bytes: usize,
     since: Instant,
+    /// How long the last sync took. A merge syncs for half of its time at most: on a slow disk it
+    /// has to get on as well.
+    synced_in: Duration,
 }
 
 /// When a merge rests.
@@ -116,7 +119,7 @@ struct Rests {
 impl CompactionFilter for Pace {
     fn filter_item(&mut self, row: ItemAccessor<'_>, _: &Context) -> CompactionFilterResult {
         self.bytes += row.key().len() + row.value()?.len();
-        if self.bytes >= PIECE_BYTES {
+        if self.is_piece() {
             self.end_piece()?;
         }
         Ok(Verdict::Keep)
@@ -124,10 +127,20 @@ impl CompactionFilter for Pace {
 }
 
 impl Pace {
+    fn new(files: Option<NewFiles>, rests: Option<Rests>) -> Self {
+        Self { files, rests, bytes: 0, since: Instant::now(), synced_in: Duration::ZERO }
+    }
+
+    fn is_piece(&self) -> bool {
+        self.bytes >= PIECE_BYTES && self.since.elapsed() >= self.synced_in
+    }
+
     fn end_piece(&mut self) -> io::Result<()> {
+        let begun = Instant::now();
         if let Some(files) = &mut self.files {
             files.sync()?;
         }
+        self.synced_in = begun.elapsed();
         if self.rests.as_ref().is_some_and(Rests::is_due) {
             std::thread::sleep(self.since.elapsed() * REST_FACTOR);
         }
@@ -244,6 +257,19 @@ mod tests {
         assert!(rests.is_due());
         rests.is_over.store(true, Ordering::Relaxed);
         assert!(!rests.is_due());
+    }
+
+    #[test]
+    fn a_merge_that_has_just_waited_for_a_sync_works_as_long_before_the_next() {
+        let mut pace = Pace::new(None, None);
+        assert!(!pace.is_piece());
+        pace.bytes = PIECE_BYTES;
+        assert!(pace.is_piece());
+        pace.synced_in = Duration::from_secs(3_600);
+        assert!(!pace.is_piece());
+        pace.end_piece().unwrap();
+        pace.bytes = PIECE_BYTES;
+        assert!(pace.synced_in < Duration::from_secs(3_600));
     }
 
     #[test]
