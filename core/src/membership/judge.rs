@@ -53,7 +53,7 @@ impl Members {
         if !record.is_learner && started < quorum && !is_second {
             return Err(Refusal::MemberNotEnoughStarted);
         }
-        if voters > 1 && self.count_active(on) < quorum {
+        if voters > 1 && self.count_active(on, |_| true) < quorum {
             return Err(Refusal::Unhealthy);
         }
         Ok(())
@@ -82,11 +82,10 @@ impl Members {
         if started < quorum_of(remaining) {
             return Err(Refusal::MemberNotEnoughStarted);
         }
-        // Whoever is not there takes nothing away from those who are.
-        if member != on.leader && !on.followers.active.contains(&member) {
-            return Ok(());
-        }
-        if self.count_active(on) - 1 < quorum_of(remaining) {
+        // Whoever is silent takes nothing away from the others: they are as many as before. Unlike
+        // etcd we count them all the same: a leader that was just elected has heard nobody yet.
+        let others = self.count_active(on, |other| other.id != member.get());
+        if others < quorum_of(remaining) {
             return Err(Refusal::Unhealthy);
         }
         Ok(())
@@ -98,12 +97,16 @@ impl Members {
     }
 
     /// Voters that are there; the leader, which judges, is one of them.
-    fn count_active(&self, on: &Circumstances<'_>) -> usize {
+    fn count_active(
+        &self,
+        on: &Circumstances<'_>,
+        is_wanted: impl Fn(&MemberRecord) -> bool,
+    ) -> usize {
         let is_there = |member: &MemberRecord| {
             let id = MemberId(member.id);
             id == on.leader || on.followers.active.contains(&id)
         };
-        self.count_voters(is_there)
+        self.count_voters(|member| is_wanted(member) && is_there(member))
     }
 }
 

@@ -79,6 +79,8 @@ fn a_removal_must_leave_a_quorum() {
     assert_eq!(judged(&three, &remove(2), &[1, 2, 3]), Ok(()));
     assert_eq!(judged(&three, &remove(2), &[1, 3]), Ok(()), "who is not there takes nothing away");
     assert_eq!(judged(&three, &remove(2), &[1, 2]), Err(Refusal::Unhealthy));
+    // It could have voted for this leader, which has heard nobody since.
+    assert_eq!(judged(&three, &remove(2), &[1]), Err(Refusal::Unhealthy), "just elected");
     assert_eq!(judged(&group(1, 1, false), &remove(1), &[1]), Err(Refusal::MemberNotEnoughStarted));
     assert_eq!(judged(&group(2, 1, false), &remove(2), &[1]), Ok(()), "it never started");
     assert_eq!(judged(&group(2, 2, true), &remove(9), &[1]), Ok(()), "a learner has no vote");

@@ -24,8 +24,8 @@ use fjall::compaction::filter::{
     CompactionFilter, CompactionFilterResult, Context, Factory, ItemAccessor, Verdict,
 };
 
-/// Least bytes of rows in a piece. A sync of so many takes hardly longer than the shortest there is,
-/// and one of eight times as many takes five times as long.
+/// Least bytes of rows in a piece. A sync of so many takes hardly longer than the shortest there
+/// is, and one of eight times as many takes five times as long.
 const PIECE_BYTES: usize = 128 << 10;
 /// How long a rest is, in times that its piece took.
 const REST_FACTOR: u32 = 3;
