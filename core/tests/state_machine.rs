@@ -496,6 +496,7 @@ fn a_follower_wishes_changes_of_its_leader_and_hears_refusals_of_that_term_only(
 #[test]
 fn a_leader_grants_wishes_of_members_in_its_own_term() {
     let mut group = Group::of(&[member(1, "a"), member(2, "b"), member(3, "c")]);
+    group.look_around(&[1, 2]);
     let change = ConfChange { id: 77, node_id: 3, r#type: 1, ..ConfChange::default() };
     let wish = |term| ChangeWish { id: 77, term, change: change.encode_to_vec().into() };
     for (from, term) in [(9, 2), (2, 1), (2, 3)] {
@@ -527,4 +528,15 @@ fn a_new_leader_judges_nothing_before_it_has_looked_who_is_there() {
     assert!(group.sent.is_empty(), "member 3 may be all there is beside it");
     group.look_around(&[1, 3]);
     assert_eq!(group.answer(Token(1)), Some(Err(Refusal::Unhealthy)));
+}
+
+/// A learner may be the first it hears of.
+#[test]
+fn a_leader_that_has_heard_one_follower_does_not_take_the_others_for_gone() {
+    let context = r#"{"id":4,"peerURLs":["http://127.0.0.1:4"],"isLearner":true,"name":"d"}"#;
+    let learner = ConfChange { r#type: 3, context: context.into(), ..member(4, "") };
+    let mut group = Group::of(&[member(1, "a"), member(2, "b"), member(3, "c"), learner]);
+    group.look_around(&[1, 4]);
+    let remove = Request::MemberRemove(pb::MemberRemoveRequest { id: 3 });
+    assert_eq!(group.ask(remove), Some(Err(Refusal::Unhealthy)));
 }
