@@ -105,8 +105,6 @@ pub(crate) enum Flavour {
 }
 
 impl Flavour {
-    pub(crate) const ALL: [Self; 4] = [Self::Quorate, Self::Etcd, Self::Floor, Self::Door];
-
     /// Whether it answers from constants and stores nothing.
     pub(crate) const fn is_floor(self) -> bool {
         matches!(self, Self::Floor | Self::Door)

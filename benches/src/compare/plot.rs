@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use clap::ValueEnum as _;
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
@@ -155,7 +156,7 @@ fn draw_load(figures: &[Figure], (members, kind): (u8, &str), path: &Path) -> Ou
         cases.into_iter().filter_map(point).collect()
     };
     let curves = |metric| -> Vec<Curve> {
-        Flavour::ALL.into_iter().map(|it| (it, of(it, metric))).collect()
+        Flavour::value_variants().iter().copied().map(|it| (it, of(it, metric))).collect()
     };
     let (p50, p99) = (curves(Metric::P50), curves(Metric::P99));
     if p50.iter().all(|(_, points)| points.is_empty()) {
@@ -185,7 +186,7 @@ fn draw_memory(figures: &[Figure], members: u8, path: &Path) -> Outcome<bool> {
         points.sort_by(|one, other| one.0.total_cmp(&other.0));
         (flavour, points)
     };
-    let curves: Vec<Curve> = Flavour::ALL.into_iter().map(curve).collect();
+    let curves: Vec<Curve> = Flavour::value_variants().iter().copied().map(curve).collect();
     if curves.iter().all(|(_, points)| points.len() < 2) {
         return Ok(false);
     }

@@ -199,6 +199,7 @@ impl NewFiles {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::atomic::AtomicUsize;
 
     use super::*;
 
@@ -268,8 +269,53 @@ mod tests {
         pace.synced_in = Duration::from_secs(3_600);
         assert!(!pace.is_piece());
         pace.end_piece().unwrap();
-        pace.bytes = PIECE_BYTES;
-        assert!(pace.synced_in < Duration::from_secs(3_600));
+        assert_eq!(pace.bytes, 0);
+        assert!(pace.synced_in < Duration::from_secs(3_600), "of the last sync, not the longest");
+    }
+
+    /// Looks as the real one does, and counts pieces.
+    struct Counting(Pace, Arc<AtomicUsize>);
+
+    impl CompactionFilter for Counting {
+        fn filter_item(&mut self, row: ItemAccessor<'_>, on: &Context) -> CompactionFilterResult {
+            let before = self.0.bytes;
+            let verdict = self.0.filter_item(row, on);
+            self.1.fetch_add(usize::from(self.0.bytes < before), Ordering::Relaxed);
+            verdict
+        }
+    }
+
+    struct Counter(Arc<AtomicUsize>);
+
+    impl Factory for Counter {
+        fn name(&self) -> &str {
+            "counter"
+        }
+
+        fn make_filter(&self, _: &Context) -> Box<dyn CompactionFilter> {
+            Box::new(Counting(Pace::new(None, None), Arc::clone(&self.0)))
+        }
+    }
+
+    #[test]
+    fn a_merge_of_many_rows_has_pieces_and_keeps_every_row() {
+        let folder = crate::disk::memory_dir();
+        let pieces = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&pieces);
+        let builder = fjall::Database::builder(folder.path()).worker_threads(2);
+        let builder = builder.with_compaction_filter_factories(Arc::new(move |_: &str| {
+            Some(Arc::new(Counter(Arc::clone(&counter))) as Arc<dyn Factory>)
+        }));
+        let database = builder.open().unwrap();
+        let table = database.keyspace("rows", fjall::KeyspaceCreateOptions::default).unwrap();
+        let value = vec![7; PIECE_BYTES / 16];
+        for key in 0..64_u64 {
+            table.insert(key.to_be_bytes(), &value).unwrap();
+        }
+        table.rotate_memtable_and_wait().unwrap();
+        table.major_compact().unwrap();
+        assert!((1..=4).contains(&pieces.load(Ordering::Relaxed)), "{pieces:?}");
+        assert_eq!(table.len().unwrap(), 64);
     }
 
     #[test]
