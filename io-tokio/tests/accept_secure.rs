@@ -201,14 +201,21 @@ fn is_let_in(addr: SocketAddr, authority: &Path, shown: &Issued) -> bool {
 fn certificates_that_are_no_good_are_refused_and_the_log_says_why() {
     let pki = Pki::new();
     let Some(cluster) = start(&pki) else { return };
-    replace(&pki.path("list"), &pki.authority.revoke(&[41]));
     let stranger = Authority::new(pki.dir.path(), "stranger");
     let of_client = |name: &str, wish: &Wish<'_>| pki.authority.issue(name, wish);
+    let revoked = of_client("revoked", &as_client(41, "root"));
+    replace(&pki.path("list"), &pki.authority.revoke(&[41]));
     let expired = Wish { lasts: (-9, -2), ..as_client(40, "root") };
     let early = Wish { lasts: (2, 9), ..as_client(42, "root") };
     let elsewhere = Wish { hosts: &["192.0.2.1"], ..as_client(43, "root") };
     let everywhere = &["client", "peer"][..];
     let member = &cluster.members[0];
+    // Whoever looked at the files just before they changed does not look again at once.
+    wait_for(NOTICED_WITHIN, "a revoked client to be refused", || {
+        [member.client, member.peer]
+            .iter()
+            .all(|addr| !is_let_in(*addr, &pki.authority.cert(), &revoked))
+    });
     for (shown, endpoints, reason) in [
         (of_client("expired", &expired), everywhere, "x509: certificate has expired"),
         (of_client("early", &early), everywhere, "x509: certificate is not valid yet"),
@@ -217,7 +224,7 @@ fn certificates_that_are_no_good_are_refused_and_the_log_says_why() {
             everywhere,
             "x509: certificate signed by unknown authority",
         ),
-        (of_client("revoked", &as_client(41, "root")), everywhere, "certificate revoked"),
+        (revoked, everywhere, "certificate revoked"),
         (
             of_client("elsewhere", &elsewhere),
             &["peer"],
