@@ -17,6 +17,7 @@
 //!
 //! [`server`] wires it together; [`cli`] declares every flag once.
 
+mod background;
 pub mod bench;
 pub mod bolt;
 pub mod bootstrap;

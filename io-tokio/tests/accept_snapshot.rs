@@ -295,19 +295,20 @@ fn a_stopped_members_data_is_checked() {
     assert!(complaint.contains("is damaged at offset"), "{complaint}");
 }
 
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(work)
+}
+
 /// A client that takes its time gets what was there when it asked.
 #[test]
 fn a_snapshot_does_not_move_while_it_is_read() {
-    use quorate_proto::etcdserverpb::SnapshotRequest;
-    use quorate_proto::etcdserverpb::maintenance_client::MaintenanceClient;
-
     let (cluster, before, _) = saved();
     let (addr, file) = (cluster.members[0].client, cluster.dir().join("slow.db"));
     let asked = Asked::new(addr);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime").block_on(async {
+    block_on(async {
         let mut client = MaintenanceClient::new(accept::api::channel(addr));
-        let answer = client.snapshot(SnapshotRequest {}).await.expect("a snapshot");
+        let answer = client.snapshot(pb::SnapshotRequest {}).await.expect("a snapshot");
         let mut messages = answer.into_inner();
         let first = messages.message().await.expect("a message").expect("one at least");
         let mut content = first.blob.to_vec();
@@ -321,4 +322,38 @@ fn a_snapshot_does_not_move_while_it_is_read() {
     });
     let (printed, _) = Tool::ours().run(&["snapshot", "status", text(&file), "-w", "json"]);
     assert!(printed.contains(&format!("\"revision\":{},", before.revision)), "{printed}");
+}
+
+/// As many clients as there may be at once take nothing in: the next one is refused, until one of
+/// them leaves.
+#[test]
+fn snapshots_under_way_are_bounded() {
+    let cluster = Cluster::start(1);
+    let addr = cluster.members[0].client;
+    block_on(async {
+        let channel = accept::api::channel(addr);
+        let mut kv = KvClient::new(channel.clone());
+        // More than a connection takes unread.
+        for number in 0..8 {
+            let key = format!("large/{number}").into();
+            let value = vec![number; 1 << 20].into();
+            kv.put(pb::PutRequest { key, value, ..Default::default() }).await.expect("a put");
+        }
+        let mut client = MaintenanceClient::new(channel);
+        let mut idle = Vec::new();
+        let refused = loop {
+            match client.snapshot(pb::SnapshotRequest {}).await {
+                Ok(answer) => idle.push(answer),
+                Err(status) => break status,
+            }
+        };
+        assert_eq!(refused.message(), "etcdserver: too many requests");
+        assert_eq!(idle.len(), 64);
+        drop(idle.pop());
+        let deadline = std::time::Instant::now() + END_MAX;
+        while let Err(status) = client.snapshot(pb::SnapshotRequest {}).await {
+            assert!(std::time::Instant::now() < deadline, "{status}");
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    });
 }

@@ -15,6 +15,8 @@ use quorate_core::error::StorageFault;
 use quorate_core::storage::{StateRead, Table};
 use tracing::{debug, warn};
 
+use crate::background;
+
 /// Bytes read between two rests.
 const STEP_BYTES: usize = 1 << 20;
 /// A rest is this many times what the step before it took.
@@ -42,15 +44,11 @@ impl Scrub {
         }
         self.next_at = Instant::now() + self.interval;
         let image = image();
-        let body = move || {
-            // Where that may not be asked for, it is not.
-            let _ = rustix::process::nice(NICENESS);
-            match read_all(image.as_ref()) {
-                Ok(()) => debug!("everything stored was read"),
-                Err(fault) => warn!(error = fault.what, "what is stored does not read"),
-            }
+        let body = move || match read_all(image.as_ref()) {
+            Ok(()) => debug!("everything stored was read"),
+            Err(fault) => warn!(error = fault.what, "what is stored does not read"),
         };
-        match thread::Builder::new().name("scrub".into()).spawn(body) {
+        match background::start("scrub", NICENESS, body) {
             Ok(thread) => self.under_way = Some(thread),
             Err(error) => warn!(%error, "cannot read what is stored"),
         }

@@ -6,12 +6,13 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
 use super::Observer;
+use crate::background;
 use crate::disk::{Defragment, Haste, Size};
 
 /// Waste is worth a sweep from this part of what is in use.
@@ -72,8 +73,6 @@ impl Sweep {
     fn begin(&mut self, observer: &Arc<dyn Observer>, work: Defragment) {
         let observer = Arc::clone(observer);
         let body = move || {
-            // Where that may not be asked for, it is not.
-            let _ = rustix::process::nice(NICENESS);
             info!("starting defragment");
             let begun = Instant::now();
             observer.defragmenting(None);
@@ -84,7 +83,7 @@ impl Sweep {
                 Err(fault) => warn!(error = fault.what, "failed to defragment"),
             }
         };
-        match thread::Builder::new().name("sweep".into()).spawn(body) {
+        match background::start("sweep", NICENESS, body) {
             Ok(thread) => self.under_way = Some((thread, Instant::now())),
             Err(error) => warn!(%error, "failed to defragment"),
         }

@@ -91,7 +91,7 @@ impl Maintenance for Front {
     ) -> Result<Response<Self::SnapshotStream>, Status> {
         self.check_call(&request, Book::check_root).await?;
         let image = snapshot::pin(&self.core).await?;
-        let messages = snapshot::stream(self.clone(), image).await?;
+        let messages = snapshot::stream(self.clone(), image)?;
         Ok(Response::new(Box::pin(messages)))
     }
 }
