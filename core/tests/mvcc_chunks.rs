@@ -4,12 +4,13 @@
 mod mvcc_image;
 
 use mvcc_image::{Ledger, bytes};
+use prost::Message;
 use quorate_core::error::Refusal;
 use quorate_core::event::ReadError;
 use quorate_core::ids::LeaseId;
 use quorate_core::limits::CHUNK_STEP_KEYS_MAX;
-use quorate_core::mvcc::{Chunks, KvView, Step};
-use quorate_proto::etcdserverpb::{RangeRequest, RangeResponse};
+use quorate_core::mvcc::{Chunk, Chunks, KvView, Step};
+use quorate_proto::etcdserverpb::{RangeRequest, RangeResponse, ResponseHeader};
 
 /// Keys `k0000` and on, one revision for all, with values of these sizes.
 fn put_all(ledger: &mut Ledger, sizes: impl IntoIterator<Item = usize>) {
@@ -32,7 +33,7 @@ fn all() -> RangeRequest {
 }
 
 /// Chunks to the last one, or to the first refusal.
-fn drain(chunks: &mut Chunks, view: &KvView) -> Result<Vec<RangeResponse>, ReadError> {
+fn drain<C: Chunk>(chunks: &mut Chunks<C>, view: &KvView) -> Result<Vec<C>, ReadError> {
     let mut drained = Vec::new();
     loop {
         match chunks.step(view)? {
@@ -120,6 +121,26 @@ fn check_whole(view: &KvView, request: &RangeRequest) {
     }
     let kvs: Vec<_> = chunks.drain(..).flat_map(|chunk| chunk.kvs).collect();
     assert_eq!(kvs, expected.kvs, "{request:?}");
+    let whole = RangeResponse {
+        header: Some(ResponseHeader { revision: told, ..ResponseHeader::default() }),
+        kvs,
+        more: expected.more,
+        count: expected.count,
+    };
+    check_encoded(view, request, &whole);
+}
+
+/// As it is sent, in pieces of any number of keys: joined they are one answer.
+fn check_encoded(view: &KvView, request: &RangeRequest, whole: &RangeResponse) {
+    let mut chunks = Chunks::begin(view, request, 2_000).unwrap().encoded();
+    let chunks = drain(&mut chunks, view).unwrap();
+    let joined: Vec<u8> = chunks
+        .iter()
+        .flat_map(|chunk| [chunk.fields.clone(), chunk.end.encode_to_vec()].concat())
+        .collect();
+    assert_eq!(&RangeResponse::decode(&joined[..]).unwrap(), whole, "{request:?}");
+    let decoded = chunks.into_iter().flat_map(|chunk| chunk.decode().unwrap().kvs);
+    assert_eq!(decoded.collect::<Vec<_>>(), whole.kvs);
 }
 
 #[test]

@@ -36,13 +36,14 @@ use crate::error::{Refusal, StorageFault};
 use crate::event::{KeyRange, ReadError};
 use crate::ids::Revision;
 use crate::limits::{CHUNK_STEP_BYTES_MAX, CHUNK_STEP_KEYS_MAX};
+use crate::schema::record;
 
 /// Keys in the first chunk, at most.
 const FIRST_CHUNK_KEYS_MAX: usize = 10;
 
-/// A range on its way. See the module.
+/// A range on its way, and the form its chunks have. See the module.
 #[derive(Debug)]
-pub struct Chunks {
+pub struct Chunks<C = RangeResponse> {
     /// What was not looked at yet.
     keys: KeyRange,
     keys_only: bool,
@@ -56,19 +57,100 @@ pub struct Chunks {
     /// Keys the limit leaves for this chunk and all after it.
     keys_left: usize,
     sent: usize,
-    chunk: Vec<KeyValue>,
+    chunk: C,
+    chunk_keys: usize,
+    /// Bytes of its keys and values, and of the fields they will be.
     chunk_bytes: usize,
+    fields_bytes: usize,
 }
 
 /// What a step came to.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Step {
+pub enum Step<C = RangeResponse> {
     /// A part of a chunk was read; the next step goes on.
     Reading,
     /// A chunk: keys, and nothing else.
-    Chunk(RangeResponse),
+    Chunk(C),
     /// The last one; its header has the revision only.
-    Last(RangeResponse),
+    Last(C),
+}
+
+/// What keys are put into.
+pub trait Chunk: Default {
+    /// Takes a key and what belongs to it.
+    fn push(&mut self, kv: KeyValue);
+
+    /// Takes what a record tells.
+    ///
+    /// # Errors
+    /// It does not decode.
+    fn push_record(&mut self, record: &Bytes) -> Result<(), StorageFault>;
+
+    /// What is told beside the keys.
+    fn end(&mut self) -> &mut RangeResponse;
+}
+
+impl Chunk for RangeResponse {
+    fn push(&mut self, kv: KeyValue) {
+        self.kvs.push(kv);
+    }
+
+    fn push_record(&mut self, record: &Bytes) -> Result<(), StorageFault> {
+        self.kvs.push(record::load(record)?);
+        Ok(())
+    }
+
+    fn end(&mut self) -> &mut RangeResponse {
+        self
+    }
+}
+
+/// Keys as they are sent. A record is the encoding of what it tells, so that nothing is decoded,
+/// nor encoded again.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Encoded {
+    /// A field `kvs` of a `RangeResponse` for each key.
+    pub fields: Vec<u8>,
+    /// All but the keys; nothing unless it is the last chunk.
+    pub end: RangeResponse,
+}
+
+/// Field 2 of `RangeResponse`, with a length.
+const KVS: u8 = 2 << 3 | 2;
+
+impl Encoded {
+    fn push_field(&mut self, bytes: &[u8]) {
+        self.fields.push(KVS);
+        // A vector has room.
+        let _ = prost::encode_length_delimiter(bytes.len(), &mut self.fields);
+        self.fields.extend_from_slice(bytes);
+    }
+
+    /// The answer, if there is no other chunk.
+    ///
+    /// # Errors
+    /// A record does not decode.
+    pub fn decode(self) -> Result<RangeResponse, StorageFault> {
+        let Self { fields, end } = self;
+        let decoded = RangeResponse::decode(Bytes::from(fields));
+        let RangeResponse { kvs, .. } = decoded.map_err(record::undecodable)?;
+        Ok(RangeResponse { kvs, ..end })
+    }
+}
+
+impl Chunk for Encoded {
+    fn push(&mut self, kv: KeyValue) {
+        self.push_field(&kv.encode_to_vec());
+    }
+
+    fn push_record(&mut self, record: &Bytes) -> Result<(), StorageFault> {
+        self.push_field(record);
+        Ok(())
+    }
+
+    fn end(&mut self) -> &mut RangeResponse {
+        &mut self.end
+    }
 }
 
 /// Why a step stopped looking at keys.
@@ -92,19 +174,38 @@ impl Chunks {
             chunk_keys_max: FIRST_CHUNK_KEYS_MAX,
             keys_left: limit(request).unwrap_or(usize::MAX),
             sent: 0,
-            chunk: Vec::new(),
+            chunk: RangeResponse::default(),
+            chunk_keys: 0,
             chunk_bytes: 0,
+            fields_bytes: 0,
         })
     }
 
-    /// Chunks end where their bytes do, however many keys that takes.
+    /// The same as it is sent, before the first step. Its chunks end where their bytes do, however
+    /// many keys that takes.
     #[must_use]
-    pub fn of_any_number(self) -> Self {
-        Self { chunk_keys_max: usize::MAX, ..self }
+    pub fn encoded(self) -> Chunks<Encoded> {
+        Chunks {
+            keys: self.keys,
+            keys_only: self.keys_only,
+            count_only: self.count_only,
+            main: self.main,
+            revision: self.revision,
+            bytes_aim: self.bytes_aim,
+            chunk_keys_max: usize::MAX,
+            keys_left: self.keys_left,
+            sent: self.sent,
+            chunk: Encoded::default(),
+            chunk_keys: 0,
+            chunk_bytes: 0,
+            fields_bytes: 0,
+        }
     }
+}
 
+impl<C: Chunk> Chunks<C> {
     /// Reads on.
-    pub fn step(&mut self, view: &KvView) -> Result<Step, ReadError> {
+    pub fn step(&mut self, view: &KvView) -> Result<Step<C>, ReadError> {
         view.resolve(self.main)?;
         if self.count_only {
             return Ok(Step::Last(self.last(view, false)));
@@ -141,43 +242,49 @@ impl Chunks {
     }
 
     fn take(&mut self, view: &KvView, key: &[u8], version: Version) -> Result<(), StorageFault> {
-        let kv = match self.keys_only {
-            true => key_only(&(key, version)),
-            false => view.load(&version)?,
+        let bytes = if self.keys_only {
+            let kv = key_only(&(key, version));
+            let bytes = kv.encoded_len();
+            self.chunk.push(kv);
+            bytes
+        } else {
+            let record = view.record(&version)?;
+            self.chunk.push_record(&record)?;
+            record.len()
         };
-        self.chunk_bytes += kv.encoded_len();
-        self.chunk.push(kv);
+        self.chunk_keys += 1;
+        self.chunk_bytes += bytes;
+        self.fields_bytes += 1 + prost::length_delimiter_len(bytes) + bytes;
         Ok(())
     }
 
     fn is_full(&self) -> bool {
-        self.chunk.len() >= self.chunk_keys_max.min(self.keys_left)
+        self.chunk_keys >= self.chunk_keys_max.min(self.keys_left)
             || self.chunk_bytes > self.bytes_aim.saturating_mul(2)
     }
 
     /// There are more keys than this step read.
-    fn pause(&mut self, view: &KvView) -> Step {
+    fn pause(&mut self, view: &KvView) -> Step<C> {
         if !self.is_full() {
             return Step::Reading;
         }
-        if self.chunk.len() >= self.keys_left {
+        if self.chunk_keys >= self.keys_left {
             return Step::Last(self.last(view, true));
         }
-        let response = self.finish_chunk();
-        self.adjust(response.encoded_len());
-        Step::Chunk(response)
+        self.adjust();
+        Step::Chunk(self.finish_chunk())
     }
 
-    fn finish_chunk(&mut self) -> RangeResponse {
-        let kvs = mem::take(&mut self.chunk);
-        self.chunk_bytes = 0;
-        self.sent += kvs.len();
-        self.keys_left -= kvs.len();
-        RangeResponse { kvs, ..RangeResponse::default() }
+    fn finish_chunk(&mut self) -> C {
+        self.sent += self.chunk_keys;
+        self.keys_left -= self.chunk_keys;
+        (self.chunk_keys, self.chunk_bytes, self.fields_bytes) = (0, 0, 0);
+        mem::take(&mut self.chunk)
     }
 
     /// The next chunk may have more keys, or fewer.
-    fn adjust(&mut self, bytes: usize) {
+    fn adjust(&mut self) {
+        let bytes = self.fields_bytes;
         if bytes < self.bytes_aim / 2 {
             self.chunk_keys_max = self.chunk_keys_max.saturating_mul(2);
         } else if bytes > self.bytes_aim.saturating_mul(2) {
@@ -186,12 +293,14 @@ impl Chunks {
     }
 
     /// Keys the limit cut off are counted too.
-    fn last(&mut self, view: &KvView, more: bool) -> RangeResponse {
-        let response = self.finish_chunk();
+    fn last(&mut self, view: &KvView, more: bool) -> C {
+        let mut chunk = self.finish_chunk();
         let is_counting = more || self.count_only;
         let uncounted = if is_counting { view.count(&self.keys, self.main) } else { 0 };
         let header = ResponseHeader { revision: self.revision.get(), ..ResponseHeader::default() };
         let count = i64::try_from(self.sent).unwrap_or(i64::MAX).saturating_add(uncounted);
-        RangeResponse { header: Some(header), more, count, ..response }
+        let end = chunk.end();
+        (end.header, end.more, end.count) = (Some(header), more, count);
+        chunk
     }
 }

@@ -46,7 +46,7 @@ mod view;
 mod writer;
 
 pub use crate::schema::{RevisionKey, RowKey};
-pub use chunks::{Chunks, Step};
+pub use chunks::{Chunk, Chunks, Encoded, Step};
 pub use compact::Slice;
 pub use hash::KvHash;
 pub use range::RangeResult;

@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use core::ops::ControlFlow;
 
+use bytes::Bytes;
 use quorate_proto::mvccpb::KeyValue;
 
 use super::hash::KvHash;
@@ -69,7 +70,12 @@ impl KvView {
 
     /// Reads the record a live version stands for.
     pub fn load(&self, version: &Version) -> Result<KeyValue, StorageFault> {
-        record::load(&self.records.get(version.at)?)
+        record::load(&self.record(version)?)
+    }
+
+    /// The record itself: the encoding of the key and what belongs to it.
+    pub(super) fn record(&self, version: &Version) -> Result<Bytes, StorageFault> {
+        self.records.get(version.at)
     }
 
     /// The main revision to read at, for a client who asks for `revision`.

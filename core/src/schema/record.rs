@@ -23,8 +23,12 @@ pub fn encode_tombstone(key: Bytes) -> Bytes {
 
 /// Reads a record. Key and value share its bytes.
 pub fn load(record: &Bytes) -> Result<KeyValue, StorageFault> {
-    KeyValue::decode(record.clone())
-        .map_err(|error| StorageFault::new(format!("a record does not decode: {error}")))
+    KeyValue::decode(record.clone()).map_err(undecodable)
+}
+
+/// That records are not what they should be.
+pub(crate) fn undecodable(error: prost::DecodeError) -> StorageFault {
+    StorageFault::new(format!("a record does not decode: {error}"))
 }
 
 /// Whose record it is; the rest is not read. Relies on records being canonical.

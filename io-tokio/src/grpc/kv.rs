@@ -8,13 +8,13 @@ use futures_util::stream;
 use prost::Message;
 use quorate_core::View;
 use quorate_core::error::Refusal;
-use quorate_core::mvcc::Chunks;
+use quorate_core::mvcc::{Chunks, Encoded};
 use quorate_proto::etcdserverpb as pb;
 use quorate_proto::etcdserverpb::kv_server::Kv;
 use tonic::{Request, Response, Status};
 
 use super::replies::{PIECE_BYTES, Pieces, Room, Sent, framed};
-use super::status::status;
+use super::status::{read_status, status};
 use super::trace::{self, Told, Trace};
 use super::{Answers, Front, Shown, ask, reads, span};
 use crate::metrics::Calls;
@@ -204,29 +204,28 @@ impl Reading for pb::RangeRequest {
             let told = pb::RangeResponse { count: answer.count, ..<_>::default() };
             return in_one_piece(answer, room, told).await;
         }
-        let mut chunks = reads::chunks(view, self, PIECE_BYTES)?.of_any_number();
+        let mut chunks = reads::chunks(view, self, PIECE_BYTES)?.encoded();
         let (mut pieces, mut reader) = (Pieces::default(), None);
         loop {
             let (chunk, is_last) = reads::read_chunk(&mut chunks, view)?;
             if is_last && pieces.is_empty() {
-                return Ok(Some(Response::new(chunk)));
+                let answer = chunk.decode().map_err(|fault| read_status(fault.into()))?;
+                return Ok(Some(Response::new(answer)));
             }
-            if reader.is_none() && !room.is_patient() {
-                reader = front.replies.try_reader();
-                if reader.is_none() {
-                    return Ok(None);
-                }
-            }
-            if !room.grow(chunk.encoded_len()).await {
+            let Encoded { fields, end } = chunk;
+            if !room.grow(fields.len()).await {
                 return Ok(None);
             }
+            pieces.push(fields);
             if is_last {
-                let header = pb::RangeResponse { header: chunk.header, ..<_>::default() };
-                let told = pb::RangeResponse { count: chunk.count, ..<_>::default() };
-                pieces.push(&pb::RangeResponse { header: None, ..chunk });
-                return pieces.answer(&header, room, told).map(Some);
+                let told = pb::RangeResponse { count: end.count, ..<_>::default() };
+                return pieces.answer(&end, room, told).map(Some);
             }
-            pieces.push(&chunk);
+            // What waits for its turn has room, as what is sent has; who is first in line has the
+            // turn already.
+            if reader.is_none() && !room.is_patient() {
+                reader = front.replies.reader().await;
+            }
             tokio::task::yield_now().await;
         }
     }

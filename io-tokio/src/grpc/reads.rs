@@ -7,7 +7,7 @@ use quorate_core::auth::{Identity, gate};
 use quorate_core::error::Refusal;
 use quorate_core::event::ReadError;
 use quorate_core::ids::Revision;
-use quorate_core::mvcc::{Chunks, Mvcc, Step};
+use quorate_core::mvcc::{Chunks, Encoded, Mvcc, Step};
 use quorate_core::storage::NoRows;
 use quorate_core::view::Facts;
 use quorate_core::{View, txn};
@@ -99,18 +99,18 @@ pub(super) fn is_in_order(request: &pb::RangeRequest) -> bool {
     request.sort_target == 0 && txn::check_range_stream(request).is_ok()
 }
 
-/// The next chunk of this view, and whether it is the last.
+/// The next chunk of this view as it is sent, and whether it is the last.
 pub(super) fn read_chunk(
-    chunks: &mut Chunks,
+    chunks: &mut Chunks<Encoded>,
     view: &View,
-) -> Result<(pb::RangeResponse, bool), Status> {
+) -> Result<(Encoded, bool), Status> {
     loop {
         match chunks.step(&view.kv).map_err(read_status)? {
             Step::Reading => {}
-            Step::Chunk(response) => return Ok((response, false)),
-            Step::Last(response) => {
-                let header = Some(view.header(view.kv.revision()));
-                return Ok((pb::RangeResponse { header, ..response }, true));
+            Step::Chunk(chunk) => return Ok((chunk, false)),
+            Step::Last(mut chunk) => {
+                chunk.end.header = Some(view.header(view.kv.revision()));
+                return Ok((chunk, true));
             }
         }
     }

@@ -12,9 +12,10 @@
 //! keys pass them by.
 //!
 //! Invariants
-//! - Few are read at once, and others run in between.
+//! - Few are read at once, in the order in which they came, and others run in between. Who waits
+//!   for that has read one piece, which has room.
 //! - Answers hold [`REPLY_BYTES_MAX`] at most; one that is larger by itself is the only one.
-//! - Who is not first in line waits holding nothing, so that nobody waits for each other.
+//! - Who is not first in line waits for room holding nothing, so that nobody waits for each other.
 //! - An answer of which its client has taken nothing for [`STALL_MAX`] is given up when others
 //!   need its room.
 //!
@@ -129,12 +130,7 @@ impl Replies {
         Body::new(Sending { rest, number, replies: self.clone() })
     }
 
-    /// One of the few that may read much at once; nothing if there are enough.
-    pub(super) fn try_reader(&self) -> Option<SemaphorePermit<'_>> {
-        self.0.readers.try_acquire().ok()
-    }
-
-    /// The same, when one of them has done its part.
+    /// One of the few that may read much at once, in the order in which they ask.
     pub(super) async fn reader(&self) -> Option<SemaphorePermit<'_>> {
         // Nobody closes it.
         self.0.readers.acquire().await.ok()
@@ -274,9 +270,11 @@ impl Pieces {
         self.pieces.is_empty()
     }
 
-    pub(super) fn push(&mut self, part: &impl Message) {
-        self.bytes += part.encoded_len();
-        self.pieces.push_back(part.encode_to_vec().into());
+    pub(super) fn push(&mut self, part: Vec<u8>) {
+        if !part.is_empty() {
+            self.bytes += part.len();
+            self.pieces.push_back(part.into());
+        }
     }
 
     /// An answer of these pieces behind `first`; `told` stands in its place until it is sent.

@@ -22,7 +22,7 @@ async fn pieces_are_one_message_in_slices() {
     let mut pieces = Pieces::default();
     let part = request(3 * SLICE_BYTES);
     assert!(room.grow(part.encoded_len()).await);
-    pieces.push(&part);
+    pieces.push(part.encode_to_vec());
     let first = pb::PutRequest { lease: 5, ..<_>::default() };
     let answer = pieces.answer(&first, room, pb::PutRequest::default()).unwrap();
     let mut body = dress(http(answer)).into_body();
