@@ -8,12 +8,14 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 use quorate_core::error::StorageFault;
 use quorate_core::storage::{Table, Write};
 
+use super::lately::Lately;
 use super::leftovers::Leftovers;
 use super::pace::{self, Lookouts};
 use super::{Tally, journal};
+use crate::background;
 use crate::disk::{Haste, fault, sync_tree};
 
-/// Memory for blocks read, at most; used as it fills.
+/// Memory for blocks read, at most; used as it fills. Records have a memory of their own.
 const CACHE_BYTES: u64 = 32 << 20;
 /// Size of the records' write buffer at which it is written out.
 const RECORDS_BUFFER_BYTES: u64 = 16 << 20;
@@ -35,6 +37,7 @@ pub(super) const KEY_BYTES_MAX: usize = u16::MAX as usize;
 pub(in crate::disk) struct Generation {
     tables: Vec<Keyspace>,
     pub(super) tally: Keyspace,
+    pub(super) lately: Lately,
     pub(super) database: Database,
     /// Whether nobody writes to it any more: work under way makes haste.
     is_over: Arc<AtomicBool>,
@@ -62,8 +65,7 @@ impl Drop for Folder {
 /// Runs what starts workers on a thread of its own, whose niceness they inherit.
 fn below_others<T: Send>(start: impl FnOnce() -> T + Send) -> T {
     let body = || {
-        // Where that may not be asked for, it is not.
-        let _ = rustix::process::nice(WORKERS_NICENESS);
+        background::give_way(WORKERS_NICENESS);
         start()
     };
     let started = std::thread::scope(|scope| scope.spawn(body).join());
@@ -109,7 +111,7 @@ impl Generation {
         let tally = keyspace("quorate_tally", LEDGER_BUFFER_BYTES)?;
         let folder = Folder { path: path.to_path_buf(), is_retired: AtomicBool::new(false) };
         let (is_over, damage) = (Arc::default(), OnceLock::new());
-        Ok(Self { tables, tally, database, is_over, damage, folder })
+        Ok(Self { tables, tally, lately: Lately::new(), database, is_over, damage, folder })
     }
 
     /// A table's keyspace.

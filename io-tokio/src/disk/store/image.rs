@@ -28,8 +28,11 @@ impl StateRead for Image {
         if !(1..=KEY_BYTES_MAX).contains(&key.len()) {
             return Ok(None);
         }
-        let value = self.snapshot.get(self.generation.table(table), key);
-        Ok(value.map_err(|e| self.generation.read_fault(&e))?.map(Bytes::from))
+        let read = || {
+            let value = self.snapshot.get(self.generation.table(table), key);
+            Ok(value.map_err(|e| self.generation.read_fault(&e))?.map(Bytes::from))
+        };
+        if table == Table::Key { self.generation.lately.record(key, read) } else { read() }
     }
 
     fn scan(

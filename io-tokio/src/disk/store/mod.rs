@@ -28,6 +28,7 @@
 mod generation;
 mod image;
 mod journal;
+mod lately;
 mod leftovers;
 mod pace;
 mod size;
