@@ -12,8 +12,7 @@
 //! - Server CPU per operation is the first figure: with both sides on one machine, throughput
 //!   measures the load generator too.
 //! - No server is started with a flag that weakens its durability.
-//! - Deliberately absent: any judgement of correctness; that is what the tests are for. Disks that
-//!   are slow on purpose.
+//! - Deliberately absent: any judgement of correctness; that is what the tests are for.
 
 mod cli;
 mod data;
@@ -21,6 +20,8 @@ mod figure;
 mod floor;
 mod measure;
 mod paced;
+#[path = "../../../io-tokio/tests/platter/mod.rs"]
+mod platter;
 mod plot;
 mod row;
 mod rows;

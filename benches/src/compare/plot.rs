@@ -128,7 +128,7 @@ fn draw_bars(metric: Metric, bars: &[(&Line, f64)], path: &Path) -> Outcome<()> 
 fn ratio_must(line: &Line) -> Option<f64> {
     match line.must()?.bound {
         Bound::RatioAtMost(ratio) | Bound::RatioAtLeast(ratio) => Some(ratio),
-        Bound::AtMost(_) => None,
+        Bound::AtMost(_) | Bound::AtLeast(_) => None,
     }
 }
 

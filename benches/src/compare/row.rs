@@ -24,6 +24,8 @@ pub(crate) enum Row {
     W14,
     W15,
     W16,
+    /// Has no number: a disk that is slow in one of several members.
+    Slow,
     /// No row of the table but a curve: latency over load.
     Load,
 }
@@ -47,6 +49,7 @@ impl Row {
             Self::W14 => "puts during upkeep",
             Self::W15 => "memory",
             Self::W16 => "start, and disk",
+            Self::Slow => "a disk that takes 50 ms over each sync",
             Self::Load => "latency over load",
         }
     }
@@ -58,7 +61,9 @@ impl Row {
 
     /// What it must reach.
     fn musts(self) -> Vec<Must> {
-        use Metric::{Cpu, DiskMib, Growth, Lag99, P50, P99, Pause, Rate, RssMib, Seconds, Times};
+        use Metric::{
+            Cpu, DiskMib, Growth, Kept, Lag99, P50, P99, Pause, Rate, RssMib, Seconds, Times,
+        };
         match self {
             Self::W1 => vec![most(P50, 0.8)],
             Self::W2 => vec![most(Cpu, 0.4), least(Rate, 1.5), most(P99, 0.6)],
@@ -85,6 +90,7 @@ impl Row {
                 at_most(Seconds, 10.0).of("keys of 1 KiB"),
                 most(DiskMib, 0.6),
             ],
+            Self::Slow => vec![at_least(Kept, 0.95), at_most(P99, 5_000.0).of("gets")],
             Self::Load => vec![],
         }
     }
@@ -113,6 +119,7 @@ pub(crate) enum Bound {
     RatioAtLeast(f64),
     /// Quorate's figure as it is.
     AtMost(f64),
+    AtLeast(f64),
 }
 
 const fn most(metric: Metric, ratio: f64) -> Must {
@@ -127,6 +134,10 @@ const fn at_most(metric: Metric, figure: f64) -> Must {
     Must { metric, case: "", bound: Bound::AtMost(figure) }
 }
 
+const fn at_least(metric: Metric, figure: f64) -> Must {
+    Must { metric, case: "", bound: Bound::AtLeast(figure) }
+}
+
 impl Must {
     const fn of(self, case: &'static str) -> Self {
         Self { case, ..self }
@@ -138,6 +149,7 @@ impl Must {
             Bound::RatioAtMost(ratio) => format!("<= {ratio}x"),
             Bound::RatioAtLeast(ratio) => format!(">= {ratio}x"),
             Bound::AtMost(figure) => format!("<= {figure}"),
+            Bound::AtLeast(figure) => format!(">= {figure}"),
         }
     }
 
@@ -147,6 +159,7 @@ impl Must {
             Bound::RatioAtMost(most) => ratio? <= most,
             Bound::RatioAtLeast(least) => ratio? >= least,
             Bound::AtMost(most) => figure? <= most,
+            Bound::AtLeast(least) => figure? >= least,
         })
     }
 }

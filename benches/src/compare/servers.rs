@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use crate::Outcome;
 use crate::cli::{Args, Flavour};
 use crate::measure::{parse_cpu_ticks, parse_rss_kib};
+use crate::platter::Platter;
 
 /// What a server writes to its log when it serves.
 pub(crate) const READY: &str = "ready to serve client requests";
@@ -95,6 +96,10 @@ pub(crate) struct Group {
     pub(crate) flavour: Flavour,
     /// The leader's address first.
     pub(crate) client_addrs: Vec<SocketAddr>,
+    /// Which of the members that is.
+    pub(crate) leader: usize,
+    /// Disks of their own, if they have such, in the order of the members.
+    pub(crate) platters: Vec<Platter>,
     commands: Vec<Command>,
     children: Vec<Child>,
     dir: TempDir,
@@ -113,6 +118,22 @@ impl Drop for Group {
 impl Group {
     /// Starts so many members on empty directories below `dir` and waits until all serve.
     pub(crate) fn start(program: &Program, members: u8, dir: &Path) -> Outcome<Self> {
+        Self::prepare(program, members, dir)?.launch()
+    }
+
+    /// The same, each on a disk of its own.
+    pub(crate) fn start_on_platters(program: &Program, members: u8, dir: &Path) -> Outcome<Self> {
+        let mut group = Self::prepare(program, members, dir)?;
+        for number in 0..group.commands.len() {
+            let folder = data_dir(group.dir.path(), number);
+            fs::create_dir(&folder)?;
+            let platter = Platter::mount(&folder).ok_or("needs root and /dev/fuse")?;
+            group.platters.push(platter);
+        }
+        group.launch()
+    }
+
+    fn prepare(program: &Program, members: u8, dir: &Path) -> Outcome<Self> {
         let members = if program.flavour.is_floor() { 1 } else { usize::from(members) };
         let dir = TempDir::with_prefix_in(program.flavour.name(), dir)?;
         let ports = free_ports(2 * members)?;
@@ -120,6 +141,8 @@ impl Group {
         let mut group = Self {
             flavour: program.flavour,
             client_addrs: clients.to_vec(),
+            leader: 0,
+            platters: Vec::new(),
             commands: Vec::new(),
             children: Vec::new(),
             dir,
@@ -135,11 +158,15 @@ impl Group {
             }
             group.commands.push(command);
         }
-        group.run()?;
-        if members > 1 {
-            group.put_leader_first()?;
-        }
         Ok(group)
+    }
+
+    fn launch(mut self) -> Outcome<Self> {
+        self.run()?;
+        if self.commands.len() > 1 {
+            self.put_leader_first()?;
+        }
+        Ok(self)
     }
 
     /// Starts all processes and waits until they serve.
@@ -260,11 +287,16 @@ impl Group {
         for number in 0..self.client_addrs.len() {
             if runtime.block_on(target.leads(number))? {
                 self.client_addrs.swap(0, number);
+                self.leader = number;
                 return Ok(());
             }
         }
         Err("no member says that it leads".into())
     }
+}
+
+fn data_dir(dir: &Path, number: usize) -> PathBuf {
+    dir.join(format!("m{number}"))
 }
 
 fn member_flags(
@@ -277,7 +309,7 @@ fn member_flags(
     let everyone = peers.iter().enumerate().map(|(n, peer)| format!("m{n}=http://{peer}"));
     vec![
         format!("--name=m{number}"),
-        format!("--data-dir={}", dir.join(format!("m{number}")).display()),
+        format!("--data-dir={}", data_dir(dir, number).display()),
         format!("--listen-client-urls=http://{client}"),
         format!("--advertise-client-urls=http://{client}"),
         format!("--listen-peer-urls=http://{peer}"),

@@ -54,6 +54,8 @@ pub(crate) struct Illness {
     pub(crate) hangs: bool,
     /// Syncs of these say that they are done, and do nothing.
     pub(crate) lies_about: Option<Synced>,
+    /// Every sync takes so much longer.
+    pub(crate) sync_delay: Duration,
 }
 
 /// What a sync can be of.

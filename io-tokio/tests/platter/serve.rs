@@ -109,6 +109,8 @@ impl Server {
     }
 
     fn sync(&self, ino: INodeNo, what: Synced) -> Outcome<()> {
+        let delay = self.enter(Deed::Look)?.illness.sync_delay;
+        std::thread::sleep(delay);
         let is_folder = what == Synced::Folder;
         let deed = if is_folder { Deed::SyncFolder } else { Deed::Change };
         let mut state = self.enter(deed)?;

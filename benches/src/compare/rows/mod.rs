@@ -13,12 +13,14 @@
 //! | many, most | W9; memory of W15 and start of W16, with a million keys and with ten |
 //! | expiry, upkeep | the rest of W13, W14 |
 //! | watches, versions | the rest of W15 and of W16 |
+//! | slow | a disk of one in three members that takes its time |
 
 mod basic;
 mod expiry;
 mod lists;
 mod many;
 mod pages;
+mod slow;
 mod upkeep;
 mod versions;
 mod watches;
@@ -48,12 +50,13 @@ pub(crate) enum Scene {
     Upkeep,
     Watches,
     Versions,
+    Slow,
     Most,
 }
 
 impl Scene {
     /// All of them, the shortest first.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Basic,
         Self::Load,
         Self::Pages,
@@ -63,11 +66,14 @@ impl Scene {
         Self::Upkeep,
         Self::Watches,
         Self::Versions,
+        Self::Slow,
         Self::Most,
     ];
 
     const fn rows(self) -> &'static [Row] {
-        use Row::{Load, W1, W2, W3, W4, W5, W6, W7, W8, W9, W10, W11, W12, W13, W14, W15, W16};
+        use Row::{
+            Load, Slow, W1, W2, W3, W4, W5, W6, W7, W8, W9, W10, W11, W12, W13, W14, W15, W16,
+        };
         match self {
             Self::Basic => &[W1, W2, W3, W4, W5, W6, W10, W11, W12, W13, W15],
             Self::Load => &[Load],
@@ -78,6 +84,7 @@ impl Scene {
             Self::Upkeep => &[W14],
             Self::Watches => &[W15],
             Self::Versions => &[W16],
+            Self::Slow => &[Slow],
             Self::Most => &[W15, W16],
         }
     }
@@ -93,6 +100,8 @@ impl Scene {
             Self::Most => members == 1 && args.sizes().most_keys.is_some(),
             // Several members of one machine start and fill one disk together: that says nothing.
             Self::Versions => members == 1,
+            // With one of them slow, a quorum is not.
+            Self::Slow => members > 2,
             // A first look has no time for curves.
             Self::Load => !args.quick || args.rows.contains(&Row::Load),
             _ => true,
@@ -106,6 +115,8 @@ impl Scene {
             Self::Basic | Self::Load => true,
             // What it must reach is not a ratio, and it would take an etcd very long.
             Self::Most => matches!(flavour, Flavour::Quorate),
+            // etcd maps its file into memory, which these disks cannot.
+            Self::Slow => matches!(flavour, Flavour::Quorate),
             _ => !flavour.is_floor(),
         }
     }
@@ -123,6 +134,7 @@ impl Scene {
             Self::Upkeep => upkeep::play(stage),
             Self::Watches => watches::play(stage),
             Self::Versions => versions::play(stage),
+            Self::Slow => slow::play(stage),
         }
     }
 }
