@@ -62,6 +62,12 @@ pub(crate) enum Command {
     },
     /// What difficult clients cost everybody else, and in memory
     Strain(StrainArgs),
+    /// One table, and its plots, of figures measured in several runs
+    Table {
+        /// Files `figures.csv`
+        #[arg(required = true)]
+        figures: Vec<PathBuf>,
+    },
 }
 
 /// How difficult.

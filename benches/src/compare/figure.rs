@@ -23,6 +23,28 @@ pub(crate) enum Metric {
 }
 
 impl Metric {
+    const ALL: [Self; 14] = [
+        Self::Cpu,
+        Self::Rate,
+        Self::P50,
+        Self::P99,
+        Self::P999,
+        Self::Lag99,
+        Self::Longest,
+        Self::Times,
+        Self::Kept,
+        Self::Pause,
+        Self::Seconds,
+        Self::RssMib,
+        Self::Growth,
+        Self::DiskMib,
+    ];
+
+    /// The one of that name.
+    pub(crate) fn find(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|metric| metric.name() == name)
+    }
+
     /// What it is called in tables, with its unit.
     pub(crate) const fn title(self) -> &'static str {
         match self {

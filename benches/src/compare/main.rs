@@ -32,6 +32,7 @@ mod table;
 
 use std::fs;
 use std::io::Write;
+use std::path::PathBuf;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -56,6 +57,7 @@ fn main() -> Outcome<()> {
             floor::serve(listen_client_urls, door)
         }
         Some(Command::Strain(ref strain)) => strain::run(&args, strain),
+        Some(Command::Table { ref figures }) => join(&args, figures),
         None => compare(&args),
     }
 }
@@ -108,10 +110,29 @@ fn compare(args: &Args) -> Outcome<()> {
         write_results(args, &heading(args, &programs, &failures), &figures)?;
     }
     bar.finish_and_clear();
+    show(args)?;
+    if failures.is_empty() { Ok(()) } else { Err("not everything could be measured".into()) }
+}
+
+/// What several runs measured, as one.
+fn join(args: &Args, files: &[PathBuf]) -> Outcome<()> {
+    fs::create_dir_all(args.out_dir())?;
+    let (mut heading, mut figures) = (String::new(), Vec::new());
+    for file in files {
+        let told = |error: String| format!("{}: {error}", file.display());
+        let csv = fs::read_to_string(file).map_err(|error| told(error.to_string()))?;
+        figures.extend(table::from_csv(&csv).map_err(told)?);
+        heading.push_str(&format!("{}\n", file.display()));
+    }
+    write_results(args, &heading, &figures)?;
+    show(args)
+}
+
+fn show(args: &Args) -> Outcome<()> {
     let text = fs::read_to_string(args.out_dir().join("summary.txt"))?;
     std::io::stdout().write_all(text.as_bytes())?;
     writeln!(std::io::stdout(), "\nwritten to {}", args.out_dir().display())?;
-    if failures.is_empty() { Ok(()) } else { Err("not everything could be measured".into()) }
+    Ok(())
 }
 
 /// After each act anew: a run takes hours, and may be ended before its end.

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use clap::ValueEnum as _;
+
 use crate::cli::Flavour;
 use crate::figure::{Figure, Metric};
 use crate::row::{Must, Row};
@@ -169,9 +171,11 @@ fn times(ratio: Option<f64>) -> String {
     ratio.map_or_else(|| "-".into(), |ratio| format!("{ratio:.2}x"))
 }
 
+const COLUMNS: &str = "members,row,case,round,server,metric,value";
+
 /// Every figure of every round, one line each.
 pub(crate) fn to_csv(figures: &[Figure]) -> String {
-    let mut csv = String::from("members,row,case,round,server,metric,value\n");
+    let mut csv = format!("{COLUMNS}\n");
     for it in figures {
         let (row, server, metric) = (it.row.name(), it.flavour.name(), it.metric.name());
         // Names of cases have commas.
@@ -180,6 +184,30 @@ pub(crate) fn to_csv(figures: &[Figure]) -> String {
         let _ = writeln!(csv, "{members},{row},\"{case}\",{round},{server},{metric},{value:.4}");
     }
     csv
+}
+
+/// What [`to_csv`] wrote; or the line that is none of its.
+pub(crate) fn from_csv(csv: &str) -> Result<Vec<Figure>, String> {
+    let lines = csv.strip_prefix(COLUMNS).ok_or_else(|| format!("it does not begin {COLUMNS}"))?;
+    let filled = lines.lines().filter(|line| !line.is_empty());
+    filled.map(|line| parse_figure(line).ok_or_else(|| line.to_owned())).collect()
+}
+
+fn parse_figure(line: &str) -> Option<Figure> {
+    let mut parts = line.splitn(3, '"');
+    let (head, case, tail) = (parts.next()?, parts.next()?, parts.next()?);
+    let (members, row) = head.strip_suffix(',')?.split_once(',')?;
+    let mut tail = tail.strip_prefix(',')?.split(',');
+    let figure = Figure {
+        members: members.parse().ok()?,
+        row: Row::from_str(row, true).ok()?,
+        case: case.to_owned(),
+        round: tail.next()?.parse().ok()?,
+        flavour: Flavour::from_str(tail.next()?, true).ok()?,
+        metric: Metric::find(tail.next()?)?,
+        value: tail.next()?.parse().ok()?,
+    };
+    tail.next().is_none().then_some(figure)
 }
 
 #[cfg(test)]
@@ -241,5 +269,23 @@ mod tests {
         let csv = to_csv(&figures());
         assert_eq!(csv.lines().nth(1), Some("1,W2,\"put/64\",1,quorate,ops_per_s,20000.0000"));
         assert_eq!(csv.lines().count(), 7);
+    }
+
+    #[test]
+    fn csv_is_read_again_and_other_lines_are_not() {
+        let csv = to_csv(&figures());
+        assert_eq!(to_csv(&from_csv(&csv).unwrap()), csv);
+        assert_eq!(from_csv(COLUMNS).unwrap().len(), 0);
+        assert!(from_csv("members,row\n").is_err());
+        for line in [
+            "1,W2,put/64,1,quorate,ops_per_s,2.0",
+            "1,W99,\"put/64\",1,quorate,ops_per_s,2.0",
+            "1,W2,\"put/64\",1,nobody,ops_per_s,2.0",
+            "1,W2,\"put/64\",1,quorate,nothing,2.0",
+            "1,W2,\"put/64\",1,quorate,ops_per_s,2.0,more",
+        ] {
+            let told = from_csv(&format!("{COLUMNS}\n{line}\n")).unwrap_err();
+            assert_eq!(told, line);
+        }
     }
 }
