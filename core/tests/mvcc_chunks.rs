@@ -132,7 +132,7 @@ fn check_whole(view: &KvView, request: &RangeRequest) {
 
 /// As it is sent, in pieces of any number of keys: joined they are one answer.
 fn check_encoded(view: &KvView, request: &RangeRequest, whole: &RangeResponse) {
-    let mut chunks = Chunks::begin(view, request, 2_000).unwrap().encoded();
+    let mut chunks = Chunks::begin_encoded(view, request, 2_000).unwrap();
     let chunks = drain(&mut chunks, view).unwrap();
     let joined: Vec<u8> = chunks
         .iter()

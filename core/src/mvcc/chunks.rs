@@ -164,6 +164,29 @@ impl Chunks {
     /// Begins to answer a request, which must want neither order nor filters, in chunks of about
     /// `bytes_aim` bytes.
     pub fn begin(view: &KvView, request: &RangeRequest, bytes_aim: usize) -> Result<Self, Refusal> {
+        Self::of(view, request, bytes_aim, FIRST_CHUNK_KEYS_MAX)
+    }
+}
+
+impl Chunks<Encoded> {
+    /// The same in chunks as they are sent, which end where their bytes do, however many keys that
+    /// takes.
+    pub fn begin_encoded(
+        view: &KvView,
+        request: &RangeRequest,
+        bytes_aim: usize,
+    ) -> Result<Self, Refusal> {
+        Self::of(view, request, bytes_aim, usize::MAX)
+    }
+}
+
+impl<C: Chunk> Chunks<C> {
+    fn of(
+        view: &KvView,
+        request: &RangeRequest,
+        bytes_aim: usize,
+        chunk_keys_max: usize,
+    ) -> Result<Self, Refusal> {
         Ok(Self {
             keys: KeyRange::parse(&request.key, &request.range_end),
             keys_only: request.keys_only,
@@ -171,39 +194,16 @@ impl Chunks {
             main: view.resolve(request.revision)?,
             revision: view.revision(),
             bytes_aim,
-            chunk_keys_max: FIRST_CHUNK_KEYS_MAX,
+            chunk_keys_max,
             keys_left: limit(request).unwrap_or(usize::MAX),
             sent: 0,
-            chunk: RangeResponse::default(),
+            chunk: C::default(),
             chunk_keys: 0,
             chunk_bytes: 0,
             fields_bytes: 0,
         })
     }
 
-    /// The same as it is sent, before the first step. Its chunks end where their bytes do, however
-    /// many keys that takes.
-    #[must_use]
-    pub fn encoded(self) -> Chunks<Encoded> {
-        Chunks {
-            keys: self.keys,
-            keys_only: self.keys_only,
-            count_only: self.count_only,
-            main: self.main,
-            revision: self.revision,
-            bytes_aim: self.bytes_aim,
-            chunk_keys_max: usize::MAX,
-            keys_left: self.keys_left,
-            sent: self.sent,
-            chunk: Encoded::default(),
-            chunk_keys: 0,
-            chunk_bytes: 0,
-            fields_bytes: 0,
-        }
-    }
-}
-
-impl<C: Chunk> Chunks<C> {
     /// Reads on.
     pub fn step(&mut self, view: &KvView) -> Result<Step<C>, ReadError> {
         view.resolve(self.main)?;

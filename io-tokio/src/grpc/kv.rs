@@ -204,10 +204,10 @@ impl Reading for pb::RangeRequest {
             let told = pb::RangeResponse { count: answer.count, ..<_>::default() };
             return in_one_piece(answer, room, told).await;
         }
-        let mut chunks = reads::chunks(view, self, PIECE_BYTES)?.encoded();
+        let mut chunks = reads::pieces(view, self, PIECE_BYTES)?;
         let (mut pieces, mut reader) = (Pieces::default(), None);
         loop {
-            let (chunk, is_last) = reads::read_chunk(&mut chunks, view)?;
+            let (chunk, is_last) = reads::read_piece(&mut chunks, view)?;
             if is_last && pieces.is_empty() {
                 let answer = chunk.decode().map_err(|fault| read_status(fault.into()))?;
                 return Ok(Some(Response::new(answer)));

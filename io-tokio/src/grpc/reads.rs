@@ -73,6 +73,15 @@ pub(super) fn chunks(
     Chunks::begin(&view.kv, request, bytes_aim).map_err(status)
 }
 
+/// Begins to answer a range in pieces as they are sent.
+pub(super) fn pieces(
+    view: &View,
+    request: &pb::RangeRequest,
+    bytes_aim: usize,
+) -> Result<Chunks<Encoded>, Status> {
+    Chunks::begin_encoded(&view.kv, request, bytes_aim).map_err(status)
+}
+
 /// The next chunk, and whether it is the last. Gives way to others on this thread while it reads.
 pub(super) async fn next_chunk(
     chunks: &mut Chunks,
@@ -99,8 +108,8 @@ pub(super) fn is_in_order(request: &pb::RangeRequest) -> bool {
     request.sort_target == 0 && txn::check_range_stream(request).is_ok()
 }
 
-/// The next chunk of this view as it is sent, and whether it is the last.
-pub(super) fn read_chunk(
+/// The next piece of this view, and whether it is the last.
+pub(super) fn read_piece(
     chunks: &mut Chunks<Encoded>,
     view: &View,
 ) -> Result<(Encoded, bool), Status> {

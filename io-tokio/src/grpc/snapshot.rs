@@ -5,8 +5,8 @@
 //!                                                        remaining: n   ..  0   0
 //! ```
 //!
-//! The image is pinned for as long as the client takes: it costs disk, not memory. Messages are made
-//! one ahead of what is sent, on a thread that gives way to those that serve.
+//! The image is pinned for as long as the client takes: it costs disk, not memory. Messages are
+//! made one ahead of what is sent, on a thread that gives way to those that serve.
 //!
 //! Answers to: etcd v3.7.1 `server/etcdserver/api/v3rpc/maintenance.go`
 
