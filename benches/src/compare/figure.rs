@@ -1,50 +1,44 @@
 //! What is measured, and one figure of it.
 
+use clap::ValueEnum;
+
 use crate::cli::Flavour;
 use crate::row::Row;
 
 /// What a figure is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Metric {
+    #[value(name = "cpu_s_per_1000")]
     Cpu,
+    #[value(name = "ops_per_s")]
     Rate,
+    #[value(name = "p50_us")]
     P50,
+    #[value(name = "p99_us")]
     P99,
+    #[value(name = "p999_us")]
     P999,
+    #[value(name = "p99_lag_us")]
     Lag99,
+    #[value(name = "longest_us")]
     Longest,
+    #[value(name = "p99_over_calm")]
     Times,
+    #[value(name = "ops_kept")]
     Kept,
+    #[value(name = "pause_ms")]
     Pause,
+    #[value(name = "seconds")]
     Seconds,
+    #[value(name = "rss_mib")]
     RssMib,
+    #[value(name = "rss_growth_mib")]
     Growth,
+    #[value(name = "disk_mib")]
     DiskMib,
 }
 
 impl Metric {
-    const ALL: [Self; 14] = [
-        Self::Cpu,
-        Self::Rate,
-        Self::P50,
-        Self::P99,
-        Self::P999,
-        Self::Lag99,
-        Self::Longest,
-        Self::Times,
-        Self::Kept,
-        Self::Pause,
-        Self::Seconds,
-        Self::RssMib,
-        Self::Growth,
-        Self::DiskMib,
-    ];
-
-    /// The one of that name.
-    pub(crate) fn find(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|metric| metric.name() == name)
-    }
-
     /// What it is called in tables, with its unit.
     pub(crate) const fn title(self) -> &'static str {
         match self {
@@ -66,23 +60,8 @@ impl Metric {
     }
 
     /// Its name in files.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu_s_per_1000",
-            Self::Rate => "ops_per_s",
-            Self::P50 => "p50_us",
-            Self::P99 => "p99_us",
-            Self::P999 => "p999_us",
-            Self::Lag99 => "p99_lag_us",
-            Self::Longest => "longest_us",
-            Self::Times => "p99_over_calm",
-            Self::Kept => "ops_kept",
-            Self::Pause => "pause_ms",
-            Self::Seconds => "seconds",
-            Self::RssMib => "rss_mib",
-            Self::Growth => "rss_growth_mib",
-            Self::DiskMib => "disk_mib",
-        }
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 }
 

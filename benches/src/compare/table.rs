@@ -204,7 +204,7 @@ fn parse_figure(line: &str) -> Option<Figure> {
         case: case.to_owned(),
         round: tail.next()?.parse().ok()?,
         flavour: Flavour::from_str(tail.next()?, true).ok()?,
-        metric: Metric::find(tail.next()?)?,
+        metric: Metric::from_str(tail.next()?, false).ok()?,
         value: tail.next()?.parse().ok()?,
     };
     tail.next().is_none().then_some(figure)
