@@ -110,3 +110,17 @@ async fn what_nobody_takes_is_given_up_when_others_wait() {
     drop((stalled, taken));
     assert!(lock(&replies.0.sending).open.is_empty());
 }
+
+#[tokio::test]
+async fn readers_come_in_the_order_in_which_they_ask() {
+    let replies = Replies::default();
+    let mut reading = Vec::new();
+    for _ in 0..READERS_MAX {
+        reading.push(replies.reader().await);
+    }
+    let mut waiting = pin!(replies.reader());
+    assert!(waiting.as_mut().now_or_never().is_none());
+    drop(reading.pop());
+    assert!(replies.reader().now_or_never().is_none(), "a newcomer overtakes");
+    assert!(waiting.as_mut().now_or_never().is_some());
+}
