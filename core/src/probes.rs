@@ -12,7 +12,7 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Every place, by name.
-pub const PROBES: [&str; 18] = [
+pub const PROBES: [&str; 19] = [
     "leader deposed with a read waiting",
     "leadership handed over for a silent disk",
     "leader stepped down for a silent disk",
@@ -24,6 +24,7 @@ pub const PROBES: [&str; 18] = [
     "wish of another term refused",
     "write kept until somebody leads",
     "write proposed again to a new leader",
+    "current without a barrier",
     "renewal asked for a barrier",
     "renewal of a lease cut short",
     "lease with several keys ended",

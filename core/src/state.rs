@@ -13,6 +13,8 @@
 //! Invariants:
 //! - an answer leaves only after its entry was applied, and an entry is applied only after a
 //!   quorum and this member's own log have it;
+//! - the view that shows what was applied is among the outputs of the same drain, and whoever
+//!   drains publishes it before any answer of that drain leaves;
 //! - the applied index travels in the same batch as the rows it covers;
 //! - a batch carries the epoch of the content it belongs to.
 //!
@@ -25,6 +27,7 @@ mod reads;
 mod repair;
 mod reports;
 mod settle;
+mod solitude;
 mod writes;
 
 use alloc::collections::VecDeque;
@@ -35,6 +38,7 @@ use changes::{Changes, Transfers};
 use quorate_proto::peer::ask::Question;
 use repair::{Doubt, Trust};
 use reports::Reports;
+use solitude::Solitude;
 
 use crate::apply::Ledgers;
 use crate::config::Config;
@@ -95,6 +99,7 @@ pub struct State {
     lane: Lane<Reader>,
     /// As leader: the newest instant since which a quorum has confirmed that it leads.
     confirmed: Option<Time>,
+    solitude: Solitude,
     asking: Asking,
     /// Renewals that wait for an entry to be applied, each until its deadline.
     parked: Vec<(Time, Reader)>,
@@ -171,6 +176,7 @@ impl State {
             followers: Followers::default(),
             lane: Lane::new(patience),
             confirmed: None,
+            solitude: Solitude::default(),
             asking: Asking::new(config),
             parked: Vec::new(),
             announcer: Announcer::new(),
@@ -265,6 +271,9 @@ impl State {
                 self.hand_on(reader);
             }
         }
+        if role != before {
+            self.on_company();
+        }
         if role.leader != before.leader {
             if before.leader.is_some() {
                 self.refuse_unanswered_reads();
@@ -290,6 +299,7 @@ impl State {
     fn handle_installed(&mut self, image: Arc<dyn StateRead>) -> Result<(), StorageFault> {
         self.ledgers = Ledgers::open(&self.config, Arc::clone(&image))?;
         self.epoch += 1;
+        self.on_company();
         self.shipped.clear();
         self.stored_revision = self.ledgers.kv.revision();
         self.image = image;

@@ -54,6 +54,8 @@ pub struct Facts {
     pub is_published: bool,
     /// Whether this member's state is not to be trusted: it serves nothing.
     pub is_fenced: bool,
+    /// Whether this member is the whole cluster: its newest view is current without a barrier.
+    pub is_alone: bool,
     /// Bytes the store occupies.
     pub db_size: u64,
     /// Bytes of them that hold data.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use quorate_core::auth::Identity;
 use quorate_core::error::Refusal;
-use quorate_core::ids::{LogIndex, MemberId, RequestId, StreamId, Term, Token};
+use quorate_core::ids::{BarrierId, LogIndex, MemberId, RequestId, StreamId, Term, Token};
 use quorate_core::input::{Followers, MemberAddition};
 use quorate_core::limits::TXN_DEPTH_MAX;
 use quorate_core::peer::Message;
@@ -18,7 +18,7 @@ use quorate_proto::etcdserverpb as pb;
 use quorate_proto::etcdserverpb::WatchRequest;
 use quorate_proto::etcdserverpb::watch_request::RequestUnion;
 use quorate_proto::peer::{ChangeRefusal, ChangeWish};
-use quorate_proto::raftpb::ConfChange;
+use quorate_proto::raftpb::{ConfChange, ConfChangeType};
 
 const TERM: Term = Term(2);
 
@@ -36,6 +36,7 @@ struct Group {
     /// sent in.
     is_deaf: bool,
     sent: Vec<(Term, Bytes)>,
+    barriers: Vec<BarrierId>,
 }
 
 impl Group {
@@ -51,6 +52,7 @@ impl Group {
             term: TERM,
             is_deaf: false,
             sent: Vec::new(),
+            barriers: Vec::new(),
         }
     }
 
@@ -110,7 +112,7 @@ impl Group {
                     self.sent.push((in_term, data));
                 }
                 StateOutput::Propose { data, .. } => self.commit(data),
-                StateOutput::Barrier { .. } if self.is_deaf => {}
+                StateOutput::Barrier { context } if self.is_deaf => self.barriers.push(context),
                 StateOutput::Barrier { context } => {
                     let index = LogIndex(self.last);
                     self.feed(StateInput::BarrierReached { context, index });
@@ -539,4 +541,74 @@ fn a_leader_that_has_heard_one_follower_does_not_take_the_others_for_gone() {
     group.look_around(&[1, 4]);
     let remove = Request::MemberRemove(pb::MemberRemoveRequest { id: 3 });
     assert_eq!(group.ask(remove), Some(Err(Refusal::Unhealthy)));
+}
+
+impl Group {
+    /// What its newest view says about being alone.
+    fn is_shown_alone(&mut self) -> bool {
+        let shown = |output: &StateOutput| match output {
+            StateOutput::Publish(view) => Some(view.facts.is_alone),
+            _ => None,
+        };
+        self.outputs.iter().rev().find_map(shown).expect("a view")
+    }
+
+    fn read(&mut self) {
+        self.tokens += 1;
+        self.feed(StateInput::Read { token: Token(self.tokens) });
+    }
+}
+
+#[test]
+fn who_is_the_whole_cluster_needs_no_barrier_once_one_was_reached() {
+    let mut group = Group::led();
+    group.change(member(1, "a").encode_to_vec().into());
+    assert!(!group.is_shown_alone(), "it may have voted for another in the meantime");
+    group.read();
+    assert!(group.is_shown_alone());
+    group.commit(Bytes::new());
+    assert!(group.is_shown_alone(), "whatever is applied");
+
+    group.change(member(2, "").encode_to_vec().into());
+    assert!(!group.is_shown_alone());
+    group.read();
+    assert!(!group.is_shown_alone(), "there are two");
+}
+
+#[test]
+fn who_is_left_over_needs_a_barrier_of_the_group_without_the_others() {
+    let mut group = Group::led();
+    for id in [1, 2] {
+        group.change(member(id, "it").encode_to_vec().into());
+    }
+    group.is_deaf = true;
+    group.read();
+    let early = group.barriers.pop().expect("a barrier for the read");
+    let remove =
+        ConfChange { r#type: ConfChangeType::ConfChangeRemoveNode.into(), ..member(2, "") };
+    group.change(remove.encode_to_vec().into());
+    let reached = |group: &mut Group, context| {
+        let index = LogIndex(group.last);
+        group.feed(StateInput::BarrierReached { context, index });
+    };
+    reached(&mut group, early);
+    assert!(!group.is_shown_alone(), "both may have answered this one");
+    group.read();
+    let late = group.barriers.pop().expect("a barrier for the second read");
+    reached(&mut group, late);
+    assert!(group.is_shown_alone());
+}
+
+#[test]
+fn who_is_alone_and_leads_anew_needs_a_barrier_anew() {
+    let mut group = Group::led();
+    group.change(member(1, "a").encode_to_vec().into());
+    group.read();
+    assert!(group.is_shown_alone());
+    group.feed(StateInput::Role(Role { term: TERM, leader: None, is_leader: false }));
+    assert!(!group.is_shown_alone());
+    group.lead();
+    assert!(!group.is_shown_alone());
+    group.read();
+    assert!(group.is_shown_alone());
 }

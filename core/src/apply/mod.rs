@@ -31,7 +31,8 @@ use core::ops::ControlFlow;
 
 use bytes::Bytes;
 use prost::Message;
-use quorate_proto::etcdserverpb::{self as pb, InternalRaftRequest, RangeRequest};
+use quorate_proto::etcdserverpb::{self as pb, InternalRaftRequest};
+use quorate_proto::mvccpb::KeyValue;
 use quorate_proto::raftpb::{ConfChange, ConfChangeV2};
 
 pub use known::check_known;
@@ -40,18 +41,15 @@ use crate::alarm::Alarms;
 use crate::auth::AuthView;
 use crate::config::Config;
 use crate::error::{Refusal, StorageFault};
-use crate::event::{Changes, ReadError};
+use crate::event::Changes;
 use crate::ids::{LeaseId, LogIndex, MemberId, RequestId};
 use crate::lease::Book;
 use crate::membership::{Change, MemberRecord, Members, apply_to_conf_state};
-use crate::mvcc::{KvView, Mvcc};
+use crate::mvcc::Mvcc;
 use crate::output::{Note, Response};
 use crate::schema::{self, Progress, fenced_row, layout};
 use crate::storage::{Entry, EntryKind, SnapshotMark, StateRead, Table, Write};
 use crate::time::Time;
-
-/// Keys read at a time when leases get their keys back.
-const ATTACH_PAGE: i64 = 1_000;
 
 /// Everything entries change.
 pub(crate) struct Ledgers {
@@ -98,10 +96,11 @@ impl Ledgers {
         let auth = AuthView::load(image.as_ref(), config.token_ttl)?;
         let progress = Progress::load(image.as_ref())?;
         let is_adopted = schema::is_adopted(image.as_ref())?;
-        let kv = Mvcc::open(image)?;
-        if !leases.is_empty() && !crate::planted!("attachments-lost-at-restart") {
-            attach_keys(&mut leases, kv.now())?;
-        }
+        let kv = Mvcc::open_showing(image, &mut |kv, is_tombstone| {
+            if !crate::planted!("attachments-lost-at-restart") {
+                attach_again(&mut leases, kv, is_tombstone);
+            }
+        })?;
         Ok(Self { kv, leases, members, alarms, auth, progress, layout, is_adopted })
     }
 
@@ -270,29 +269,12 @@ fn open_leases(config: &Config, image: &dyn StateRead) -> Result<Book, StorageFa
     Ok(book.checkpointing(config.lease_checkpoint_interval))
 }
 
-/// Hangs the live keys on their leases again.
-fn attach_keys(leases: &mut Book, kv: &KvView) -> Result<(), StorageFault> {
-    let mut from = Bytes::from_static(&[0]);
-    loop {
-        let page = RangeRequest {
-            key: from.clone(),
-            range_end: Bytes::from_static(&[0]),
-            limit: ATTACH_PAGE,
-            ..RangeRequest::default()
-        };
-        let found = match kv.range(&page) {
-            Ok(found) => found,
-            Err(ReadError::Fault(fault)) => return Err(fault),
-            Err(ReadError::Refused(refusal)) => {
-                return Err(StorageFault::new(alloc::format!("reading leases' keys: {refusal:?}")));
-            }
-        };
-        for kv in found.kvs.iter().filter(|kv| kv.lease != 0) {
-            // A record may name a lease that was lost to a restore: the key belongs to none then.
-            let _ = leases.attach(LeaseId(kv.lease), &kv.key);
-        }
-        let Some(last) = found.kvs.last().filter(|_| found.more) else { return Ok(()) };
-        from = Bytes::from([last.key.as_ref(), &[0]].concat());
+/// Hangs a key on its lease again, or takes it off, as one record after the other tells.
+fn attach_again(leases: &mut Book, kv: &KeyValue, is_tombstone: bool) {
+    let names_one = kv.lease != 0 && !is_tombstone;
+    // A record may name a lease that was lost to a restore: the key belongs to none then.
+    if !names_one || leases.attach(LeaseId(kv.lease), &kv.key).is_err() {
+        leases.detach(&kv.key);
     }
 }
 

@@ -1,3 +1,5 @@
+use alloc::collections::BTreeMap;
+
 use super::*;
 use crate::ids::{LogIndex, Term};
 use crate::storage::NoRows;
@@ -64,4 +66,69 @@ fn adopted_members_agree_from_the_next_terms_first_entry_on() {
     assert!(early[2..].iter().all(|digest| *digest != 0));
     let mut other = opened(Arc::new(Adopted), 7);
     assert_ne!(digests(&mut other, &[1, 2, 0, 4, 4])[3], early[3]);
+}
+
+/// What was written, and nothing else: reading one record by its key is a mistake.
+struct Scanned(BTreeMap<(Table, Bytes), Bytes>);
+
+impl StateRead for Scanned {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StorageFault> {
+        assert_ne!(table, Table::Key, "records are scanned");
+        Ok(self.0.get(&(table, Bytes::copy_from_slice(key))).cloned())
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        _: &[u8],
+        _: &[u8],
+        visit: &mut dyn FnMut(&[u8], &Bytes) -> ControlFlow<()>,
+    ) -> Result<(), StorageFault> {
+        for ((_, key), value) in self.0.iter().filter(|((found, _), _)| *found == table) {
+            if visit(key, value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn keys_hang_on_their_leases_again_after_one_look_at_every_record() {
+    let grant = |id| InternalRaftRequest {
+        lease_grant: Some(pb::LeaseGrantRequest { ttl: 60, id }.into()),
+        ..Default::default()
+    };
+    let put = |key: &'static str, lease| InternalRaftRequest {
+        put: Some(pb::PutRequest { key: key.into(), lease, ..Default::default() }),
+        ..Default::default()
+    };
+    let delete = |key: &'static str| InternalRaftRequest {
+        delete_range: Some(pb::DeleteRangeRequest { key: key.into(), ..Default::default() }.into()),
+        ..Default::default()
+    };
+    let puts = [("stays", 1), ("moves", 1), ("moves", 2), ("freed", 1), ("freed", 0), ("dies", 1)];
+    let puts = puts.map(|(key, lease)| put(key, lease));
+    let requests = [grant(1), grant(2)].into_iter().chain(puts).chain([delete("dies")]);
+    let mut ledgers = opened(Arc::new(NoRows), 0);
+    let mut rows = BTreeMap::new();
+    for (n, request) in requests.into_iter().enumerate() {
+        let index = LogIndex(n as u64 + 1);
+        let data = request.encode_to_vec().into();
+        let entry = Entry { term: Term(1), index, kind: EntryKind::Normal, data };
+        let outcome = ledgers.apply(Time::ZERO, &entry).unwrap().unwrap();
+        assert!(matches!(outcome.result, Some(Ok(_))), "{:?}", outcome.result);
+        for Write { table, key, value } in outcome.writes {
+            match value {
+                Some(value) => rows.insert((table, key), value),
+                None => rows.remove(&(table, key)),
+            };
+        }
+    }
+    let again = Ledgers::open(&Config::default(), Arc::new(Scanned(rows))).unwrap();
+    for leases in [&ledgers.leases, &again.leases] {
+        let keys = |id| leases.keys_of(LeaseId(id)).cloned().collect::<Vec<_>>();
+        assert_eq!(keys(1), ["stays"]);
+        assert_eq!(keys(2), ["moves"]);
+    }
 }

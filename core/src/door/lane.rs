@@ -55,6 +55,11 @@ impl<T> Lane<T> {
         self.retries
     }
 
+    /// The newest barrier that was asked for.
+    pub(crate) fn newest(&self) -> BarrierId {
+        BarrierId(self.contexts)
+    }
+
     /// Lets `guest` wait for the next barrier.
     pub(crate) fn enter(&mut self, now: Time, guest: T) -> Result<(), Refusal> {
         if self.size >= PENDING_READS_MAX {

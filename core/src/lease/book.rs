@@ -155,13 +155,18 @@ impl Book {
         if !self.exists(id) {
             return Err(Refusal::LeaseNotFound);
         }
+        if self.keys.get(key) == Some(&id) {
+            return Ok(());
+        }
         if !crate::planted!("key-dies-with-old-lease") {
             self.detach(key);
         }
+        // A slice of an entry or a record would keep all of it in memory.
+        let key = Bytes::copy_from_slice(key);
         if let Some(lease) = self.leases.get_mut(&id) {
             lease.keys.insert(key.clone());
         }
-        self.keys.insert(key.clone(), id);
+        self.keys.insert(key, id);
         Ok(())
     }
 

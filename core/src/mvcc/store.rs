@@ -3,6 +3,8 @@
 use alloc::sync::Arc;
 use core::ops::ControlFlow;
 
+use quorate_proto::mvccpb::KeyValue;
+
 use super::compact::Compaction;
 use super::index::{Index, Version};
 use super::records::Records;
@@ -25,11 +27,19 @@ impl Mvcc {
     /// Rebuilds the ledger from what is stored; reads every record once. A compaction that was
     /// not finished goes on.
     pub fn open(image: Arc<dyn StateRead>) -> Result<Self, StorageFault> {
+        Self::open_showing(image, &mut |_, _| ())
+    }
+
+    /// The same, showing each record on the way, oldest first, and whether it is a tombstone.
+    pub(crate) fn open_showing(
+        image: Arc<dyn StateRead>,
+        show: &mut dyn FnMut(&KeyValue, bool),
+    ) -> Result<Self, StorageFault> {
         let finished = meta::load_revision(&*image, meta::FINISHED_COMPACT)?.unwrap_or(-1);
         let scheduled = meta::load_revision(&*image, meta::SCHEDULED_COMPACT)?.unwrap_or(-1);
         let compacted = finished.max(scheduled);
         let records = Records::new(image, i64::MAX);
-        let (index, newest) = load_index(&records)?;
+        let (index, newest) = load_index(&records, show)?;
         // After a compaction of everything the newest record may be older than it.
         let revision = newest.max(compacted).max(1);
         let records = records.with_stored(revision);
@@ -77,7 +87,10 @@ impl Mvcc {
 }
 
 /// Reads every record; returns the newest main revision too.
-fn load_index(records: &Records) -> Result<(Index, i64), StorageFault> {
+fn load_index(
+    records: &Records,
+    show: &mut dyn FnMut(&KeyValue, bool),
+) -> Result<(Index, i64), StorageFault> {
     let mut index = Index::new();
     let mut newest = 0;
     records.scan(RevisionKey::first_of(0), i64::MAX - 1, &mut |row, stored| {
@@ -91,6 +104,7 @@ fn load_index(records: &Records) -> Result<(Index, i64), StorageFault> {
             false => Version { at: row.at, created: kv.create_revision, number: kv.version.max(0) },
         };
         index.push(&kv.key, version);
+        show(&kv, row.is_tombstone);
         Ok(ControlFlow::Continue(()))
     })?;
     Ok((index, newest))

@@ -33,6 +33,7 @@ impl State {
         let asked_at = self.lane.handle_reached(context, index);
         if self.role.is_leader {
             self.confirmed = self.confirmed.max(asked_at);
+            self.solitude.handle_reached(context, index);
         }
     }
 

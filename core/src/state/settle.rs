@@ -34,7 +34,10 @@ impl State {
         while let Some((stream, frame)) = self.hub.poll_frame() {
             self.outputs.push_back(StateOutput::Stream { stream, frame });
         }
-        if core::mem::take(&mut self.draft.has_new_view) || self.has_new_audience() {
+        if core::mem::take(&mut self.draft.has_new_view)
+            || self.has_new_audience()
+            || self.is_alone() != self.view.facts.is_alone
+        {
             self.publish();
         }
         self.release_readers();
@@ -97,6 +100,10 @@ impl State {
         if core::mem::take(&mut self.draft.has_new_facts) {
             self.refresh_facts();
         }
+        let is_alone = self.is_alone();
+        if is_alone {
+            crate::probe!("current without a barrier");
+        }
         let facts = Facts {
             applied: self.ledgers.progress.mark.index,
             committed: self.committed,
@@ -104,6 +111,7 @@ impl State {
             db_size: self.db_size.0,
             db_size_in_use: self.db_size.1,
             is_fenced: self.trust.is_fenced(),
+            is_alone,
             pending: self.pending.len(),
             leases: self.ledgers.leases.len(),
             watchers: self.hub.watchers(),

@@ -239,6 +239,9 @@ impl State {
         }
         let response = outcome.result.as_ref().and_then(|result| result.as_ref().ok());
         self.tally.note_applied(response, outcome.changes.as_ref());
+        if outcome.has_new_conf_state {
+            self.on_company();
+        }
         let draft = &mut self.draft;
         draft.has_applied = true;
         draft.has_new_conf_state |= outcome.has_new_conf_state;

@@ -359,11 +359,11 @@ impl Member {
         };
         let token = Token(self.next_number());
         self.calls.insert(token, Waiting { call, reply, read: Some(read) });
-        if !is_now {
+        let view = self.ground.lock().view.clone();
+        if !is_now && !view.as_ref().is_some_and(|view| view.facts.is_alone) {
             self.give_state(StateInput::Read { token });
             return Ok(());
         }
-        let view = self.ground.lock().view.clone();
         match view {
             Some(view) => self.read(token, &view),
             // Before it shows anything a member has nothing to say.

@@ -29,7 +29,7 @@ use super::queue::Class;
 /// How often a wish is repeated.
 const TRIES_MAX: u32 = 8;
 /// A group is not made smaller than this.
-const MEMBERS_MIN: usize = 2;
+const MEMBERS_MIN: usize = 1;
 
 /// A change somebody may have asked for.
 #[derive(Clone, Debug, PartialEq)]

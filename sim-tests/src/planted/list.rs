@@ -54,6 +54,20 @@ pub const BUGS: &[Bug] = &[
         oracle: "linear",
     },
     Bug {
+        name: "alone-unasked",
+        from: "ours: a member left over answers reads before its own group confirmed that it leads",
+        breaks: "it may have voted for the other, whose last writes it does not have",
+        place: "core/src/state/solitude.rs is_alone(): no barrier has to be reached",
+        oracle: "linear",
+    },
+    Bug {
+        name: "alone-with-learners",
+        from: "ours: a sole voter takes itself for the whole cluster",
+        breaks: "a learner acknowledges a write that the voter has not applied yet",
+        place: "core/src/state/solitude.rs is_alone(): learners are not counted",
+        oracle: "linear",
+    },
+    Bug {
         name: "compaction-drops-live",
         from: "etcd 18089: compaction at exactly the tombstone's revision",
         breaks: "reads and watches at the compacted revision miss a change",
