@@ -10,14 +10,16 @@
 //!   are the roll as of their entry;
 //! - an answered change was made, and the answer shows the group it led to; an addition that was
 //!   refused for good never is;
-//! - nobody stops as removed who was not.
+//! - nobody stops as removed who was not;
+//! - whoever counts another group from an entry on knows after every crash that the entry is
+//!   committed: somebody it has sent away need not be there any more.
 //!
 //! That who was removed stops, and that the group works, is asked by the world's finale.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_core::ids::{MemberId, Term};
-use quorate_core::storage::{Entry, SnapshotMark};
+use quorate_core::storage::{Entry, LogContents, SnapshotMark};
 use quorate_core::time::Time;
 use quorate_core::{Request, Response};
 use quorate_io_sim::world::observe::{CallId, Observer, Operation, Outcome, Seen, Stop, Violation};
@@ -38,6 +40,11 @@ pub struct Membership {
     /// By entry: the change, and the roll after it.
     rolls: BTreeMap<u64, (ConfChange, Roll)>,
     committed: u64,
+    /// The last entry each running member was handed as committed.
+    handed: BTreeMap<MemberId, u64>,
+    /// The newest of those from which each member counted its group, in any of its lives. What an
+    /// image says counts as soon as it comes, before it is there for good: it sends nobody away.
+    counted: BTreeMap<MemberId, u64>,
     asked: BTreeMap<CallId, Request>,
     /// Additions that were refused for good.
     refused: BTreeSet<u64>,
@@ -46,8 +53,14 @@ pub struct Membership {
 impl Observer for Membership {
     fn observe(&mut self, _at: Time, seen: &Seen) -> Result<(), Violation> {
         let judged = match seen {
-            Seen::Committed { entries, .. } => entries.iter().try_for_each(|it| self.commit(it)),
+            Seen::Committed { member, entries } => {
+                self.handed.extend(entries.last().map(|entry| (*member, entry.index.0)));
+                entries.iter().try_for_each(|it| self.commit(it))
+            }
             Seen::Group { member, index, group } => {
+                if self.handed.get(member).is_some_and(|handed| index.0 <= *handed) {
+                    self.counted.insert(*member, index.0);
+                }
                 self.check_group(index.0, group, || format!("member {member} counts"))
             }
             Seen::Members { member, index, list } => self.check_list(*member, index.0, list),
@@ -55,9 +68,11 @@ impl Observer for Membership {
                 if self.committed == 0 && self.first == Roll::default() {
                     self.first = Roll::of(&stored.conf_state);
                 }
-                self.check_mark(stored, || format!("the store of member {member} has")).and_then(
-                    |()| self.check_mark(&log.mark, || format!("the log of {member} has")),
-                )
+                self.check_mark(stored, || format!("the store of member {member} has"))
+                    .and_then(|()| {
+                        self.check_mark(&log.mark, || format!("the log of {member} has"))
+                    })
+                    .and_then(|()| self.check_start(*member, log, stored))
             }
             Seen::Installed { member, mark } => {
                 self.check_mark(mark, || format!("an image for member {member} has"))
@@ -133,6 +148,23 @@ impl Membership {
             return Ok(());
         }
         self.check_group(mark.index.0, &mark.conf_state, who)
+    }
+
+    fn check_start(
+        &mut self,
+        member: MemberId,
+        log: &LogContents,
+        stored: &SnapshotMark,
+    ) -> Result<(), String> {
+        self.handed.remove(&member);
+        let known = log.hard_state.commit.max(log.mark.index).max(stored.index).0;
+        match self.counted.get(&member) {
+            Some(counted) if *counted > known => Err(format!(
+                "member {member} counted its group as of entry {counted}, and starts knowing only \
+                 of entry {known} that it is committed"
+            )),
+            _ => Ok(()),
+        }
     }
 
     fn check_list(

@@ -2,7 +2,7 @@ use bytes::Bytes;
 use prost::Message;
 use quorate_core::ids::LogIndex;
 use quorate_core::input::MemberAddition;
-use quorate_core::storage::EntryKind;
+use quorate_core::storage::{EntryKind, HardState};
 use quorate_io_sim::world::observe::ClientId;
 use quorate_proto::raftpb::ConfChangeType as Kind;
 
@@ -130,4 +130,25 @@ fn a_refused_addition_that_happens_is_found() {
 fn stopping_without_being_removed_is_found() {
     let stop = Seen::Stopped { member: MemberId(2), why: Stop::Removed };
     assert_eq!(said(&[stop]), "member 2 stops as removed, but nobody removed it");
+}
+
+#[test]
+fn forgetting_who_was_sent_away_is_found() {
+    let started = |commit: u64, stored: u64| {
+        let hard_state = HardState { commit: LogIndex(commit), ..HardState::default() };
+        let log = LogContents { hard_state, ..LogContents::default() };
+        let stored = SnapshotMark { index: LogIndex(stored), ..SnapshotMark::default() };
+        Seen::Started { member: MemberId(2), boot: 1, log, stored }
+    };
+    let entries = vec![change(6, Kind::ConfChangeRemoveNode, 3, "")];
+    let handed = Seen::Committed { member: MemberId(2), entries };
+    let counted = group(6, &[2], &[]);
+    assert_eq!(said(&[counted.clone(), started(5, 0)]), "", "it was an image's");
+    assert_eq!(said(&[handed.clone(), counted.clone(), started(6, 0)]), "");
+    assert_eq!(said(&[handed.clone(), counted.clone(), started(0, 6)]), "");
+    assert_eq!(
+        said(&[handed, counted, started(5, 2)]),
+        "member 2 counted its group as of entry 6, and starts knowing only of entry 5 that it is \
+         committed"
+    );
 }
