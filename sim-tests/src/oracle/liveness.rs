@@ -19,8 +19,9 @@ use quorate_io_sim::world::observe::{
 };
 
 const NAME: &str = "liveness";
-/// Fewer calls may be given up by chance: some clients wait for no more than a second, and the way
-/// to a leader and back may take as long.
+/// Fewer calls may be given up by chance, and any number that were waited for no longer than five
+/// election timeouts together: some clients wait for a second, and the way to a leader and back
+/// may take as long, several times in a row while one link is slow.
 const GIVEN_UP_MIN: u32 = 3;
 
 /// How fast the cluster under test is.
@@ -54,12 +55,22 @@ pub struct Liveness {
     /// Where each member is, with its digest if it was told since it got there.
     applied: BTreeMap<MemberId, (u64, Option<u64>)>,
     healed: Option<Healed>,
-    /// Calls to the quorum after it had to work: when each client first gave one up, and how many,
-    /// and those clients that were answered.
-    given_up: BTreeMap<ClientId, (Time, u32)>,
+    /// Calls to the quorum after it had to work: what each client gave up, and those clients that
+    /// were answered.
+    given_up: BTreeMap<ClientId, GivenUp>,
     served: BTreeSet<ClientId>,
-    /// Calls made after that instant.
-    late_calls: BTreeSet<CallId>,
+    /// Calls made after that instant, and when.
+    late_calls: BTreeMap<CallId, Time>,
+}
+
+/// Calls of one client that had no answer.
+#[derive(Debug)]
+struct GivenUp {
+    /// When the first was given up.
+    since: Time,
+    calls: u32,
+    /// How long it waited for all of them together.
+    waited: Duration,
 }
 
 #[derive(Debug)]
@@ -97,16 +108,18 @@ impl Liveness {
                 self.healed = Some(Healed { quorum: quorum.clone(), deadline, is_led: false });
             }
             Seen::Called { call, member, .. } if self.is_due(at, *member) => {
-                self.late_calls.insert(*call);
+                self.late_calls.insert(*call, at);
             }
             Seen::Returned { client, call, outcome } => {
-                let is_late = self.late_calls.remove(call);
-                match outcome {
-                    Outcome::Unknown if is_late => {
-                        self.given_up.entry(*client).or_insert((at, 0)).1 += 1;
-                    }
-                    _ => self.served.extend(is_late.then_some(*client)),
+                let Some(called) = self.late_calls.remove(call) else { return };
+                if *outcome != Outcome::Unknown {
+                    self.served.insert(*client);
+                    return;
                 }
+                let first = GivenUp { since: at, calls: 0, waited: Duration::ZERO };
+                let given_up = self.given_up.entry(*client).or_insert(first);
+                given_up.calls += 1;
+                given_up.waited += at.since(called);
             }
             _ => {}
         }
@@ -163,10 +176,11 @@ impl Liveness {
         let unserved = |client: &ClientId| !self.served.contains(client);
         // Whoever gives up asks another member next, which may be one that is gone for good: only
         // then comes a call that must be served.
-        let patience = self.pace.election_timeout * 10;
-        let has_waited =
-            |(since, calls): (Time, u32)| since + patience < at && calls >= GIVEN_UP_MIN;
-        let waited = self.given_up.iter().filter(|(_, given_up)| has_waited(**given_up));
+        let election = self.pace.election_timeout;
+        let has_waited = |it: &GivenUp| {
+            it.since + election * 10 < at && it.calls >= GIVEN_UP_MIN && it.waited > election * 5
+        };
+        let waited = self.given_up.iter().filter(|(_, given_up)| has_waited(given_up));
         if let Some(client) = waited.map(|(client, _)| client).find(|it| unserved(it)) {
             return Err(format!("client {} was never served after healing", client.0));
         }
