@@ -82,7 +82,7 @@ fn no_common_leader_in_time_is_found() {
 
 #[test]
 fn an_unserved_client_is_found() {
-    let waiting = |calls, for_each, second| {
+    let waiting = |calls, for_each: u64, second| {
         let mut seen = vec![(0, follows(A, Some(B))), (0, follows(B, Some(B))), (1, healed())];
         for call in 1..=calls {
             seen.push((12, called(call)));
