@@ -185,6 +185,17 @@ fn a_new_leader_announces_version_and_itself_without_being_woken() {
 }
 
 #[test]
+fn an_announcement_that_went_nowhere_is_made_again() {
+    let mut group = Group::following();
+    assert_eq!(group.sent.len(), 0);
+    group.wait(Duration::from_millis(1_100));
+    let announced = group.sent.iter().filter_map(|(_, data)| {
+        pb::InternalRaftRequest::decode(data.clone()).ok()?.cluster_member_attr_set
+    });
+    assert_eq!(announced.map(|set| set.member_id).collect::<Vec<_>>(), [1]);
+}
+
+#[test]
 fn watchers_that_come_and_go_are_counted_though_nothing_is_written() {
     let mut group = Group::led();
     let stream = StreamId(1);

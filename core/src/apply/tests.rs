@@ -1,5 +1,7 @@
 use alloc::collections::BTreeMap;
 
+use quorate_proto::etcdserverpb::AlarmType;
+
 use super::*;
 use crate::ids::{LogIndex, Term};
 use crate::storage::NoRows;
@@ -131,4 +133,43 @@ fn keys_hang_on_their_leases_again_after_one_look_at_every_record() {
         assert_eq!(keys(1), ["stays"]);
         assert_eq!(keys(2), ["moves"]);
     }
+}
+
+#[test]
+fn raised_alarms_refuse_what_they_must_and_nothing_else() {
+    let ask = |request: fn(&mut InternalRaftRequest)| {
+        let mut all = InternalRaftRequest::default();
+        request(&mut all);
+        all
+    };
+    let requests = [
+        ("put", ask(|r| r.put = Some(pb::PutRequest { key: "k".into(), ..Default::default() }))),
+        ("grant", ask(|r| r.lease_grant = Some(pb::LeaseGrantRequest { ttl: 60, id: 7 }.into()))),
+        ("delete", ask(|r| r.delete_range = Some(pb::DeleteRangeRequest::default().into()))),
+        ("txn", ask(|r| r.txn = Some(pb::TxnRequest::default().into()))),
+        ("compaction", ask(|r| r.compaction = Some(pb::CompactionRequest::default().into()))),
+        ("revoke", ask(|r| r.lease_revoke = Some(pb::LeaseRevokeRequest { id: 9 }.into()))),
+    ];
+    let refused_by = |alarm: AlarmType| {
+        let mut ledgers = opened(Arc::new(NoRows), 0);
+        let action = pb::alarm_request::AlarmAction::Activate as i32;
+        let raise = pb::AlarmRequest { action, member_id: 1, alarm: alarm as i32 };
+        let raise = InternalRaftRequest { alarm: Some(raise.into()), ..Default::default() };
+        let all = [("raise", raise)].into_iter().chain(requests.clone());
+        let mut refused = Vec::new();
+        for (n, (name, request)) in all.enumerate() {
+            let (index, data) = (LogIndex(n as u64 + 1), request.encode_to_vec().into());
+            let entry = Entry { term: Term(1), index, kind: EntryKind::Normal, data };
+            let outcome = ledgers.apply(Time::ZERO, &entry).unwrap().unwrap();
+            let is_refused =
+                matches!(outcome.result, Some(Err(Refusal::Corrupt | Refusal::NoSpace)));
+            refused.extend(is_refused.then_some(name));
+        }
+        refused
+    };
+    assert_eq!(
+        refused_by(AlarmType::Corrupt),
+        ["put", "grant", "delete", "txn", "compaction", "revoke"]
+    );
+    assert_eq!(refused_by(AlarmType::Nospace), ["put", "grant"]);
 }

@@ -103,3 +103,24 @@ pub(crate) fn envelope(request: Request) -> Option<InternalRaftRequest> {
     }
     Some(envelope)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_store_and_a_full_disk_are_each_enough() {
+        let put = Request::Put(pb::PutRequest { key: "k".into(), ..Default::default() });
+        let free = Request::DeleteRange(pb::DeleteRangeRequest::default());
+        let exceeds = |request: &Request, quota_backend_bytes, is_disk_low| {
+            let config = Config { quota_backend_bytes, ..Config::default() };
+            let on = Conditions { config: &config, apply_gap: 0, db_size: 1_000, is_disk_low };
+            exceeds_quota(request, &on)
+        };
+        assert!(exceeds(&put, 1_000, false));
+        assert!(exceeds(&put, 0, true), "no quota, and no room either");
+        assert!(!exceeds(&put, 0, false));
+        assert!(!exceeds(&put, 1 << 30, false));
+        assert!(!exceeds(&free, 1_000, true), "what needs no room");
+    }
+}

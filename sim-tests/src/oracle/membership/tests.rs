@@ -143,7 +143,7 @@ fn forgetting_who_was_sent_away_is_found() {
     let entries = vec![change(6, Kind::ConfChangeRemoveNode, 3, "")];
     let handed = Seen::Committed { member: MemberId(2), entries };
     let counted = group(6, &[2], &[]);
-    assert_eq!(said(&[counted.clone(), started(5, 0)]), "", "it was an image's");
+    assert_eq!(said(&[group(5, &[2, 3], &[]), started(4, 0)]), "", "it was an image's");
     assert_eq!(said(&[handed.clone(), counted.clone(), started(6, 0)]), "");
     assert_eq!(said(&[handed.clone(), counted.clone(), started(0, 6)]), "");
     assert_eq!(
