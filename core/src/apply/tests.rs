@@ -31,18 +31,23 @@ fn opened(image: Arc<dyn StateRead>, index: u64) -> Ledgers {
     ledgers
 }
 
+/// Applies the next entry.
+fn apply(ledgers: &mut Ledgers, term: Term, data: Bytes) -> Outcome {
+    let index = ledgers.progress.mark.index.next();
+    let entry = Entry { term, index, kind: EntryKind::Normal, data };
+    ledgers.apply(Time::ZERO, &entry).unwrap().unwrap()
+}
+
 /// Applies these and tells the digest after each: 0 begins a term, others put a key.
 fn digests(ledgers: &mut Ledgers, keys: &[u8]) -> Vec<u64> {
-    let apply = |key: &u8| {
+    let digest_after = |key: &u8| {
         let put = pb::PutRequest { key: Bytes::copy_from_slice(&[*key]), ..Default::default() };
         let request = InternalRaftRequest { put: Some(put), ..Default::default() };
         let data = if *key == 0 { Bytes::new() } else { request.encode_to_vec().into() };
-        let index = ledgers.progress.mark.index.next();
-        let entry = Entry { term: Term(4), index, kind: EntryKind::Normal, data };
-        ledgers.apply(Time::ZERO, &entry).unwrap();
+        apply(ledgers, Term(4), data);
         ledgers.progress.digest
     };
-    keys.iter().map(apply).collect()
+    keys.iter().map(digest_after).collect()
 }
 
 #[test]
@@ -114,11 +119,8 @@ fn keys_hang_on_their_leases_again_after_one_look_at_every_record() {
     let requests = [grant(1), grant(2)].into_iter().chain(puts).chain([delete("dies")]);
     let mut ledgers = opened(Arc::new(NoRows), 0);
     let mut rows = BTreeMap::new();
-    for (n, request) in requests.into_iter().enumerate() {
-        let index = LogIndex(n as u64 + 1);
-        let data = request.encode_to_vec().into();
-        let entry = Entry { term: Term(1), index, kind: EntryKind::Normal, data };
-        let outcome = ledgers.apply(Time::ZERO, &entry).unwrap().unwrap();
+    for request in requests {
+        let outcome = apply(&mut ledgers, Term(1), request.encode_to_vec().into());
         assert!(matches!(outcome.result, Some(Ok(_))), "{:?}", outcome.result);
         for Write { table, key, value } in outcome.writes {
             match value {
@@ -157,10 +159,8 @@ fn raised_alarms_refuse_what_they_must_and_nothing_else() {
         let raise = InternalRaftRequest { alarm: Some(raise.into()), ..Default::default() };
         let all = [("raise", raise)].into_iter().chain(requests.clone());
         let mut refused = Vec::new();
-        for (n, (name, request)) in all.enumerate() {
-            let (index, data) = (LogIndex(n as u64 + 1), request.encode_to_vec().into());
-            let entry = Entry { term: Term(1), index, kind: EntryKind::Normal, data };
-            let outcome = ledgers.apply(Time::ZERO, &entry).unwrap().unwrap();
+        for (name, request) in all {
+            let outcome = apply(&mut ledgers, Term(1), request.encode_to_vec().into());
             let is_refused =
                 matches!(outcome.result, Some(Err(Refusal::Corrupt | Refusal::NoSpace)));
             refused.extend(is_refused.then_some(name));
