@@ -225,7 +225,10 @@ impl Book {
             crate::probe!("renewal of a lease cut short");
             return Ok(Renewal::ClearFirst);
         }
-        duty.renew(id, Timing::of(lease, now).deadline);
+        // A promotion may have given it more, and that stays: whoever led before may renew it a
+        // moment later, and promises what the promotion gave.
+        let granted = duty.deadline(id).unwrap_or(now);
+        duty.renew(id, Timing::of(lease, now).deadline.max(granted));
         Ok(Renewal::Renewed { ttl: lease.ttl })
     }
 
