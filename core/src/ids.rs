@@ -94,6 +94,16 @@ macro_rules! hex {
 hex!(MemberId);
 hex!(ClusterId);
 
+/// Bits of a request's id that its member counts with; those above are of the member's own id.
+pub(crate) const REQUEST_SUFFIX_BITS: u32 = 48;
+
+impl RequestId {
+    /// Whether a member of that id gave it.
+    pub const fn is_of(self, member: MemberId) -> bool {
+        (self.0 ^ (member.0 << REQUEST_SUFFIX_BITS)) >> REQUEST_SUFFIX_BITS == 0
+    }
+}
+
 impl LogIndex {
     /// The position after this one.
     pub const fn next(self) -> Self {

@@ -14,6 +14,8 @@ use quorate_sim_tests::oracle::Oracles;
 use quorate_sim_tests::oracle::liveness::Pace;
 
 const MEMBERS: [MemberId; 3] = [MemberId(1), MemberId(2), MemberId(3)];
+/// The put: the seventh request of the first member.
+const REQUEST: RequestId = RequestId(1 << 48 | 7);
 const CLIENT: ClientId = ClientId(0);
 const STREAM: StreamId = StreamId(5);
 
@@ -49,7 +51,7 @@ fn kv() -> mvccpb::KeyValue {
 }
 
 fn envelope() -> Bytes {
-    let header = Some(pb::RequestHeader { id: 77, ..Default::default() });
+    let header = Some(pb::RequestHeader { id: REQUEST.0, ..Default::default() });
     let request = pb::InternalRaftRequest { header, put: Some(put()), ..Default::default() };
     request.encode_to_vec().into()
 }
@@ -96,8 +98,8 @@ fn right() -> Vec<Seen> {
     seen.extend(watching());
     let operation = Operation::Request(Request::Put(put()));
     seen.push(Seen::Called { client, call: CallId(0), member, operation });
-    let (id, call) = (RequestId(77), Some(CallId(0)));
-    seen.push(Seen::Proposed { member, id, call, data: envelope() });
+    let (id, call, data) = (REQUEST, Some(CallId(0)), envelope());
+    seen.push(Seen::Proposed { member, id, term: entry().term, call, data });
     seen.extend(replicate());
     let reply = Response::Put(pb::PutResponse { header: header(2), prev_kv: None });
     seen.push(Seen::Returned { client, call: CallId(0), outcome: Outcome::Response(reply) });

@@ -17,7 +17,7 @@ use bytes::Bytes;
 
 use crate::config::Config;
 use crate::error::Refusal;
-use crate::ids::{LeaseId, RequestId, Term, Token};
+use crate::ids::{LeaseId, REQUEST_SUFFIX_BITS, RequestId, Term, Token};
 use crate::limits::{PENDING_BYTES_MAX, PENDING_REQUESTS_MAX};
 use crate::pinch::Site;
 use crate::storage::EntryKind;
@@ -85,8 +85,6 @@ pub(crate) struct Pending {
     suffix: u64,
 }
 
-const SUFFIX_BITS: u32 = 48;
-
 impl Pending {
     /// Ids follow etcd's layout: 16 bits of the member, 40 bits of start time, 8 bits that count
     /// and carry over.
@@ -98,14 +96,14 @@ impl Pending {
             requests_max: config.pinch.bound(Site::PendingRequests, PENDING_REQUESTS_MAX),
             bytes_max: config.pinch.bound(Site::PendingBytes, PENDING_BYTES_MAX as usize) as u64,
             patience: config.request_timeout(),
-            prefix: config.member.get() << SUFFIX_BITS,
+            prefix: config.member.get() << REQUEST_SUFFIX_BITS,
             suffix: (config.boot & ((1 << 40) - 1)) << 8,
         }
     }
 
     /// A fresh id, never given before by any member.
     pub(crate) fn next_id(&mut self) -> RequestId {
-        self.suffix = (self.suffix + 1) & ((1 << SUFFIX_BITS) - 1);
+        self.suffix = (self.suffix + 1) & ((1 << REQUEST_SUFFIX_BITS) - 1);
         RequestId(self.prefix | self.suffix)
     }
 

@@ -360,18 +360,15 @@ impl Member {
         let token = Token(self.next_number());
         self.calls.insert(token, Waiting { call, reply, read: Some(read) });
         let view = self.ground.lock().view.clone();
-        if !is_now && !view.as_ref().is_some_and(|view| view.facts.is_alone) {
-            self.give_state(StateInput::Read { token });
-            return Ok(());
-        }
         match view {
-            Some(view) => self.read(token, &view),
+            Some(view) if view.suffices(is_now) => return self.read(token, &view),
             // Before it shows anything a member has nothing to say.
-            None => {
+            None if is_now => {
                 self.calls.remove(&token);
-                Ok(())
             }
+            _ => self.give_state(StateInput::Read { token }),
         }
+        Ok(())
     }
 
     /// A line for the operator.

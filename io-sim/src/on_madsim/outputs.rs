@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use quorate_core::error::StorageFault;
-use quorate_core::ids::{LogIndex, MemberId, RequestId};
+use quorate_core::ids::{LogIndex, MemberId, RequestId, Term};
 use quorate_core::output::{Batch, Persist};
 use quorate_core::peer::{Class as Lane, Message};
-use quorate_core::storage::SnapshotMark;
+use quorate_core::storage::{EntryKind, SnapshotMark};
 use quorate_core::{ReplicaInput, ReplicaOutput, StateInput, StateOutput, View};
 use quorate_proto::peer::PeerMessage;
 
@@ -100,7 +100,7 @@ impl Member {
             }
             StateOutput::Publish(view) => self.publish(view),
             StateOutput::Propose { id, data, kind, in_term, may_forward } => {
-                self.tell_proposed(id, &data);
+                self.tell_proposed((id, in_term), kind, &data);
                 self.give_replica(ReplicaInput::Propose { id, data, kind, in_term, may_forward });
             }
             StateOutput::Changed { index, is_accepted } => {
@@ -124,7 +124,13 @@ impl Member {
                 self.give_replica(ReplicaInput::SnapshotTaken { mark });
             }
             StateOutput::Synced { mark } => self.give_replica(ReplicaInput::Synced { mark }),
-            StateOutput::Send { to, message } => self.send(to, message),
+            StateOutput::Send { to, message } => {
+                if let Some(Message::ChangeWish(wish)) = &message.message {
+                    let which = (RequestId(wish.id), Term(wish.term));
+                    self.tell_proposed(which, EntryKind::ConfChange, &wish.change);
+                }
+                self.send(to, message);
+            }
             StateOutput::Note(note) => self.note(note),
             StateOutput::Halt(fault) => return Err(self.halt(fault)),
         }
@@ -142,10 +148,15 @@ impl Member {
         }
     }
 
-    fn tell_proposed(&mut self, id: RequestId, data: &bytes::Bytes) {
-        let call = self.proposals.take(id, data);
+    fn tell_proposed(
+        &mut self,
+        (id, term): (RequestId, Term),
+        kind: EntryKind,
+        data: &bytes::Bytes,
+    ) {
         let member = self.id;
-        self.tap.tell(|| Seen::Proposed { member, id, call, data: data.clone() });
+        let call = self.proposals.take((member, id), kind, data);
+        self.tap.tell(|| Seen::Proposed { member, id, term, call, data: data.clone() });
     }
 
     /// A member shows what it knows.

@@ -363,16 +363,13 @@ impl<B: Build, O: Observer> World<B, O> {
         self.clients.streams.get(&stream).is_some_and(|open| !open.is_broken)
     }
 
-    /// A serializable read needs no barrier, and neither does one of a member that is alone: the
-    /// newest view will do.
+    /// Before it shows anything a member answers nothing that needs no barrier.
     fn take_read(&mut self, node: usize, call: CallId, operation: &Operation) {
-        let view = self.nodes[node].view.clone();
-        let is_alone = view.as_ref().is_some_and(|view| view.facts.is_alone);
-        if operation.is_serializable() == Some(false) && !is_alone {
-            return self.give_state(node, StateInput::Read { token: Token(call.0) });
-        }
-        if let Some(view) = view {
-            self.read(node, call, &view);
+        let is_serializable = operation.is_serializable() != Some(false);
+        match self.nodes[node].view.clone() {
+            Some(view) if view.suffices(is_serializable) => self.read(node, call, &view),
+            None if is_serializable => {}
+            _ => self.give_state(node, StateInput::Read { token: Token(call.0) }),
         }
     }
 

@@ -141,6 +141,7 @@ impl Describe for StateInput {
             Self::Damaged { fault } => format!("<damaged: {}", fault.what),
             Self::Followers(followers) => format!("<followers {}", short(followers)),
             Self::DbSize { allocated, .. } => format!("<db-size {allocated}"),
+            Self::Memory(memory) => format!("<memory {memory:?}"),
         }
     }
 }

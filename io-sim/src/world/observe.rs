@@ -250,15 +250,17 @@ pub enum Seen {
         /// The view.
         role: Role,
     },
-    /// A member's state put an entry up for the log.
+    /// A member's state put an entry up for the log, or wished that the leader did.
     Proposed {
         /// The member.
         member: MemberId,
         /// The proposal.
         id: RequestId,
+        /// The term for which.
+        term: Term,
         /// The call it carries, if it is a client's; not told again when it is proposed again.
         call: Option<CallId>,
-        /// The encoded `InternalRaftRequest`.
+        /// The encoded `InternalRaftRequest`, or `ConfChange`.
         data: Bytes,
     },
     /// A raft message left a member.

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use quorate_core::ids::RequestId;
+use quorate_core::ids::{RequestId, Term};
 use quorate_core::output::{Batch, Persist};
 use quorate_core::peer::Message;
-use quorate_core::storage::SnapshotMark;
+use quorate_core::storage::{EntryKind, SnapshotMark};
 use quorate_core::{ReplicaInput, ReplicaOutput, StateInput, StateOutput};
 use quorate_proto::peer::PeerMessage;
 use quorate_proto::raftpb;
@@ -180,7 +180,7 @@ impl<B: Build, O: Observer> World<B, O> {
             }
             StateOutput::Publish(view) => self.publish(node, view),
             StateOutput::Propose { id, data, kind, in_term, may_forward } => {
-                self.tell_proposed(node, id, &data);
+                self.tell_proposed(node, (id, in_term), kind, &data);
                 if self.is_refused(node) {
                     return self.give_state(node, StateInput::ProposalDropped { id, in_term });
                 }
@@ -210,7 +210,13 @@ impl<B: Build, O: Observer> World<B, O> {
                 self.give_replica(node, ReplicaInput::SnapshotTaken { mark });
             }
             StateOutput::Synced { mark } => self.give_replica(node, ReplicaInput::Synced { mark }),
-            StateOutput::Send { to, message } => self.send(node, to, message),
+            StateOutput::Send { to, message } => {
+                if let Some(Message::ChangeWish(wish)) = &message.message {
+                    let which = (RequestId(wish.id), Term(wish.term));
+                    self.tell_proposed(node, which, EntryKind::ConfChange, &wish.change);
+                }
+                self.send(node, to, message);
+            }
             StateOutput::Note(note) => self.tell(&Seen::Noted { member, note }),
             StateOutput::Halt(fault) => self.halt(node, fault.what),
         }
@@ -226,10 +232,16 @@ impl<B: Build, O: Observer> World<B, O> {
         is_refused
     }
 
-    fn tell_proposed(&mut self, node: usize, id: RequestId, data: &bytes::Bytes) {
-        let call = self.nodes[node].proposals.take(id, data);
+    fn tell_proposed(
+        &mut self,
+        node: usize,
+        (id, term): (RequestId, Term),
+        kind: EntryKind,
+        data: &bytes::Bytes,
+    ) {
         let member = self.nodes[node].id();
-        self.tell(&Seen::Proposed { member, id, call, data: data.clone() });
+        let call = self.nodes[node].proposals.take((member, id), kind, data);
+        self.tell(&Seen::Proposed { member, id, term, call, data: data.clone() });
     }
 
     fn store(&mut self, node: usize, batch: Batch) {

@@ -8,8 +8,10 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use prost::Message as _;
 use quorate_core::Request;
-use quorate_core::ids::RequestId;
+use quorate_core::ids::{MemberId, RequestId};
+use quorate_core::storage::EntryKind;
 use quorate_proto::etcdserverpb::InternalRaftRequest;
+use quorate_proto::raftpb::{ConfChange, ConfChangeType as Kind};
 
 use super::observe::CallId;
 
@@ -33,15 +35,27 @@ impl Proposals {
         self.open.retain(|(open, _)| *open != call);
     }
 
-    /// A proposal was made: the call it carries, if it is a client's and this is the first time.
-    pub(crate) fn take(&mut self, id: RequestId, data: &Bytes) -> Option<CallId> {
-        // What is proposed again is no call that has just come.
-        let is_new = self.made.insert(id);
+    /// A proposal was made by `member`, or wished for: the call it carries, if it is a client's and
+    /// this is the first time.
+    pub(crate) fn take(
+        &mut self,
+        (member, id): (MemberId, RequestId),
+        kind: EntryKind,
+        data: &Bytes,
+    ) -> Option<CallId> {
+        // What is proposed again is no call that has just come; nor is what another wished for.
+        let is_new = id.is_of(member) && self.made.insert(id);
         if !is_new || self.open.is_empty() {
             return None;
         }
-        let entry = InternalRaftRequest::decode(data.clone()).ok()?;
-        let found = self.open.iter().position(|(_, request)| carries(&entry, request))?;
+        let mut open = self.open.iter();
+        let found = if kind == EntryKind::Normal {
+            let entry = InternalRaftRequest::decode(data.clone()).ok()?;
+            open.position(|(_, request)| carries(&entry, request))?
+        } else {
+            let change = ConfChange::decode(data.clone()).ok()?;
+            open.position(|(_, request)| changes(&change, request))?
+        };
         Some(self.open.remove(found).0)
     }
 }
@@ -63,4 +77,18 @@ fn carries(entry: &InternalRaftRequest, request: &Request) -> bool {
         Request::Auth(auth) => InternalRaftRequest { header: None, ..entry.clone() } == **auth,
         _ => false,
     }
+}
+
+/// Whether a change of the group is the one a request asks for.
+fn changes(change: &ConfChange, request: &Request) -> bool {
+    let (kinds, id): (&[Kind], u64) = match request {
+        Request::MemberAdd(ask) => {
+            (&[Kind::ConfChangeAddNode, Kind::ConfChangeAddLearnerNode], ask.id.get())
+        }
+        Request::MemberPromote(ask) => (&[Kind::ConfChangeAddNode], ask.id),
+        Request::MemberRemove(ask) => (&[Kind::ConfChangeRemoveNode], ask.id),
+        Request::MemberUpdate(ask) => (&[Kind::ConfChangeUpdateNode], ask.id),
+        _ => return false,
+    };
+    kinds.contains(&change.r#type()) && change.node_id == id
 }

@@ -55,12 +55,12 @@ pub struct Liveness {
     /// Where each member is, with its digest if it was told since it got there.
     applied: BTreeMap<MemberId, (u64, Option<u64>)>,
     healed: Option<Healed>,
-    /// Calls to the quorum after it had to work: what each client gave up, and those clients that
-    /// were answered.
+    /// Calls after the quorum had to work: what each client gave up of those to its members, and
+    /// those clients that were answered, by whomever.
     given_up: BTreeMap<ClientId, GivenUp>,
     served: BTreeSet<ClientId>,
-    /// Calls made after that instant, and when.
-    late_calls: BTreeMap<CallId, Time>,
+    /// Calls made after that instant, when, and whether to the quorum.
+    late_calls: BTreeMap<CallId, (Time, bool)>,
 }
 
 /// Calls of one client that had no answer.
@@ -107,13 +107,19 @@ impl Liveness {
                 let deadline = at + self.pace.election_timeout * 10;
                 self.healed = Some(Healed { quorum: quorum.clone(), deadline, is_led: false });
             }
-            Seen::Called { call, member, .. } if self.is_due(at, *member) => {
-                self.late_calls.insert(*call, at);
+            Seen::Called { call, member, .. } => {
+                let Some(healed) = self.healed.as_ref().filter(|it| at > it.deadline) else {
+                    return;
+                };
+                // Those outside the quorum may be gone for good.
+                self.late_calls.insert(*call, (at, healed.quorum.contains(member)));
             }
             Seen::Returned { client, call, outcome } => {
-                let Some(called) = self.late_calls.remove(call) else { return };
+                let Some((called, is_due)) = self.late_calls.remove(call) else { return };
                 if *outcome != Outcome::Unknown {
                     self.served.insert(*client);
+                }
+                if *outcome != Outcome::Unknown || !is_due {
                     return;
                 }
                 let first = GivenUp { since: at, calls: 0, waited: Duration::ZERO };
@@ -123,12 +129,6 @@ impl Liveness {
             }
             _ => {}
         }
-    }
-
-    /// Whether `member` has to serve: those outside the quorum may be gone for good.
-    fn is_due(&self, at: Time, member: MemberId) -> bool {
-        let must = |healed: &Healed| at > healed.deadline && healed.quorum.contains(&member);
-        self.healed.as_ref().is_some_and(must)
     }
 
     /// The leader all of the quorum follow in one term, if there is one.

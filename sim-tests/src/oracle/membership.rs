@@ -8,8 +8,8 @@
 //!
 //! - what a replica counts, what a store, a log's mark or an image says, and what a member shows
 //!   are the roll as of their entry;
-//! - an answered change was made, and the answer shows the group it led to; an addition that was
-//!   refused for good never is;
+//! - an answered change was made, and the answer shows the group it led to; one that was refused
+//!   for good never is; none is made twice;
 //! - nobody stops as removed who was not;
 //! - whoever counts another group from an entry on knows after every crash that the entry is
 //!   committed: somebody it has sent away need not be there any more.
@@ -18,7 +18,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_core::ids::{MemberId, Term};
+use quorate_core::ids::{MemberId, RequestId, Term};
 use quorate_core::storage::{Entry, LogContents, SnapshotMark};
 use quorate_core::time::Time;
 use quorate_core::{Request, Response};
@@ -46,8 +46,10 @@ pub struct Membership {
     /// image says counts as soon as it comes, before it is there for good: it sends nobody away.
     counted: BTreeMap<MemberId, u64>,
     asked: BTreeMap<CallId, Request>,
-    /// Additions that were refused for good.
-    refused: BTreeSet<u64>,
+    /// By the call that asked for it: the change, as soon as it is proposed or wished for.
+    wishes: BTreeMap<CallId, RequestId>,
+    /// Changes that were refused for good.
+    refused: BTreeSet<RequestId>,
 }
 
 impl Observer for Membership {
@@ -86,6 +88,12 @@ impl Observer for Membership {
                 }
                 Ok(())
             }
+            Seen::Proposed { id, call: Some(call), .. } => {
+                if self.asked.contains_key(call) {
+                    self.wishes.insert(*call, *id);
+                }
+                Ok(())
+            }
             Seen::Returned { call, outcome, .. } => self.check_answer(*call, outcome),
             Seen::Stopped { member, why: Stop::Removed } => self.check_stop(*member),
             _ => Ok(()),
@@ -114,14 +122,21 @@ impl Membership {
         let Some(change) = parse_change(entry) else { return Ok(()) };
         let mut roll = self.at(self.committed);
         let is_made = roll.apply(&change);
-        if is_made && self.refused.contains(&change.node_id) {
-            let id = change.node_id;
-            return Err(format!("member {id:x} is added, which was refused"));
-        }
         if is_made {
+            if self.refused.contains(&RequestId(change.id)) {
+                return Err(format!("{change:?} is made, which was refused"));
+            }
+            if self.is_made(RequestId(change.id)) {
+                return Err(format!("{change:?} is made again"));
+            }
             self.rolls.insert(self.committed, (change, roll));
         }
         Ok(())
+    }
+
+    /// Whether that change was made. Those that a group begins with have no number.
+    fn is_made(&self, id: RequestId) -> bool {
+        id != RequestId(0) && self.rolls.values().any(|(change, _)| change.id == id.get())
     }
 
     /// The roll as of an entry.
@@ -184,13 +199,14 @@ impl Membership {
 
     fn check_answer(&mut self, call: CallId, outcome: &Outcome) -> Result<(), String> {
         let Some(request) = self.asked.remove(&call) else { return Ok(()) };
-        if let (Request::MemberAdd(addition), Outcome::Refused(refusal)) = (&request, outcome) {
-            let is_final = history::Outcome::from_refusal(*refusal) != history::Outcome::Unknown;
-            let id = addition.id.0;
-            if is_final && self.rolls.values().any(|(change, _)| change.node_id == id) {
-                return Err(format!("member {addition:?} was refused, and is in the group"));
+        let wish = self.wishes.remove(&call);
+        if let (Outcome::Refused(refusal), Some(wish)) = (outcome, wish)
+            && history::Outcome::from_refusal(*refusal) != history::Outcome::Unknown
+        {
+            if self.is_made(wish) {
+                return Err(format!("{request:?} was refused as {refusal:?}, and is made"));
             }
-            self.refused.extend(is_final.then_some(id));
+            self.refused.insert(wish);
         }
         let (id, shown) = match (&request, outcome) {
             (Request::MemberAdd(ask), Outcome::Response(Response::MemberAdd(it))) => {

@@ -3,6 +3,7 @@
 //! - *election safety*: no two leaders in one term;
 //! - *log matching*: entries of equal index and term are equal, and so are those before them;
 //! - *leader completeness*: a new leader has every entry committed in an earlier term;
+//! - *proposals*: what was put up for a term enters the log in that term or never;
 //! - *one change at a time*: a change of the group is written behind committed ones only;
 //! - *commit*: what is handed to a state machine is durable on a quorum of the voters, and no two
 //!   members ever have different entries committed at one index, nor the same entry twice.
@@ -13,10 +14,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
-use quorate_core::ids::{MemberId, Term};
+use quorate_core::ids::{MemberId, RequestId, Term};
 use quorate_core::storage::{Entry, EntryKind};
 use quorate_core::time::Time;
 use quorate_io_sim::world::observe::{Observer, Seen, Violation};
+use quorate_proto::etcdserverpb as pb;
 use quorate_proto::raftpb::{self, ConfChangeType as Kind};
 
 use super::logs::Logs;
@@ -35,6 +37,8 @@ pub struct Raft {
     leaders: BTreeMap<Term, MemberId>,
     /// By index and term: the entry, and the term of the one before it where it was known.
     entries: BTreeMap<(u64, u64), (Entry, Option<u64>)>,
+    /// By request: the terms for which it was put up.
+    proposed: BTreeMap<RequestId, BTreeSet<u64>>,
     /// By index: what is committed.
     committed: BTreeMap<u64, Entry>,
     /// By index: the term of the newest change of the group anyone wrote there.
@@ -127,6 +131,10 @@ impl Observer for Raft {
         }
         let judged = match seen {
             Seen::Role { member, role } if role.is_leader => self.check_leader(*member, role.term),
+            Seen::Proposed { member, id, term, .. } if id.is_of(*member) => {
+                self.proposed.entry(*id).or_default().insert(term.0);
+                Ok(())
+            }
             Seen::Persisting { member, entries, .. } => self.check_entries(*member, entries),
             Seen::Committed { member, entries } => self.check_committed(*member, entries),
             _ => Ok(()),
@@ -192,6 +200,9 @@ impl Raft {
             };
             self.check_kept(member, entry)?;
             self.check_change(member, entry)?;
+            if !self.entries.contains_key(&(index, term)) {
+                self.check_proposed(entry)?;
+            }
             let known = self.entries.entry((index, term));
             let known = known.or_insert_with(|| (entry.clone(), term_before));
             let is_same_before =
@@ -204,6 +215,19 @@ impl Raft {
             before = Some(entry);
         }
         Ok(())
+    }
+
+    /// Looked at where an entry is first written: whoever put it up may do so again, for the term
+    /// it is in, before it hears of it.
+    fn check_proposed(&self, entry: &Entry) -> Result<(), String> {
+        let Some(id) = request_of(entry) else { return Ok(()) };
+        let terms = self.proposed.get(&id);
+        if terms.is_some_and(|terms| terms.contains(&entry.term.0)) {
+            return Ok(());
+        }
+        let (index, term, terms) = (entry.index, entry.term, terms.into_iter().flatten());
+        let terms: Vec<_> = terms.collect();
+        Err(format!("entry {index} of term {term} was put up for terms {terms:?}"))
     }
 
     /// A change of the group is written only when the one before it is committed.
@@ -290,6 +314,19 @@ impl Raft {
              of voters {voters:x?}"
         ))
     }
+}
+
+/// Whose proposal an entry is, if it is anybody's.
+fn request_of(entry: &Entry) -> Option<RequestId> {
+    let id = match entry.kind {
+        EntryKind::Normal => {
+            let request = pb::InternalRaftRequest::decode(entry.data.clone()).ok()?;
+            request.header.map(|header| header.id)?
+        }
+        EntryKind::ConfChange => raftpb::ConfChange::decode(entry.data.clone()).ok()?.id,
+        EntryKind::ConfChangeV2 => return None,
+    };
+    (id != 0).then_some(RequestId(id))
 }
 
 #[cfg(test)]

@@ -375,7 +375,7 @@ pub const BUGS: &[Bug] = &[
         from: "ours: a wish to change the group taken by the leader of a later term",
         breaks: "a change that was made is answered as refused",
         place: "core/src/state/changes.rs handle_wish(): the wish's term is not looked at",
-        oracle: "membership",
+        oracle: "raft",
     },
     Bug {
         name: "rights-empty-after-load",

@@ -80,8 +80,9 @@ impl Run {
         let mut request = InternalRaftRequest { header, ..<_>::default() };
         fill(&mut request);
         let data = Bytes::from(request.encode_to_vec());
-        self.see(&Seen::Proposed { member: MEMBER, id, call, data: data.clone() });
-        let (term, index, kind) = (Term(1), LogIndex(self.index), EntryKind::Normal);
+        let (member, term) = (MEMBER, Term(1));
+        self.see(&Seen::Proposed { member, id, term, call, data: data.clone() });
+        let (index, kind) = (LogIndex(self.index), EntryKind::Normal);
         let entries = vec![Entry { term, index, kind, data }];
         self.see(&Seen::Committed { member: MEMBER, entries });
     }

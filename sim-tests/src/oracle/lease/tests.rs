@@ -109,10 +109,11 @@ impl Run {
         let mut request = pb::InternalRaftRequest { header, ..Default::default() };
         fill(&mut request);
         let data = Bytes::from(request.encode_to_vec());
-        self.see(ms, &Seen::Proposed { member: LEADER, id, call, data: data.clone() });
+        let (member, term) = (LEADER, Term(term));
+        self.see(ms, &Seen::Proposed { member, id, term, call, data: data.clone() });
         self.entries += 1;
         let (index, kind) = (LogIndex(self.entries), EntryKind::Normal);
-        let entries = vec![Entry { term: Term(term), index, kind, data }];
+        let entries = vec![Entry { term, index, kind, data }];
         self.see(ms + 5, &Seen::Committed { member: LEADER, entries });
     }
 

@@ -99,6 +99,21 @@ fn an_unserved_client_is_found() {
     assert_eq!(ends_at(20), "fine", "its next call may have gone to a member that is lost");
 }
 
+/// A member that joins after the healing is not of the quorum.
+#[test]
+fn a_client_that_a_newcomer_serves_is_served() {
+    let mut seen = vec![(0, follows(A, Some(B))), (0, follows(B, Some(B))), (1, healed())];
+    for call in 1..=4 {
+        seen.extend([(12, called(call)), (14, returned(call, Outcome::Unknown))]);
+    }
+    let Seen::Called { client, operation, .. } = called(5) else { unreachable!() };
+    let member = MemberId(9);
+    seen.push((15, Seen::Called { client, call: CallId(5), member, operation }));
+    let answer = Outcome::Response(Response::Put(pb::PutResponse::default()));
+    seen.extend([(16, returned(5, answer)), (30, finished())]);
+    assert_eq!(said(seen), "fine");
+}
+
 #[test]
 fn members_that_differ_at_the_end_are_found() {
     assert_eq!(

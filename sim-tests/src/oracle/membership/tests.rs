@@ -1,5 +1,6 @@
 use bytes::Bytes;
 use prost::Message;
+use quorate_core::error::Refusal;
 use quorate_core::ids::LogIndex;
 use quorate_core::input::MemberAddition;
 use quorate_core::storage::{EntryKind, HardState};
@@ -8,9 +9,10 @@ use quorate_proto::raftpb::ConfChangeType as Kind;
 
 use super::*;
 
-fn change(index: u64, kind: Kind, id: u64, context: &str) -> Entry {
+/// The change at an entry is wished for under the entry's number.
+fn change(index: u64, kind: Kind, member: u64, context: &str) -> Entry {
     let context = Bytes::copy_from_slice(context.as_bytes());
-    let change = ConfChange { id: 0, r#type: kind.into(), node_id: id, context };
+    let change = ConfChange { id: index, r#type: kind.into(), node_id: member, context };
     let data = change.encode_to_vec().into();
     Entry { term: Term(2), index: LogIndex(index), kind: EntryKind::ConfChange, data }
 }
@@ -115,15 +117,38 @@ fn an_answer_that_shows_another_group_is_found() {
 }
 
 #[test]
-fn a_refused_addition_that_happens_is_found() {
-    use quorate_core::error::Refusal;
-    let late = Outcome::Refused(Refusal::Unhealthy);
-    let found = said(&answered(addition(3), late.clone()));
-    assert!(found.ends_with("was refused, and is in the group"), "{found}");
-    let mut seen = answered(addition(4), late).to_vec();
-    let entries = vec![change(6, Kind::ConfChangeAddLearnerNode, 4, "{\"id\":4}")];
-    seen.push(Seen::Committed { member: MemberId(2), entries });
-    assert_eq!(said(&seen), "member 4 is added, which was refused");
+fn a_refused_change_that_is_made_is_found() {
+    let asked = |wish: u64| {
+        let request = Request::MemberRemove(pb::MemberRemoveRequest { id: 2 });
+        let outcome = Outcome::Refused(Refusal::MemberNotFound);
+        let [called, returned] = answered(request, outcome);
+        let (member, id, term) = (MemberId(2), RequestId(wish), Term(2));
+        let (call, data) = (Some(CallId(7)), Bytes::new());
+        let proposed = Seen::Proposed { member, id, term, call, data };
+        [called, proposed, returned]
+    };
+    let entries = vec![change(6, Kind::ConfChangeRemoveNode, 2, "")];
+    let made = [Seen::Committed { member: MemberId(2), entries }];
+    assert_eq!(said(&[&asked(7), &made[..]].concat()), "", "another's");
+    let early = said(&[&asked(6), &made[..]].concat());
+    assert!(early.ends_with("is made, which was refused"), "{early}");
+    let late = said(&[&made[..], &asked(6)].concat());
+    assert!(late.ends_with("was refused as MemberNotFound, and is made"), "{late}");
+}
+
+#[test]
+fn a_change_that_is_made_twice_is_found() {
+    let moved = |index: u64, wish: u64| {
+        let context = Bytes::from("{\"id\":2,\"peerURLs\":[\"http://moved\"]}");
+        let kind = Kind::ConfChangeUpdateNode.into();
+        let data = ConfChange { id: wish, r#type: kind, node_id: 2, context }.encode_to_vec();
+        let kind = EntryKind::ConfChange;
+        let entry = Entry { term: Term(2), index: LogIndex(index), kind, data: data.into() };
+        Seen::Committed { member: MemberId(2), entries: vec![entry] }
+    };
+    assert_eq!(said(&[moved(6, 6), moved(7, 7)]), "");
+    let twice = said(&[moved(6, 6), moved(7, 6)]);
+    assert!(twice.ends_with("is made again"), "{twice}");
 }
 
 #[test]

@@ -257,3 +257,26 @@ fn a_sole_voter_may_begin_a_term_again_that_it_lost() {
     assert!(!again(&[1], 2), "it kept the term");
     assert!(!again(&[1, 2], 1), "others voted for it");
 }
+
+#[test]
+fn a_proposal_in_a_term_it_was_not_put_up_for_is_found() {
+    let id = RequestId(2 << 48 | 7);
+    let proposed = |term| {
+        let (member, data) = (B, Bytes::new());
+        Seen::Proposed { member, id, term: Term(term), call: None, data }
+    };
+    let change = raftpb::ConfChange { id: id.0, node_id: 4, ..Default::default() };
+    let header = pb::RequestHeader { id: id.0, ..Default::default() };
+    let put = pb::InternalRaftRequest { header: Some(header), ..Default::default() };
+    let datas =
+        [(EntryKind::ConfChange, change.encode_to_vec()), (EntryKind::Normal, put.encode_to_vec())];
+    for (kind, data) in datas {
+        let written = |member| {
+            let data = data.clone().into();
+            persisting(member, 2, vec![Entry { kind, data, ..entry(3, 2) }])
+        };
+        assert_eq!(right_then(vec![proposed(1), proposed(2), written(A), written(B)]), "fine");
+        let wrong = "entry 3 of term 2 was put up for terms [1]";
+        assert_eq!(right_then(vec![proposed(1), written(A), proposed(2)]), wrong);
+    }
+}
