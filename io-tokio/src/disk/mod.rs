@@ -29,6 +29,7 @@
 //!
 //! Answers to: etcd v3.7.1 `server/etcdserver/bootstrap.go`, `server/storage/`
 
+pub mod ahead;
 pub mod amended;
 pub mod dir;
 pub mod faults;
