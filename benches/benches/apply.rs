@@ -7,7 +7,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use prost::Message;
 use quorate_core::draw::{draw, draw_below};
 use quorate_core::ids::{LogIndex, Term};
-use quorate_core::storage::{Entry, NoRows};
+use quorate_core::storage::{Entry, Rows};
 use quorate_core::time::Time;
 use quorate_core::{Config, Machine, State, StateInput};
 use quorate_proto::etcdserverpb::{InternalRaftRequest, PutRequest, RequestHeader};
@@ -34,13 +34,14 @@ fn turn(state: &mut State, entries: Vec<Entry>) {
     while let Some(output) = state.poll_output() {
         drop(black_box(output));
     }
-    state.handle(Time(1), StateInput::Stored { index, image: Arc::new(NoRows) });
+    state.handle(Time(1), StateInput::Stored { index, image: Arc::new(Rows::default()) });
 }
 
 fn apply(criterion: &mut Criterion) {
     for count in [1, 10, 100] {
         let config = Config::default();
-        let mut state = State::open(&config, Arc::new(NoRows), Time(0)).expect("nothing to read");
+        let mut state =
+            State::open(&config, Arc::new(Rows::default()), Time(0)).expect("nothing to read");
         let mut next = 1;
         let mut entries = move |count: u64| -> Vec<Entry> {
             let first = next;

@@ -10,7 +10,7 @@ use quorate_core::event::KeyRange;
 use quorate_core::ids::LeaseId;
 use quorate_core::mvcc::index::{Index, Version};
 use quorate_core::mvcc::{Mvcc, RevisionKey};
-use quorate_core::storage::NoRows;
+use quorate_core::storage::Rows;
 use quorate_proto::etcdserverpb::RangeRequest;
 
 const KEYS: u64 = 1_000_000;
@@ -66,7 +66,7 @@ fn index(criterion: &mut Criterion) {
 }
 
 fn ledger(criterion: &mut Criterion) {
-    let mut mvcc = Mvcc::open(Arc::new(NoRows)).expect("an empty store opens");
+    let mut mvcc = Mvcc::open(Arc::new(Rows::default())).expect("an empty store opens");
     let value = Bytes::from(vec![7; 256]);
     let write = |mvcc: &mut Mvcc, number: u64| {
         let mut writer = mvcc.writer();

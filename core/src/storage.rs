@@ -1,5 +1,7 @@
 //! How the core reads what was stored: synchronous, read-only traits. All writes leave as outputs.
 
+mod rows;
+
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
 
@@ -8,6 +10,8 @@ use quorate_proto::raftpb::ConfState;
 
 use crate::error::StorageFault;
 use crate::ids::{LogIndex, Term};
+
+pub use rows::Rows;
 
 /// One entry of the log: its place and its bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -163,24 +167,4 @@ pub trait StateRead: Send + Sync {
         until: &[u8],
         visit: &mut dyn FnMut(&[u8], &Bytes) -> ControlFlow<()>,
     ) -> Result<(), StorageFault>;
-}
-
-/// The image of a store that holds nothing yet.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoRows;
-
-impl StateRead for NoRows {
-    fn get(&self, _table: Table, _key: &[u8]) -> Result<Option<Bytes>, StorageFault> {
-        Ok(None)
-    }
-
-    fn scan(
-        &self,
-        _table: Table,
-        _from: &[u8],
-        _until: &[u8],
-        _visit: &mut dyn FnMut(&[u8], &Bytes) -> ControlFlow<()>,
-    ) -> Result<(), StorageFault> {
-        Ok(())
-    }
 }

@@ -3,12 +3,12 @@
 
 mod mvcc_image;
 
-use mvcc_image::{Image, Ledger, bytes};
+use mvcc_image::{Ledger, bytes};
 use quorate_core::error::{Refusal, StorageFault};
 use quorate_core::event::{History, KeyRange, ReadError, Span};
 use quorate_core::ids::{LeaseId, Revision};
 use quorate_core::mvcc::{KvView, Mvcc};
-use quorate_core::storage::Table;
+use quorate_core::storage::{Rows, Table};
 use quorate_proto::etcdserverpb::RangeRequest;
 use quorate_proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use quorate_proto::mvccpb::KeyValue;
@@ -419,9 +419,9 @@ fn a_revision_lifted_by_an_empty_record_counts() {
     image.store(usize::MAX);
     let mut image = image.image.clone();
     let lifted = quorate_core::mvcc::RevisionKey { main: 1_000, sub: 0 };
-    image.0.insert((Table::Key, lifted.to_array().to_vec()), bytes(""));
+    image.0.insert((Table::Key, lifted.to_array().to_vec().into()), bytes(""));
     let row = lifted.encode();
-    image.0.insert((Table::Meta, b"scheduledCompactRev".to_vec()), row);
+    image.0.insert((Table::Meta, b"scheduledCompactRev"[..].into()), row);
     let mut ledger = Ledger::open(image);
     assert_eq!(ledger.mvcc.revision(), Revision(1_000));
     assert_eq!(ledger.mvcc.compacted(), Revision(1_000));
@@ -435,8 +435,8 @@ fn a_revision_lifted_by_an_empty_record_counts() {
 #[test]
 fn damaged_rows_are_faults() {
     let open = |key: &[u8], value: &'static [u8]| {
-        let mut image = Image::default();
-        image.0.insert((Table::Key, key.to_vec()), bytes::Bytes::from_static(value));
+        let mut image = Rows::default();
+        image.0.insert((Table::Key, key.to_vec().into()), bytes::Bytes::from_static(value));
         Mvcc::open(Arc::new(image)).err().map(|fault| fault.what)
     };
     let key = b"\0\0\0\0\0\0\0\x02_\0\0\0\0\0\0\0\0";

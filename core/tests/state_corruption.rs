@@ -12,50 +12,12 @@ use quorate_core::ids::{BarrierId, LogIndex, MemberId, Term, Token};
 use quorate_core::membership::MemberRecord;
 use quorate_core::output::Note;
 use quorate_core::peer::Message;
-use quorate_core::storage::{Entry, EntryKind, StateRead, Table, Write};
+use quorate_core::storage::{Entry, EntryKind, Rows, Table, Write};
 use quorate_core::time::Time;
 use quorate_core::{Config, Machine, Request, Role, State, StateInput, StateOutput};
 use quorate_proto::etcdserverpb as pb;
 
 const TERM: Term = Term(2);
-
-/// Rows, as a store has them.
-#[derive(Clone, Default)]
-struct Rows(BTreeMap<(Table, Bytes), Bytes>);
-
-impl Rows {
-    fn write(&mut self, writes: &[Write]) {
-        for write in writes {
-            let key = (write.table, write.key.clone());
-            match &write.value {
-                Some(value) => self.0.insert(key, value.clone()),
-                None => self.0.remove(&key),
-            };
-        }
-    }
-}
-
-impl StateRead for Rows {
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StorageFault> {
-        Ok(self.0.get(&(table, Bytes::copy_from_slice(key))).cloned())
-    }
-
-    fn scan(
-        &self,
-        table: Table,
-        from: &[u8],
-        until: &[u8],
-        visit: &mut dyn FnMut(&[u8], &Bytes) -> std::ops::ControlFlow<()>,
-    ) -> Result<(), StorageFault> {
-        let first = (table, Bytes::copy_from_slice(from));
-        for ((_, key), value) in self.0.range(first..).take_while(|((at, _), _)| *at == table) {
-            if (!until.is_empty() && key.as_ref() >= until) || visit(key, value).is_break() {
-                break;
-            }
-        }
-        Ok(())
-    }
-}
 
 struct Member {
     state: State,

@@ -11,7 +11,7 @@ use quorate_core::ids::{BarrierId, LogIndex, MemberId, RequestId, StreamId, Term
 use quorate_core::input::{Followers, MemberAddition};
 use quorate_core::limits::TXN_DEPTH_MAX;
 use quorate_core::peer::Message;
-use quorate_core::storage::{Entry, EntryKind, NoRows};
+use quorate_core::storage::{Entry, EntryKind, Rows};
 use quorate_core::time::Time;
 use quorate_core::{Config, Machine, Request, Response, Role, State, StateInput, StateOutput};
 use quorate_proto::etcdserverpb as pb;
@@ -41,8 +41,13 @@ struct Group {
 
 impl Group {
     fn new() -> Self {
-        let config = Config { member: MemberId(1), name: "a".into(), ..Config::default() };
-        let state = State::open(&config, Arc::new(NoRows), Time(0)).expect("an empty store opens");
+        Self::with(Config::default())
+    }
+
+    fn with(config: Config) -> Self {
+        let config = Config { member: MemberId(1), name: "a".into(), ..config };
+        let state =
+            State::open(&config, Arc::new(Rows::default()), Time(0)).expect("an empty store opens");
         Self {
             state,
             now: Time(0),
@@ -432,11 +437,15 @@ impl Group {
     /// A leader of these members, the first of which is itself; proposals are kept.
     fn of(members: &[ConfChange]) -> Self {
         let mut group = Self::led();
-        members.iter().for_each(|member| group.change(member.encode_to_vec().into()));
-        group.look_around(&[1]);
-        group.is_deaf = true;
-        group.outputs.clear();
+        group.settle(members);
         group
+    }
+
+    fn settle(&mut self, members: &[ConfChange]) {
+        members.iter().for_each(|member| self.change(member.encode_to_vec().into()));
+        self.look_around(&[1]);
+        self.is_deaf = true;
+        self.outputs.clear();
     }
 
     /// The leader hears of these members, none of which but the first keeps up.
@@ -533,6 +542,24 @@ fn a_leader_never_ends_itself_even_if_nobody_keeps_up_yet() {
 }
 
 #[test]
+fn a_careless_leader_ends_itself_if_nobody_keeps_up_that_could_lead() {
+    let careless = || {
+        let mut group = Group::with(Config { is_reconfig_strict: false, ..Config::default() });
+        group.lead();
+        group.settle(&[member(1, "a"), member(2, "b")]);
+        group
+    };
+    let remove = || Request::MemberRemove(pb::MemberRemoveRequest { id: 1 });
+    let mut group = careless();
+    assert_eq!((group.ask(remove()), group.sent.len()), (None, 1));
+
+    let mut group = careless();
+    let both = vec![MemberId(1), MemberId(2)];
+    group.feed(StateInput::Followers(Followers { active: both.clone(), in_sync: both }));
+    assert_eq!((group.ask(remove()), group.sent.len()), (None, 0), "the other is to lead first");
+}
+
+#[test]
 fn a_new_leader_judges_nothing_before_it_has_looked_who_is_there() {
     let mut group = Group::of(&[member(1, "a"), member(2, "b"), member(3, "c")]);
     group.feed(StateInput::Followers(Followers::default()));
@@ -607,6 +634,24 @@ fn who_is_left_over_needs_a_barrier_of_the_group_without_the_others() {
     group.read();
     let late = group.barriers.pop().expect("a barrier for the second read");
     reached(&mut group, late);
+    assert!(group.is_shown_alone());
+}
+
+#[test]
+fn who_is_alone_by_an_image_needs_a_barrier_anew() {
+    let mut group = Group::led();
+    group.change(member(1, "a").encode_to_vec().into());
+    group.read();
+    assert!(group.is_shown_alone());
+    let mut rows = Rows::default();
+    for output in &group.outputs {
+        if let StateOutput::Store(batch) = output {
+            rows.write(&batch.writes);
+        }
+    }
+    group.feed(StateInput::Installed { image: Arc::new(rows) });
+    assert!(!group.is_shown_alone());
+    group.read();
     assert!(group.is_shown_alone());
 }
 

@@ -11,7 +11,7 @@ use front_fake::{Call, Fake, Served, leading, loopback, serve, view_of};
 use quorate_core::error::Refusal;
 use quorate_core::ids::{LeaseId, StreamId};
 use quorate_core::mvcc::Mvcc;
-use quorate_core::storage::NoRows;
+use quorate_core::storage::Rows;
 use quorate_core::{Request, Response, View};
 use quorate_io_tokio::http::Surface;
 use quorate_proto::etcdserverpb as pb;
@@ -44,7 +44,7 @@ async fn lock(served: &Served, lease: i64) -> Locking {
 
 /// What a key's place in line looks like in the store: created at revision 2 and on, in order.
 fn view_with(keys: &[&'static str]) -> View {
-    let mut store = Mvcc::open(Arc::new(NoRows)).unwrap();
+    let mut store = Mvcc::open(Arc::new(Rows::default())).unwrap();
     for key in keys {
         let mut writer = store.writer();
         writer.put(&Bytes::from_static(key.as_bytes()), &Bytes::new(), LeaseId(1));

@@ -1,10 +1,8 @@
-use alloc::collections::BTreeMap;
-
 use quorate_proto::etcdserverpb::AlarmType;
 
 use super::*;
 use crate::ids::{LogIndex, Term};
-use crate::storage::NoRows;
+use crate::storage::Rows;
 
 /// The image of an etcd member that held nothing.
 struct Adopted;
@@ -52,7 +50,7 @@ fn digests(ledgers: &mut Ledgers, keys: &[u8]) -> Vec<u64> {
 
 #[test]
 fn digests_depend_on_every_write() {
-    let fresh = || opened(Arc::new(NoRows), 0);
+    let fresh = || opened(Arc::new(Rows::default()), 0);
     let found = digests(&mut fresh(), &[0, 1, 2]);
     assert_eq!(found, digests(&mut fresh(), &[0, 1, 2]));
     assert_ne!(found[2], digests(&mut fresh(), &[0, 2, 2])[2]);
@@ -76,27 +74,22 @@ fn adopted_members_agree_from_the_next_terms_first_entry_on() {
 }
 
 /// What was written, and nothing else: reading one record by its key is a mistake.
-struct Scanned(BTreeMap<(Table, Bytes), Bytes>);
+struct Scanned(Rows);
 
 impl StateRead for Scanned {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StorageFault> {
         assert_ne!(table, Table::Key, "records are scanned");
-        Ok(self.0.get(&(table, Bytes::copy_from_slice(key))).cloned())
+        self.0.get(table, key)
     }
 
     fn scan(
         &self,
         table: Table,
-        _: &[u8],
-        _: &[u8],
+        from: &[u8],
+        until: &[u8],
         visit: &mut dyn FnMut(&[u8], &Bytes) -> ControlFlow<()>,
     ) -> Result<(), StorageFault> {
-        for ((_, key), value) in self.0.iter().filter(|((found, _), _)| *found == table) {
-            if visit(key, value).is_break() {
-                break;
-            }
-        }
-        Ok(())
+        self.0.scan(table, from, until, visit)
     }
 }
 
@@ -117,17 +110,12 @@ fn keys_hang_on_their_leases_again_after_one_look_at_every_record() {
     let puts = [("stays", 1), ("moves", 1), ("moves", 2), ("freed", 1), ("freed", 0), ("dies", 1)];
     let puts = puts.map(|(key, lease)| put(key, lease));
     let requests = [grant(1), grant(2)].into_iter().chain(puts).chain([delete("dies")]);
-    let mut ledgers = opened(Arc::new(NoRows), 0);
-    let mut rows = BTreeMap::new();
+    let mut ledgers = opened(Arc::new(Rows::default()), 0);
+    let mut rows = Rows::default();
     for request in requests {
         let outcome = apply(&mut ledgers, Term(1), request.encode_to_vec().into());
         assert!(matches!(outcome.result, Some(Ok(_))), "{:?}", outcome.result);
-        for Write { table, key, value } in outcome.writes {
-            match value {
-                Some(value) => rows.insert((table, key), value),
-                None => rows.remove(&(table, key)),
-            };
-        }
+        rows.write(&outcome.writes);
     }
     let again = Ledgers::open(&Config::default(), Arc::new(Scanned(rows))).unwrap();
     for leases in [&ledgers.leases, &again.leases] {
@@ -153,7 +141,7 @@ fn raised_alarms_refuse_what_they_must_and_nothing_else() {
         ("revoke", ask(|r| r.lease_revoke = Some(pb::LeaseRevokeRequest { id: 9 }.into()))),
     ];
     let refused_by = |alarm: AlarmType| {
-        let mut ledgers = opened(Arc::new(NoRows), 0);
+        let mut ledgers = opened(Arc::new(Rows::default()), 0);
         let action = pb::alarm_request::AlarmAction::Activate as i32;
         let raise = pb::AlarmRequest { action, member_id: 1, alarm: alarm as i32 };
         let raise = InternalRaftRequest { alarm: Some(raise.into()), ..Default::default() };

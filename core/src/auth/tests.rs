@@ -1,8 +1,6 @@
-use alloc::collections::BTreeMap;
 use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::ops::ControlFlow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,35 +11,9 @@ use quorate_proto::etcdserverpb as pb;
 use super::gate::{Gate, LeaseKeys, check_range, check_watch};
 use super::*;
 use crate::draw::draw;
-use crate::error::StorageFault;
 use crate::ids::LeaseId;
-use crate::storage::{StateRead, Table};
+use crate::storage::Rows;
 use crate::time::Duration;
-
-/// Rows as a store keeps them.
-#[derive(Default)]
-struct Rows(BTreeMap<(Table, Bytes), Bytes>);
-
-impl StateRead for Rows {
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StorageFault> {
-        Ok(self.0.get(&(table, Bytes::copy_from_slice(key))).cloned())
-    }
-
-    fn scan(
-        &self,
-        table: Table,
-        _: &[u8],
-        _: &[u8],
-        visit: &mut dyn FnMut(&[u8], &Bytes) -> ControlFlow<()>,
-    ) -> Result<(), StorageFault> {
-        for ((_, key), value) in self.0.iter().filter(|((of, _), _)| *of == table) {
-            if visit(key, value).is_break() {
-                break;
-            }
-        }
-        Ok(())
-    }
-}
 
 /// A ledger, its rows, and the log it is fed from.
 struct Desk {
@@ -81,13 +53,7 @@ impl Desk {
         self.index += 1;
         let done = self.auth.apply((&request, LogIndex(self.index)), Time::ZERO);
         let done = done.expect("it is about auth")?;
-        for write in &done.writes {
-            let key = (write.table, write.key.clone());
-            match write.value.clone() {
-                Some(value) => self.rows.0.insert(key, value),
-                None => self.rows.0.remove(&key),
-            };
-        }
+        self.rows.write(&done.writes);
         Ok(done)
     }
 

@@ -39,7 +39,7 @@ mod tests {
     use core::ops::ControlFlow;
 
     use super::*;
-    use crate::storage::NoRows;
+    use crate::storage::Rows;
 
     /// A store that says nothing but its layout.
     struct Says(u64);
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn a_store_that_does_not_say_gets_the_row() {
-        let row = check(&NoRows).expect("a layout we know").expect("a row to write");
+        let row = check(&Rows::default()).expect("a layout we know").expect("a row to write");
         assert_eq!((row.table, &row.key[..]), (Table::Meta, NAME.as_bytes()));
         assert_eq!(row.value, Some(meta::encode_number(LAYOUT)));
     }

@@ -1,71 +1,28 @@
 //! A store in memory, and a ledger on top of it that stores what it is told to.
 
-use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quorate_core::error::StorageFault;
+
 use quorate_core::event::{Changes, KeyRange};
 use quorate_core::ids::{LeaseId, Revision};
 use quorate_core::mvcc::{Mvcc, Outcome, Writer};
-use quorate_core::storage::{StateRead, Table, Write};
-
-/// Rows by table and key.
-#[derive(Clone, Default)]
-pub(crate) struct Image(pub(crate) BTreeMap<(Table, Vec<u8>), Bytes>);
-
-impl Image {
-    pub(crate) fn write(&mut self, writes: &[Write]) {
-        for write in writes {
-            let row = (write.table, write.key.to_vec());
-            match &write.value {
-                Some(value) => drop(self.0.insert(row, value.clone())),
-                None => drop(self.0.remove(&row)),
-            }
-        }
-    }
-}
-
-impl StateRead for Image {
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StorageFault> {
-        Ok(self.0.get(&(table, key.to_vec())).cloned())
-    }
-
-    fn scan(
-        &self,
-        table: Table,
-        from: &[u8],
-        until: &[u8],
-        visit: &mut dyn FnMut(&[u8], &Bytes) -> ControlFlow<()>,
-    ) -> Result<(), StorageFault> {
-        for ((_, key), value) in
-            self.0.range((table, from.to_vec())..).take_while(|((found, key), _)| {
-                *found == table && (until.is_empty() || key.as_slice() < until)
-            })
-        {
-            if visit(key, value).is_break() {
-                break;
-            }
-        }
-        Ok(())
-    }
-}
+use quorate_core::storage::{Rows, Table, Write};
 
 /// A ledger with its store; batches wait until they are stored.
 pub(crate) struct Ledger {
     pub(crate) mvcc: Mvcc,
-    pub(crate) image: Image,
+    pub(crate) image: Rows,
     waiting: Vec<(Revision, Vec<Write>)>,
 }
 
 #[allow(dead_code)]
 impl Ledger {
     pub(crate) fn new() -> Self {
-        Self::open(Image::default())
+        Self::open(Rows::default())
     }
 
-    pub(crate) fn open(image: Image) -> Self {
+    pub(crate) fn open(image: Rows) -> Self {
         let mvcc = Mvcc::open(Arc::new(image.clone())).unwrap();
         Self { mvcc, image, waiting: Vec::new() }
     }

@@ -10,7 +10,7 @@ use quorate_core::auth::Identity;
 use quorate_core::error::Refusal;
 use quorate_core::ids::{LogIndex, MemberId, StreamId, Term, Token};
 use quorate_core::recipe::{Answer, Step};
-use quorate_core::storage::{Entry, EntryKind, NoRows};
+use quorate_core::storage::{Entry, EntryKind, Rows};
 use quorate_core::time::Time;
 use quorate_core::{
     Config, Machine, Request, Response, Role, State, StateInput, StateOutput, View, txn,
@@ -32,7 +32,7 @@ const TERM: Term = Term(2);
 impl Member {
     pub(crate) fn new() -> Self {
         let config = Config { member: MemberId(1), name: "a".into(), ..Config::default() };
-        let state = State::open(&config, Arc::new(NoRows), Time(0)).unwrap();
+        let state = State::open(&config, Arc::new(Rows::default()), Time(0)).unwrap();
         let mut this = Self {
             state,
             now: Time(0),

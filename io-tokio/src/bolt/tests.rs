@@ -6,20 +6,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_core::error::StorageFault;
 use quorate_core::schema::OWN_META;
-use quorate_core::storage::{NoRows, StateRead, Table, Write};
+use quorate_core::storage::{self, StateRead, Table, Write};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use sha2::{Digest as _, Sha256};
 
 use super::*;
-use crate::disk::amended::Amended;
 
 type Rows = Vec<(Table, Bytes, Bytes)>;
 
 fn image(rows: &Rows) -> Arc<dyn StateRead> {
     let write =
         |(table, key, value): (Table, Bytes, Bytes)| Write { table, key, value: Some(value) };
-    Arc::new(Amended::new(Arc::new(NoRows), rows.iter().cloned().map(write)))
+    let mut image = storage::Rows::default();
+    image.write(&rows.iter().cloned().map(write).collect::<Vec<_>>());
+    Arc::new(image)
 }
 
 fn rows_of(image: &dyn StateRead) -> Rows {

@@ -70,7 +70,7 @@ impl StateRead for Amended {
 
 #[cfg(test)]
 mod tests {
-    use quorate_core::storage::NoRows;
+    use quorate_core::storage::Rows;
 
     use super::*;
 
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn rows_are_added_replaced_and_removed_in_their_places() {
         let base = Amended::new(
-            Arc::new(NoRows),
+            Arc::new(Rows::default()),
             [write("b", Some("1")), write("d", Some("1")), write("f", Some("1"))],
         );
         let writes = [

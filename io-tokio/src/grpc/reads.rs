@@ -8,7 +8,7 @@ use quorate_core::error::Refusal;
 use quorate_core::event::ReadError;
 use quorate_core::ids::Revision;
 use quorate_core::mvcc::{Chunks, Encoded, Mvcc, Step};
-use quorate_core::storage::NoRows;
+use quorate_core::storage::Rows;
 use quorate_core::view::Facts;
 use quorate_core::{View, txn};
 use quorate_proto::etcdserverpb as pb;
@@ -174,6 +174,6 @@ pub(super) fn hash(view: &View) -> Result<pb::HashResponse, Status> {
 /// A view of no keys with these facts.
 #[doc(hidden)]
 pub fn view_of(facts: Facts) -> View {
-    let keys = Mvcc::open(Arc::new(NoRows)).expect("reading nothing cannot fail");
+    let keys = Mvcc::open(Arc::new(Rows::default())).expect("reading nothing cannot fail");
     View::new(keys.view(), facts)
 }

@@ -49,6 +49,13 @@ fn an_empty_joint_change_leaves_but_an_update_does_not() {
 }
 
 #[test]
+fn a_group_is_not_larger_than_any_can_be() {
+    let of = |size: usize| conf(&(1..=size as u64).collect::<Vec<_>>(), &[], &[], &[]);
+    assert!(parse_conf_state(&of(MEMBERS_MAX)).is_some());
+    assert!(parse_conf_state(&of(MEMBERS_MAX + 1)).is_none());
+}
+
+#[test]
 fn impossible_groups_are_refused() {
     let good = [
         conf(&[1], &[], &[], &[]),
