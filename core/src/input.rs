@@ -278,6 +278,20 @@ pub enum StateInput {
         /// Whether the disk is nearly full, whatever the quota says.
         is_disk_low: bool,
     },
+    /// How much memory this member has left, when that changes.
+    Memory(Memory),
+}
+
+/// How much memory a member has left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Memory {
+    /// As much as anybody may ask for.
+    #[default]
+    Enough,
+    /// Enough for one after the other.
+    Short,
+    /// None for what stays.
+    Out,
 }
 
 impl StateInput {

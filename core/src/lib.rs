@@ -128,7 +128,7 @@ mod upkeep;
 
 pub use apply::{check_known, rows_awaiting_image};
 pub use config::Config;
-pub use input::{ReplicaInput, Request, Role, StateInput};
+pub use input::{Memory, ReplicaInput, Request, Role, StateInput};
 pub use machine::Machine;
 pub use output::{ReplicaOutput, Response, StateOutput};
 pub use replica::Replica;

@@ -47,7 +47,7 @@ use crate::door::lane::Lane;
 use crate::door::pending::Pending;
 use crate::error::{Refusal, StorageFault};
 use crate::ids::{LogIndex, MemberId, Revision, Token};
-use crate::input::{Followers, Role, StateInput};
+use crate::input::{Followers, Memory, Role, StateInput};
 use crate::machine::Machine;
 use crate::output::{Note, Response, StateOutput};
 use crate::schema::Progress;
@@ -121,6 +121,7 @@ pub struct State {
     epoch: u64,
     db_size: (u64, u64),
     is_disk_low: bool,
+    memory: Memory,
     /// Clients that wait for the physical end of a compaction.
     physical: Vec<(Revision, Token)>,
     compact_at: Option<Time>,
@@ -190,6 +191,7 @@ impl State {
             epoch: 0,
             db_size: (0, 0),
             is_disk_low: false,
+            memory: Memory::default(),
             physical: Vec::new(),
             compact_at: None,
             is_halted: false,
@@ -425,6 +427,10 @@ impl Machine for State {
                 self.db_size = (allocated, in_use);
                 self.draft.has_new_view = true;
                 self.handle_disk(is_disk_low);
+            }
+            StateInput::Memory(memory) => {
+                self.memory = memory;
+                self.draft.has_new_view = true;
             }
         }
     }

@@ -9,7 +9,7 @@ use quorate_proto::etcdserverpb as pb;
 
 use crate::auth::AuthView;
 use crate::ids::{ClusterId, LogIndex, MemberId, Revision};
-use crate::input::Role;
+use crate::input::{Memory, Role};
 use crate::mvcc::KvView;
 use crate::tally::Tally;
 
@@ -54,8 +54,10 @@ pub struct Facts {
     pub is_published: bool,
     /// Whether this member's state is not to be trusted: it serves nothing.
     pub is_fenced: bool,
-    /// Whether this member is the whole cluster: its newest view is current without a barrier.
+    /// Whether this member is the whole cluster, so that its newest view is current.
     pub is_alone: bool,
+    /// How much memory this member has left.
+    pub memory: Memory,
     /// Bytes the store occupies.
     pub db_size: u64,
     /// Bytes of them that hold data.
@@ -78,6 +80,12 @@ impl View {
     /// A picture of `kv` and `facts`.
     pub fn new(kv: KvView, facts: Facts) -> Self {
         Self(Arc::new(Picture { kv, facts }))
+    }
+
+    /// Whether this view, a member's newest, answers a read as it is: stale data will do, or a
+    /// barrier would tell nothing new.
+    pub fn suffices(&self, is_serializable: bool) -> bool {
+        is_serializable || self.facts.is_alone
     }
 
     /// A response header for something that happened at `revision`.

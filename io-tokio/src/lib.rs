@@ -34,6 +34,7 @@ pub mod grpc;
 pub mod http;
 pub mod logging;
 pub mod member;
+mod memory;
 pub mod metrics;
 pub mod proxy;
 pub mod relay;

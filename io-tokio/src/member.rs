@@ -31,11 +31,13 @@ use tracing::{info, warn};
 use crate::bootstrap::{self, Bootstrap, BootstrapError, alone};
 use crate::cli::{Settings, Url};
 use crate::clock::Clock;
+use crate::disk::ahead::ReadAhead;
 use crate::disk::image::ImageChunks;
 use crate::disk::recovery::Recovered;
 use crate::disk::{DataDir, Identity, faults, recovery, wal};
 use crate::driver::{self, Core, Fatal, Parts};
 use crate::logging::Listener;
+use crate::memory;
 use crate::metrics::Metrics;
 use crate::server::{Ended, Member};
 use crate::transport::peers::{self, Chunks, Images, Peers};
@@ -155,7 +157,8 @@ fn open_disk(
     let mark_of = |image: &dyn StateRead| stored_mark(image);
     let open = || {
         let found = recovery::open(dir, Some(identity), &mark_of, log_settings.clone())?;
-        let state = State::open(config, Arc::clone(&found.image), now);
+        let ahead = ReadAhead::new(Arc::clone(&found.image));
+        let state = State::open(config, Arc::new(ahead), now);
         // Nothing but the store is read for it.
         let state = state.map_err(|fault| StorageFault { is_damage: true, ..fault })?;
         Ok::<_, StorageFault>((found, state))
@@ -216,6 +219,7 @@ fn configure(settings: &Settings, bootstrap: Bootstrap) -> Config {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let seed = rand::random();
     info!(seed, "drawn from the system");
+    let plain = Config::default();
     Config {
         member: bootstrap.member,
         cluster: bootstrap.cluster,
@@ -236,7 +240,8 @@ fn configure(settings: &Settings, bootstrap: Bootstrap) -> Config {
         learners_max: settings.learners_max,
         token_ttl: settings.token_ttl,
         is_reconfig_strict: settings.is_reconfig_strict,
-        ..Config::default()
+        log_bytes_max: memory::share(settings.memory_limit, 16, plain.log_bytes_max),
+        ..plain
     }
 }
 

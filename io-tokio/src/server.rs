@@ -29,6 +29,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
+use crate::channels::{ARRIVING_BYTES_MAX, REPLY_BYTES_MAX};
 use crate::cli::{self, Called, CliError, Outcome, Place, Settings, Url};
 use crate::console::{Console, Rounds};
 use crate::driver::Core;
@@ -43,7 +44,7 @@ use crate::transport::bind::Bound;
 use crate::transport::listen::{Connections, Http2, NoGrpc, Port};
 use crate::transport::peers::{Inbound, PeerPort, Peers};
 use crate::transport::{Dialer, IoThreads};
-use crate::{bench, bootstrap, ctl, logging, member, proxy, relay, utl, version};
+use crate::{bench, bootstrap, ctl, logging, member, memory, proxy, relay, utl, version};
 
 mod ports;
 
@@ -298,6 +299,7 @@ impl Server<'_> {
                 tokio::join!(
                     follow_members(&core, &peers),
                     self.tokens.follow_files(),
+                    memory::watch(self.settings.memory_limit, &core),
                     self.serve(&core, inbound, ports, &connections),
                 );
             };
@@ -411,6 +413,8 @@ impl Server<'_> {
     }
 
     fn front(&self, core: &Core) -> Front {
+        let share =
+            |most: usize| memory::share(self.settings.memory_limit, 8, most as u64) as usize;
         let limits = Limits {
             message_bytes_max: self.settings.message_bytes_max(),
             request_bytes_max: usize::try_from(self.settings.request_bytes_max)
@@ -426,8 +430,8 @@ impl Server<'_> {
             passwords: Passwords::new(self.settings.bcrypt_cost),
             tokens: self.tokens.clone(),
             spans: self.spans.clone(),
-            replies: Replies::default(),
-            arrivals: Arrivals::default(),
+            replies: Replies::holding(share(REPLY_BYTES_MAX)),
+            arrivals: Arrivals::holding(share(ARRIVING_BYTES_MAX)),
             limits,
         }
     }

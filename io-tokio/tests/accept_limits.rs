@@ -8,14 +8,15 @@ use std::time::{Duration, Instant};
 
 use accept::api::channel;
 use accept::ctl::Ctl;
-use accept::{Cluster, Options};
+use accept::{Cluster, Member, Options};
 use bytes::Bytes;
 use quorate_proto::etcdserverpb::kv_client::KvClient;
 use quorate_proto::etcdserverpb::watch_client::WatchClient;
 use quorate_proto::etcdserverpb::watch_request::RequestUnion;
-use quorate_proto::etcdserverpb::{PutRequest, WatchCreateRequest, WatchRequest};
+use quorate_proto::etcdserverpb::{PutRequest, RangeRequest, WatchCreateRequest, WatchRequest};
 use tokio_stream::StreamExt as _;
 use tonic::Code;
+use tonic::transport::Channel;
 
 fn started(flags: &[&str]) -> (Cluster, SocketAddr) {
     let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
@@ -189,6 +190,75 @@ async fn requests_are_as_large_as_the_flag_says() {
     let status = plain.put(request).await.expect_err("it is too large");
     let text = "grpc: received message larger than max (600004 vs. 534288)";
     assert_eq!((status.code(), status.message()), (Code::ResourceExhausted, text));
+}
+
+/// Puts of a MiB each, in a few places, as fast as they are taken; how many were taken, and how many
+/// refused because there was no memory for them.
+async fn put_much(kv: KvClient<Channel>, client: usize, until: Instant) -> (u32, u32) {
+    let value = Bytes::from(vec![b'v'; 1 << 20]);
+    let (mut taken, mut refused) = (0, 0);
+    while Instant::now() < until {
+        let key = format!("much/{client}/{}", taken % 4).into();
+        let request = PutRequest { key, value: value.clone(), ..Default::default() };
+        match kv.clone().put(request).await {
+            Ok(_) => taken += 1,
+            Err(status) => {
+                let told = (status.code(), status.message());
+                assert_eq!(told, (Code::Unknown, "etcdserver: too many requests"));
+                refused += 1;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+    (taken, refused)
+}
+
+/// The most memory a member has while that is done.
+async fn most_resident<T>(member: &Member, work: impl Future<Output = T>) -> (u64, T) {
+    let (mut most, mut work) = (0, std::pin::pin!(work));
+    loop {
+        most = most.max(member.own_bytes());
+        tokio::select! {
+            biased;
+            done = &mut work => return (most, done),
+            () = tokio::time::sleep(Duration::from_millis(10)) => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_is_as_much_as_the_flag_says() {
+    const LIMIT: u64 = 512 << 20;
+    let (cluster, addr) = started(&[&format!("--memory-limit-bytes={LIMIT}")]);
+    let (member, kv) = (&cluster.members[0], KvClient::new(channel(addr)));
+    let until = Instant::now() + Duration::from_secs(8);
+    let clients = (0..32).map(|client| put_much(KvClient::new(channel(addr)), client, until));
+    let (most, done) = most_resident(member, futures_util::future::join_all(clients)).await;
+    let (taken, refused) = done.iter().fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
+    eprintln!("{taken} taken, {refused} refused, {} MiB at the most", most >> 20);
+    assert!(taken > 0 && refused > 0);
+
+    let list = || async {
+        let (key, range_end) = ("much/".into(), "much0".into());
+        let request = RangeRequest { key, range_end, ..RangeRequest::default() };
+        let mut kv = kv.clone().max_decoding_message_size(1 << 30);
+        kv.range(request).await.map(|_| ()).map_err(|status| status.code())
+    };
+    let lists = futures_util::future::join_all((0..16).map(|_| list()));
+    let (most_of_lists, done) = most_resident(member, lists).await;
+    eprintln!("{done:?}, {} MiB at the most", most_of_lists >> 20);
+    assert!(most.max(most_of_lists) < LIMIT);
+
+    // What was under way is over, and there is memory again.
+    let put = async || {
+        let request = PutRequest { key: "later".into(), ..PutRequest::default() };
+        kv.clone().put(request).await.is_ok()
+    };
+    let until = Instant::now() + Duration::from_secs(30);
+    while !put().await {
+        assert!(Instant::now() < until, "{} MiB are used", member.own_bytes() >> 20);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use crate::auth::Identity;
 use crate::config::Config;
 use crate::error::Refusal;
 use crate::ids::RequestId;
-use crate::input::Request;
+use crate::input::{Memory, Request};
 use crate::limits::APPLY_GAP_MAX;
 use crate::txn;
 
@@ -24,6 +24,10 @@ pub(crate) struct Conditions<'a> {
     pub(crate) db_size: u64,
     /// Whether the disk is nearly full.
     pub(crate) is_disk_low: bool,
+    /// How much memory this member has left.
+    pub(crate) memory: Memory,
+    /// Whether a proposal of this member's is under way.
+    pub(crate) is_busy: bool,
 }
 
 /// Whether the request's own shape is right: judged before anything else.
@@ -39,6 +43,19 @@ pub(crate) fn check_shape(request: &Request, config: &Config) -> Result<(), Refu
 /// Whether applying keeps up.
 pub(crate) fn check_backlog(on: &Conditions<'_>) -> Result<(), Refusal> {
     if on.apply_gap > APPLY_GAP_MAX {
+        return Err(Refusal::RequestTooManyRequests);
+    }
+    Ok(())
+}
+
+/// Whether there is memory for the request: what only takes away, or asks, goes on.
+pub(crate) fn check_memory(request: &Request, on: &Conditions<'_>) -> Result<(), Refusal> {
+    let is_refused = match on.memory {
+        Memory::Enough => false,
+        Memory::Short => on.is_busy,
+        Memory::Out => true,
+    };
+    if is_refused && space_needed(request) > 0 {
         return Err(Refusal::RequestTooManyRequests);
     }
     Ok(())
@@ -108,13 +125,41 @@ pub(crate) fn envelope(request: Request) -> Option<InternalRaftRequest> {
 mod tests {
     use super::*;
 
+    /// Nothing is the matter.
+    fn idle(config: &Config) -> Conditions<'_> {
+        Conditions {
+            config,
+            apply_gap: 0,
+            db_size: 0,
+            is_disk_low: false,
+            memory: Memory::Enough,
+            is_busy: false,
+        }
+    }
+
+    #[test]
+    fn without_memory_nothing_is_let_in_that_stays() {
+        let config = Config::default();
+        let short = || Conditions { memory: Memory::Short, ..idle(&config) };
+        let busy = Conditions { is_busy: true, ..short() };
+        let out = Conditions { memory: Memory::Out, ..short() };
+        let put = Request::Put(pb::PutRequest::default());
+        let delete = Request::DeleteRange(pb::DeleteRangeRequest::default());
+        let renewal = Request::LeaseKeepAlive(pb::LeaseKeepAliveRequest::default());
+        assert_eq!(check_memory(&put, &short()), Ok(()), "one after the other");
+        for on in [busy, out] {
+            assert_eq!(check_memory(&put, &on), Err(Refusal::RequestTooManyRequests));
+            assert_eq!([&delete, &renewal].map(|it| check_memory(it, &on)), [Ok(()), Ok(())]);
+        }
+    }
+
     #[test]
     fn a_full_store_and_a_full_disk_are_each_enough() {
         let put = Request::Put(pb::PutRequest { key: "k".into(), ..Default::default() });
         let free = Request::DeleteRange(pb::DeleteRangeRequest::default());
         let exceeds = |request: &Request, quota_backend_bytes, is_disk_low| {
             let config = Config { quota_backend_bytes, ..Config::default() };
-            let on = Conditions { config: &config, apply_gap: 0, db_size: 1_000, is_disk_low };
+            let on = Conditions { db_size: 1_000, is_disk_low, ..idle(&config) };
             exceeds_quota(request, &on)
         };
         assert!(exceeds(&put, 1_000, false));

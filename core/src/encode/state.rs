@@ -37,6 +37,7 @@ impl Canonical for StateInput {
             Self::DbSize { allocated, in_use, is_disk_low } => {
                 tag(19, out).put(allocated).put(in_use).put(is_disk_low)
             }
+            Self::Memory(memory) => tag(28, out).put(&(*memory as u64)),
             Self::Followers(followers) => tag(20, out).put(followers),
             Self::ChangeWish { from, wish } => tag(21, out).put(from).put_message(wish),
             Self::ChangeRefusal { from, refusal } => tag(22, out).put(from).put_message(refusal),

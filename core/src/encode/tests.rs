@@ -15,10 +15,10 @@ use super::Canonical;
 use crate::auth::Identity;
 use crate::error::{Misbehaviour, Refusal, StorageFault};
 use crate::ids::{BarrierId, LogIndex, MemberId, RequestId, Revision, StreamId, Term, Token};
-use crate::input::Followers;
+use crate::input::{Followers, Memory};
 use crate::output::{Batch, Note, Persist};
 use crate::storage::EntryKind;
-use crate::storage::{Entry, NoRows, SnapshotMark, StateRead, Table, Write};
+use crate::storage::{Entry, Rows, SnapshotMark, StateRead, Table, Write};
 use crate::{ReplicaInput, ReplicaOutput, Request, Response, Role, StateInput, StateOutput};
 
 fn form(value: &impl Canonical) -> Vec<u8> {
@@ -111,7 +111,7 @@ fn replica_outputs_differ() {
 #[test]
 fn state_inputs_differ() {
     let (token, stream, context) = (Token(7), StreamId(7), BarrierId(7));
-    let image: Arc<dyn StateRead> = Arc::new(NoRows);
+    let image: Arc<dyn StateRead> = Arc::new(Rows::default());
     let who = Identity { user: "alice".into(), revision: 7 };
     let (put, txn) = (pb::PutRequest::default(), pb::TxnRequest::default());
     let all = [
@@ -145,6 +145,8 @@ fn state_inputs_differ() {
         StateInput::Correction { from: TO, correction: Correction::default() },
         StateInput::Damaged { fault: StorageFault::damage("gone") },
         StateInput::DbSize { allocated: 7, in_use: 7, is_disk_low: true },
+        StateInput::Memory(Memory::Short),
+        StateInput::Memory(Memory::Out),
     ];
     check_all_differ(&all.iter().map(form).collect::<Vec<_>>());
 }
@@ -152,7 +154,7 @@ fn state_inputs_differ() {
 #[test]
 fn state_outputs_differ() {
     let (token, stream) = (Token(7), StreamId(7));
-    let image: Arc<dyn StateRead> = Arc::new(NoRows);
+    let image: Arc<dyn StateRead> = Arc::new(Rows::default());
     let row = Write { table: Table::Key, key: Bytes::new(), value: None };
     let kept = Write { value: Some(Bytes::new()), ..row.clone() };
     let batch = Batch { index: INDEX, writes: vec![row], ..Batch::default() };

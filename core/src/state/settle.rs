@@ -112,6 +112,7 @@ impl State {
             db_size_in_use: self.db_size.1,
             is_fenced: self.trust.is_fenced(),
             is_alone,
+            memory: self.memory,
             pending: self.pending.len(),
             leases: self.ledgers.leases.len(),
             watchers: self.hub.watchers(),

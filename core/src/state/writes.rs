@@ -53,8 +53,11 @@ impl State {
             apply_gap: self.committed.get().saturating_sub(self.view.facts.applied.get()),
             db_size: self.db_size.0,
             is_disk_low: self.is_disk_low,
+            memory: self.memory,
+            is_busy: self.pending.len() > 0,
         };
         admit::check_backlog(&conditions)?;
+        admit::check_memory(&request, &conditions)?;
         if admit::exceeds_quota(&request, &conditions) {
             self.raise_no_space();
             return Err(Refusal::NoSpace);

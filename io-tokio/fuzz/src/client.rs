@@ -14,7 +14,7 @@ use quorate_core::event::ReadError;
 use quorate_core::ids::{MemberId, StreamId, Token};
 use quorate_core::input::MemberAddition;
 use quorate_core::mvcc::{Chunks, Step};
-use quorate_core::{Request, StateInput, View, txn};
+use quorate_core::{Memory, Request, StateInput, View, txn};
 use quorate_proto::etcdserverpb as pb;
 
 use crate::member::{Answer, Member};
@@ -113,7 +113,7 @@ kinds! {
     Leave,
     /// Time passes: so many times 100 milliseconds, two bytes.
     Wait,
-    /// The store's size: four bytes.
+    /// The store's size: four bytes; whether the disk is low (bit 0), and memory (bits 1 and 2).
     DbSize,
     /// Slow disks: bit 0 the log, bit 1 the store.
     Slow,
@@ -178,7 +178,10 @@ impl Client {
             Kind::DbSize => {
                 let allocated = u64::from(number(&record.body)) << 8;
                 let (in_use, is_disk_low) = (allocated / 2, first & 1 != 0);
+                let memory = [Memory::Enough, Memory::Short, Memory::Out, Memory::Enough];
+                let memory = memory[usize::from(first >> 1 & 3)];
                 member.tell_state(StateInput::DbSize { allocated, in_use, is_disk_low });
+                member.tell_state(StateInput::Memory(memory));
             }
             Kind::Slow => {
                 member.slow.log = first & 1 != 0;

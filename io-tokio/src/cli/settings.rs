@@ -15,6 +15,7 @@ use super::{Called, parse_duration};
 use crate::grpc::Patience;
 use crate::http::{Access, Listed};
 use crate::logging::Rotation;
+use crate::memory::LIMIT_MIN;
 use crate::spans::{Collector, SAMPLES_MAX};
 use crate::tls::Security;
 use crate::tokens::TokenKind;
@@ -98,6 +99,8 @@ pub struct Settings {
     pub snapshot_catchup_entries: u64,
     /// Bytes the store may hold; 0 for no limit.
     pub quota_backend_bytes: u64,
+    /// Bytes of memory this process may have, if that is limited.
+    pub memory_limit: Option<u64>,
     /// What is compacted unasked.
     pub auto_compaction: AutoCompaction,
     /// Largest request.
@@ -235,6 +238,7 @@ pub fn understand(flags: &Flags, called: Called) -> Result<Settings, CliError> {
         snapshot_count: flags.snapshot_count,
         snapshot_catchup_entries: flags.snapshot_catchup_entries,
         quota_backend_bytes: quota(flags.quota_backend_bytes),
+        memory_limit: memory_limit(flags.memory_limit_bytes)?,
         auto_compaction: auto_compaction(flags)?,
         request_bytes_max: flags.max_request_bytes,
         txn_ops_max: usize::try_from(flags.max_txn_ops).unwrap_or(usize::MAX),
@@ -368,6 +372,16 @@ fn initial_cluster(
              name=http://host:port,..."
         ))
     })
+}
+
+fn memory_limit(bytes: u64) -> Result<Option<u64>, CliError> {
+    match bytes {
+        0 => Ok(None),
+        LIMIT_MIN.. => Ok(Some(bytes)),
+        _ => Err(CliError::settings(format!(
+            "--memory-limit-bytes is {bytes}; give {LIMIT_MIN} or more, or 0 for no limit"
+        ))),
+    }
 }
 
 fn quota(bytes: i64) -> u64 {

@@ -195,6 +195,8 @@ flags! {
             "Serve a page for people below /console/ on --listen-metrics-urls: it only reads.";
         "quota-backend-bytes" => quota_backend_bytes: i64 = "0",
             "Bytes the store may hold; 0 for 2 GiB, negative for no limit.";
+        "memory-limit-bytes" => memory_limit_bytes: u64 = "0",
+            "Memory close to which writes and large reads are refused; 0 for no limit.";
         "max-txn-ops" => max_txn_ops: u64 = "128",
             "Most operations in one transaction.";
         "max-request-bytes" => max_request_bytes: u64 = "1572864",

@@ -342,6 +342,7 @@ fn settings_that_make_no_sense_are_refused_with_a_cure() {
     let rotated = "--enable-log-rotation";
     for (words, why) in [
         (&["--console"][..], "--console is served on --listen-metrics-urls, and there are none"),
+        (&["--memory-limit-bytes=1000"], "--memory-limit-bytes is 1000; give 536870912 or more"),
         (&["--cors=a.example"], "error parsing --cors: \"a.example\" is no origin"),
         (&[rotated], "--log-outputs requires a single file path"),
         (&[rotated, "--log-outputs=a,b"], "--log-outputs requires a single file path"),

@@ -187,6 +187,11 @@ impl Core {
         (Answer { caller, mailbox: office::mailbox(&self.0.shares) }, answered)
     }
 
+    /// Something the state should know of this process.
+    pub fn tell_state(&self, input: StateInput) {
+        self.post(ToState::Inputs(vec![input]));
+    }
+
     fn tell(&self, input: ReplicaInput) {
         self.0.to_replica.send(ToReplica::Inputs(vec![input])).ok();
     }

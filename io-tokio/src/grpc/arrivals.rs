@@ -11,7 +11,7 @@
 //! messages that are too large, over and over, is let to know at a [`Pace`].
 //!
 //! Invariants
-//! - Parts of messages hold [`ARRIVING_BYTES_MAX`] at most; one that is larger by itself is the
+//! - Parts of messages hold [`ARRIVING_BYTES_MAX`] at most, or what a limit of memory leaves; one that is larger by itself is the
 //!   only one.
 //! - A message that comes in one piece takes no lock.
 //!
@@ -38,13 +38,14 @@ use crate::channels::ARRIVING_BYTES_MAX;
 const TOO_SLOW: &str = "the message came slowly, and others needed its room";
 
 /// All messages on their way to a server; cloning is cheap.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Arrivals(Arc<Mutex<Board>>);
 
 /// Parts of messages, by when something last came of them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Board {
     bytes: usize,
+    bytes_max: usize,
     moment: u64,
     parts: BTreeMap<u64, Part>,
     oversized: Pace,
@@ -75,7 +76,7 @@ impl Board {
         self.moment += 1;
         self.bytes += part.bytes;
         self.parts.insert(self.moment, part);
-        while self.bytes > ARRIVING_BYTES_MAX && self.parts.len() > 1 {
+        while self.bytes > self.bytes_max && self.parts.len() > 1 {
             let Some((_, silent)) = self.parts.pop_first() else { break };
             self.bytes -= silent.bytes;
             silent.fate.is_refused.store(true, Ordering::Release);
@@ -85,7 +86,24 @@ impl Board {
     }
 }
 
+impl Default for Arrivals {
+    fn default() -> Self {
+        Self::holding(ARRIVING_BYTES_MAX)
+    }
+}
+
 impl Arrivals {
+    /// Parts of messages that hold so many bytes at most.
+    pub fn holding(bytes_max: usize) -> Self {
+        Self(Arc::new(Mutex::new(Board {
+            bytes: 0,
+            bytes_max,
+            moment: 0,
+            parts: BTreeMap::new(),
+            oversized: Pace::default(),
+        })))
+    }
+
     fn board(&self) -> MutexGuard<'_, Board> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -213,7 +213,7 @@ impl Reading for pb::RangeRequest {
                 return Ok(Some(Response::new(answer)));
             }
             let Encoded { fields, end } = chunk;
-            if !room.grow(fields.len()).await {
+            if !front.has_memory(room.is_patient())? || !room.grow(fields.len()).await {
                 return Ok(None);
             }
             pieces.push(fields);

@@ -42,7 +42,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_core::error::Refusal;
-use quorate_core::{Request, Response, View};
+use quorate_core::{Memory, Request, Response, View};
 use tonic::Status;
 
 use crate::driver::Core;
@@ -128,10 +128,19 @@ impl Front {
         })
     }
 
+    /// Whether there is memory for something large now, or will be when its turn comes.
+    fn has_memory(&self, has_turn: bool) -> Result<bool, Status> {
+        match self.core.look(|view| view.facts.memory) {
+            Memory::Enough => Ok(true),
+            Memory::Short => Ok(has_turn),
+            Memory::Out => Err(status::status(Refusal::RequestTooManyRequests)),
+        }
+    }
+
     /// A view that is current, or the newest one if stale data will do. Learners have no other.
     async fn view(&self, is_serializable: bool) -> Result<View, Status> {
         let view = self.core.view();
-        if is_serializable || view.facts.is_alone {
+        if view.suffices(is_serializable) {
             return Ok(view);
         }
         if gate::is_learner(&view.facts) {

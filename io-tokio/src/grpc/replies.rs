@@ -14,7 +14,8 @@
 //! Invariants
 //! - Few are read at once, in the order in which they came, and others run in between. Who waits
 //!   for that has read one piece, which has room.
-//! - Answers hold [`REPLY_BYTES_MAX`] at most; one that is larger by itself is the only one.
+//! - Answers hold [`REPLY_BYTES_MAX`] at most, or what a limit of memory leaves them; one that is
+//!   larger by itself is the only one.
 //! - Who is not first in line waits for room holding nothing, so that nobody waits for each other.
 //! - An answer of which its client has taken nothing for [`STALL_MAX`] is given up when others
 //!   need its room.
@@ -61,6 +62,7 @@ pub struct Replies(Arc<Desk>);
 #[derive(Debug)]
 struct Desk {
     budget: Arc<Semaphore>,
+    bytes_max: usize,
     line: tokio::sync::Mutex<()>,
     waiting: Share,
     readers: Semaphore,
@@ -78,8 +80,16 @@ struct Sendings {
 
 impl Default for Replies {
     fn default() -> Self {
+        Self::holding(REPLY_BYTES_MAX)
+    }
+}
+
+impl Replies {
+    /// Answers that hold so many bytes at most.
+    pub fn holding(bytes_max: usize) -> Self {
         Self(Arc::new(Desk {
-            budget: Arc::new(Semaphore::new(REPLY_BYTES_MAX)),
+            budget: Arc::new(Semaphore::new(bytes_max)),
+            bytes_max,
             line: tokio::sync::Mutex::new(()),
             waiting: Share::new(RANGES_WAITING_MAX),
             readers: Semaphore::new(READERS_MAX),
@@ -173,7 +183,7 @@ impl Room {
     /// Takes room for so many bytes more; false if there is none. An answer that has all there is
     /// needs no more.
     pub(super) async fn grow(&mut self, bytes: usize) -> bool {
-        let bytes = bytes.min(REPLY_BYTES_MAX - self.permit.num_permits());
+        let bytes = bytes.min(self.replies.0.bytes_max - self.permit.num_permits());
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let budget = &self.replies.0.budget;
         match budget.clone().try_acquire_many_owned(bytes) {

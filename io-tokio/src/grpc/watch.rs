@@ -29,6 +29,7 @@ impl Watch for Front {
         &self,
         request: Request<Streaming<pb::WatchRequest>>,
     ) -> Result<Response<Self::WatchStream>, Status> {
+        self.has_memory(true)?;
         let stream = self.core.open_stream(self.limits.message_bytes_max).map_err(status)?;
         let (frames, sent) = mpsc::channel(FRAMES_AHEAD_MAX);
         let front = self.clone();

@@ -43,7 +43,7 @@ pub use disk::Disk;
 use facts::FactGauges;
 pub use grpc::{Calls, Kind, METHODS, Method};
 pub use network::{Network, Transfer};
-pub(crate) use process::{files_max, memory};
+pub(crate) use process::{files_max, memory, own_memory};
 pub use timing::Timing;
 pub use work::{Op, Work};
 

@@ -64,11 +64,22 @@ fn print(
 
 /// Virtual and resident bytes.
 pub(crate) fn memory() -> (Option<f64>, Option<f64>) {
+    let [virtual_bytes, resident, _] = memory_kinds();
+    (virtual_bytes, resident)
+}
+
+/// Resident bytes that are no file's: those that the system cannot take back when it needs them.
+pub(crate) fn own_memory() -> Option<f64> {
+    let [_, resident, files] = memory_kinds();
+    Some(resident? - files?)
+}
+
+/// Virtual, resident, and of the resident those that files have as well.
+fn memory_kinds() -> [Option<f64>; 3] {
     let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let page = rustix::param::page_size() as f64;
     let mut pages = text.split_ascii_whitespace().map(|word| word.parse::<f64>().ok());
-    let mut next = || pages.next().flatten().map(|pages| pages * page);
-    (next(), next())
+    std::array::from_fn(|_| pages.next().flatten().map(|pages| pages * page))
 }
 
 fn open_files() -> Option<f64> {

@@ -371,10 +371,19 @@ impl Member {
 
     /// Resident memory of its process, in bytes.
     pub(crate) fn rss_bytes(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// That which is no file's.
+    pub(crate) fn own_bytes(&self) -> u64 {
+        self.memory("RssAnon:")
+    }
+
+    fn memory(&self, kind: &str) -> u64 {
         let child = self.child.as_ref().expect("a running member");
         let status = fs::read_to_string(format!("/proc/{}/status", child.id()));
         let status = status.expect("a process of ours");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+        let line = status.lines().find_map(|line| line.strip_prefix(kind)).expect("its memory");
         let kib: String = line.chars().filter(char::is_ascii_digit).collect();
         kib.parse::<u64>().expect("a number") << 10
     }
