@@ -3,14 +3,15 @@
 mod raft_net;
 
 use bytes::Bytes;
+use prost::Message as _;
 use quorate_core::ids::{LogIndex, MemberId, Term};
 use quorate_core::input::ReplicaInput;
 use quorate_core::limits;
 use quorate_core::output::ReplicaOutput;
-use quorate_core::storage::{Entry, HardState, LogContents, SnapshotMark};
+use quorate_core::storage::{Entry, EntryKind, HardState, LogContents, SnapshotMark};
 use quorate_core::time::{Duration, Time};
 use quorate_core::{Config, Machine, Replica};
-use quorate_proto::raftpb::ConfState;
+use quorate_proto::raftpb::{ConfChange, ConfState};
 use raft_net::{Net, TICK};
 
 fn alone() -> Net {
@@ -158,6 +159,29 @@ fn a_log_that_ends_before_the_store_starts_over() {
     let all = outputs(&mut replica);
     assert!(!all.iter().any(|output| matches!(output, ReplicaOutput::Committed { .. })));
     assert!(all.contains(&ReplicaOutput::CommitIndex { index: LogIndex(20) }));
+}
+
+/// The last change but one is committed, or the last would not be there; but the last may be
+/// replaced by something else.
+#[test]
+fn what_two_changes_tell_of_the_commit_index_is_kept_before_it_counts() {
+    let mut log = contents(5, 22, 10);
+    for place in [10, 14] {
+        let data = ConfChange { node_id: 2, ..ConfChange::default() }.encode_to_vec().into();
+        let entry = &mut log.entries[place];
+        (entry.kind, entry.data) = (EntryKind::ConfChange, data);
+    }
+    let mut replica = open(10, log).unwrap();
+    let all = outputs(&mut replica);
+    let kept = all.iter().find_map(|output| match output {
+        ReplicaOutput::Persist(batch) => Some((batch.hard_state?.commit, batch.must_sync)),
+        _ => None,
+    });
+    assert_eq!(kept, Some((LogIndex(16), true)));
+    let is_handed_out = |output: &ReplicaOutput| matches!(output, ReplicaOutput::Committed { .. });
+    assert!(!all.iter().any(is_handed_out));
+    replica.handle(Time::ZERO, ReplicaInput::Persisted { number: 1 });
+    assert!(outputs(&mut replica).iter().any(is_handed_out));
 }
 
 #[test]

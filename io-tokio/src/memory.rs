@@ -7,8 +7,8 @@
 //! That is said of what stays (puts, grants), which the core admits; and of large answers and new
 //! watch streams, which the front does. What gives memory back, and what keeps alive what there
 //! is, goes on. Where memory is short somebody has to go on as well: much of it is given back only
-//! by work. Large answers and parts of
-//! messages have an eighth each at most, and the log a sixteenth, so that what is under way has an end.
+//! by work. Large answers and parts of messages have an eighth each at most, and the log in memory
+//! a sixteenth, so that what is under way has an end.
 //!
 //! Deliberately absent: data that is larger than the limit. It is served, and may be deleted.
 

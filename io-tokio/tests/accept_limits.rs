@@ -192,8 +192,8 @@ async fn requests_are_as_large_as_the_flag_says() {
     assert_eq!((status.code(), status.message()), (Code::ResourceExhausted, text));
 }
 
-/// Puts of a MiB each, in a few places, as fast as they are taken; how many were taken, and how many
-/// refused because there was no memory for them.
+/// Puts of a MiB each, in a few places, as fast as they are taken; how many were taken, and how
+/// many refused because there was no memory for them.
 async fn put_much(kv: KvClient<Channel>, client: usize, until: Instant) -> (u32, u32) {
     let value = Bytes::from(vec![b'v'; 1 << 20]);
     let (mut taken, mut refused) = (0, 0);

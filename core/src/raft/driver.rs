@@ -97,6 +97,8 @@ impl Driver {
             return Err(StorageFault::new("a member needs an id and a heartbeat interval"));
         }
         let is_fresh = stored.index.get() == 0 && log == LogContents::default();
+        // What more is known of it is not on disk by itself.
+        let commit_synced = log.hard_state.commit;
         let start = load_log(stored, log)?;
         let history = ConfHistory::open(&start.mark, stored, &start.entries);
         let entries = start.entries.iter().map(import_entry).collect();
@@ -128,7 +130,7 @@ impl Driver {
             asked_votes_in: 0,
             asked_image_in: 0,
             vote: (start.hard_state.term, start.hard_state.vote),
-            commit_synced: start.hard_state.commit,
+            commit_synced,
             emitted: stored.index,
             handed_out: BTreeMap::new(),
             campaigned_at: None,

@@ -228,8 +228,7 @@ pub fn understand(flags: &Flags, called: Called) -> Result<Settings, CliError> {
         token: token.clone(),
         discovery,
         srv_names: srv_names(flags),
-        token_kind: TokenKind::parse(&flags.auth_token)
-            .map_err(|error| CliError::settings(format!("--auth-token: {error}")))?,
+        token_kind: token_kind(&flags.auth_token)?,
         token_ttl: or_default(Duration::from_secs(flags.auth_token_ttl), TOKEN_TTL),
         bcrypt_cost: bcrypt_cost(flags.bcrypt_cost),
         is_forced_alone: flags.force_new_cluster,
@@ -372,6 +371,11 @@ fn initial_cluster(
              name=http://host:port,..."
         ))
     })
+}
+
+fn token_kind(word: &str) -> Result<TokenKind, CliError> {
+    let kind = TokenKind::parse(word);
+    kind.map_err(|error| CliError::settings(format!("--auth-token: {error}")))
 }
 
 fn memory_limit(bytes: u64) -> Result<Option<u64>, CliError> {

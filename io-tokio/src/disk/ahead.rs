@@ -1,7 +1,7 @@
 //! An image that is scanned by a thread of its own, which reads rows before they are asked for.
 //!
 //! ```text
-//!   reader:  read, check, unpack | read ... --rows, 8 batches at most--> whoever scans: visit | visit ...
+//!   reader: read, check, unpack, read, ... --8 batches of rows--> whoever scans: visit, visit, ...
 //! ```
 //!
 //! For starting: every record is read once, and reading it takes as long as noting its key.

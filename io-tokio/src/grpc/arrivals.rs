@@ -11,8 +11,8 @@
 //! messages that are too large, over and over, is let to know at a [`Pace`].
 //!
 //! Invariants
-//! - Parts of messages hold [`ARRIVING_BYTES_MAX`] at most, or what a limit of memory leaves; one that is larger by itself is the
-//!   only one.
+//! - Parts of messages hold [`ARRIVING_BYTES_MAX`] at most, or what a limit of memory leaves; one
+//!   that is larger by itself is the only one.
 //! - A message that comes in one piece takes no lock.
 //!
 //! Deliberately absent: frames of websockets, which are bounded each.
