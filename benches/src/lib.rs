@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! benches/*.rs   parts, under criterion         cargo bench -p quorate-benches
+//! src/drift/     those, beside a baseline       cargo run -p quorate-benches --bin drift
 //! src/compare/   the whole, beside a real etcd  cargo run --release -p quorate-benches
 //! ```
 //!
