@@ -199,7 +199,7 @@ impl Raft {
                 None => self.logs.of(member).accepted.term(index - 1),
             };
             self.check_kept(member, entry)?;
-            self.check_change(member, entry)?;
+            self.check_change(member, (entry, entries))?;
             if !self.entries.contains_key(&(index, term)) {
                 self.check_proposed(entry)?;
             }
@@ -230,16 +230,26 @@ impl Raft {
         Err(format!("entry {index} of term {term} was put up for terms {terms:?}"))
     }
 
-    /// A change of the group is written only when the one before it is committed.
-    fn check_change(&mut self, member: MemberId, entry: &Entry) -> Result<(), String> {
+    /// A change of the group is written only when the one before it is committed; what the same
+    /// batch replaces is none before it.
+    fn check_change(
+        &mut self,
+        member: MemberId,
+        (entry, batch): (&Entry, &[Entry]),
+    ) -> Result<(), String> {
         if entry.kind == EntryKind::Normal || entry.term.0 <= BOOTSTRAP_TERM {
             return Ok(());
         }
         let index = entry.index.0;
         let settled = self.committed.last_key_value().map_or(0, |(last, _)| *last);
         let log = &self.logs.of(member).accepted;
+        let first = batch.first().map_or(index, |entry| entry.index.0);
+        let term_at = |at: u64| match at.checked_sub(first) {
+            Some(place) => batch.get(place as usize).map(|entry| entry.term.0),
+            None => log.term(at),
+        };
         let mut before = self.changes.range(settled + 1..index.max(settled + 1));
-        if let Some((open, _)) = before.find(|(at, term)| log.term(**at) == Some(**term)) {
+        if let Some((open, _)) = before.find(|(at, term)| term_at(**at) == Some(**term)) {
             return Err(format!(
                 "member {member} writes change {index} while change {open} is not committed"
             ));

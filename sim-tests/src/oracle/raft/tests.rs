@@ -280,3 +280,18 @@ fn a_proposal_in_a_term_it_was_not_put_up_for_is_found() {
         assert_eq!(right_then(vec![proposed(1), written(A), proposed(2)]), wrong);
     }
 }
+
+#[test]
+fn a_change_behind_one_that_is_not_committed_is_found() {
+    let change = |index, term| {
+        let data = raftpb::ConfChange { node_id: index, ..Default::default() };
+        let (kind, data) = (EntryKind::ConfChange, data.encode_to_vec().into());
+        Entry { kind, data, ..entry(index, term) }
+    };
+    let wrong = "member 1 writes change 4 while change 3 is not committed";
+    let one = persisting(A, 2, vec![change(3, 2)]);
+    assert_eq!(right_then(vec![one.clone(), persisting(A, 3, vec![change(4, 2)])]), wrong);
+    assert_eq!(right_then(vec![persisting(A, 2, vec![change(3, 2), change(4, 2)])]), wrong);
+    let other = persisting(A, 3, vec![entry(3, 3), change(4, 3)]);
+    assert_eq!(right_then(vec![one, leads(B, 3), other]), "fine", "it is replaced (seed 11643)");
+}
