@@ -290,7 +290,7 @@ pub enum Memory {
     Enough,
     /// Enough for one after the other.
     Short,
-    /// None for what stays.
+    /// The same, but none for large answers.
     Out,
 }
 

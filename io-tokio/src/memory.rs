@@ -1,14 +1,15 @@
 //! A limit for the memory of this process: what it has resident and no file does.
 //!
 //! ```text
-//!   used:  0 ---- served ---- 3/4 ---- one after the other ---- 7/8 ---- refused ---- limit
+//!   used:  0 -- served -- 3/4 -- one after the other -- 7/8 -- no large answers -- limit
 //! ```
 //!
-//! That is said of what stays (puts, grants), which the core admits; and of large answers and new
-//! watch streams, which the front does. What gives memory back, and what keeps alive what there
-//! is, goes on. Where memory is short somebody has to go on as well: much of it is given back only
-//! by work. Large answers and parts of messages have an eighth each at most, and the log in memory
-//! a sixteenth, so that what is under way has an end.
+//! One after the other goes what stays (puts, grants), which the core admits; and large answers,
+//! which the front does: those, and new watch streams, are refused in the end. What gives memory
+//! back, and what keeps alive what there is, goes on. Where memory is short somebody has to go on
+//! as well: much of it is given back only by work, so that writes are never refused for good.
+//! Large answers and parts of messages have an eighth each at most, and the log in memory a
+//! sixteenth, so that what is under way has an end.
 //!
 //! Deliberately absent: data that is larger than the limit. It is served, and may be deleted.
 
@@ -52,7 +53,7 @@ pub(crate) async fn watch(limit: Option<u64>, core: &Core) {
             match left {
                 Memory::Enough => info!(used, limit, "there is memory again"),
                 Memory::Short => warn!(used, limit, "memory is short; what needs it takes turns"),
-                Memory::Out => warn!(used, limit, "memory is out; what needs it is refused"),
+                Memory::Out => warn!(used, limit, "memory is out; large reads are refused"),
             }
             told = left;
         }

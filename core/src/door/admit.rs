@@ -48,14 +48,11 @@ pub(crate) fn check_backlog(on: &Conditions<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether there is memory for the request: what only takes away, or asks, goes on.
+/// Whether there is memory for the request. What only takes away, or asks, goes on; where memory is
+/// short the rest goes one after the other. It is never refused for good: much memory is given back
+/// only by work.
 pub(crate) fn check_memory(request: &Request, on: &Conditions<'_>) -> Result<(), Refusal> {
-    let is_refused = match on.memory {
-        Memory::Enough => false,
-        Memory::Short => on.is_busy,
-        Memory::Out => true,
-    };
-    if is_refused && space_needed(request) > 0 {
+    if on.memory > Memory::Enough && on.is_busy && space_needed(request) > 0 {
         return Err(Refusal::RequestTooManyRequests);
     }
     Ok(())
@@ -138,11 +135,11 @@ mod tests {
     }
 
     #[test]
-    fn without_memory_nothing_is_let_in_that_stays() {
+    fn where_memory_is_short_what_stays_is_let_in_one_by_one() {
         let config = Config::default();
         let short = || Conditions { memory: Memory::Short, ..idle(&config) };
         let busy = Conditions { is_busy: true, ..short() };
-        let out = Conditions { memory: Memory::Out, ..short() };
+        let out = Conditions { memory: Memory::Out, is_busy: true, ..short() };
         let put = Request::Put(pb::PutRequest::default());
         let delete = Request::DeleteRange(pb::DeleteRangeRequest::default());
         let renewal = Request::LeaseKeepAlive(pb::LeaseKeepAliveRequest::default());
