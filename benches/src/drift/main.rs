@@ -65,8 +65,10 @@ fn run(args: &Args) -> Result<String, Box<dyn Error>> {
         fs::write(&args.baseline, to_csv(&now))?;
         return Ok(format!("kept {} parts in {}\n", now.len(), args.baseline.display()));
     }
-    let text = fs::read_to_string(&args.baseline)
-        .map_err(|error| format!("cannot read {}: {error}", args.baseline.display()))?;
+    let file = &args.baseline;
+    let text = fs::read_to_string(file).map_err(|error| {
+        format!("cannot read {}: {error}; begin one with --keep", file.display())
+    })?;
     Ok(report(&from_csv(&text)?, &now))
 }
 
