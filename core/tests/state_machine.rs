@@ -13,7 +13,9 @@ use quorate_core::limits::TXN_DEPTH_MAX;
 use quorate_core::peer::Message;
 use quorate_core::storage::{Entry, EntryKind, Rows};
 use quorate_core::time::Time;
-use quorate_core::{Config, Machine, Request, Response, Role, State, StateInput, StateOutput};
+use quorate_core::{
+    Config, Machine, Memory, Request, Response, Role, State, StateInput, StateOutput,
+};
 use quorate_proto::etcdserverpb as pb;
 use quorate_proto::etcdserverpb::WatchRequest;
 use quorate_proto::etcdserverpb::watch_request::RequestUnion;
@@ -230,6 +232,24 @@ fn a_put_is_answered_with_the_revision_it_made() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[test]
+fn where_memory_is_short_one_write_waits_at_a_time() {
+    let mut group = Group::led();
+    group.is_deaf = true;
+    for memory in [Memory::Short, Memory::Out] {
+        group.feed(StateInput::Memory(memory));
+        assert_eq!(group.ask(put("a")), None);
+        assert_eq!(group.ask(put("b")), Some(Err(Refusal::RequestTooManyRequests)));
+        let delete = pb::DeleteRangeRequest { key: "a".into(), ..Default::default() };
+        assert_eq!(group.ask(Request::DeleteRange(delete)), None, "it takes away");
+        for (_, data) in std::mem::take(&mut group.sent) {
+            group.commit(data);
+        }
+    }
+    group.feed(StateInput::Memory(Memory::Enough));
+    assert_eq!([group.ask(put("a")), group.ask(put("b"))], [None, None]);
 }
 
 #[test]

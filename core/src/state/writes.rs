@@ -263,8 +263,11 @@ impl State {
             self.compact_at.get_or_insert(self.now);
         }
         // The answer first: whoever made a change may know of it before those who watch.
-        if let (Some(id), Some(result)) = (outcome.id, outcome.result) {
-            self.answer(id, result);
+        match (outcome.id, outcome.result) {
+            (Some(id), Some(result)) => self.answer(id, result),
+            // What the members tell each other has no answer, and is no longer under way.
+            (Some(id), None) => drop(self.pending.remove(id)),
+            (None, _) => {}
         }
         if let Some(changes) = outcome.changes {
             self.try_to(|this| this.hub.on_applied(&changes, this.ledgers.kv.now()));
