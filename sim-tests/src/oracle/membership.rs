@@ -50,6 +50,8 @@ pub struct Membership {
     wishes: BTreeMap<CallId, RequestId>,
     /// Changes that were refused for good.
     refused: BTreeSet<RequestId>,
+    /// Members whose addition was, whether or not it was ever put up: each has an id of its own.
+    never_added: BTreeSet<u64>,
 }
 
 impl Observer for Membership {
@@ -123,7 +125,9 @@ impl Membership {
         let mut roll = self.at(self.committed);
         let is_made = roll.apply(&change);
         if is_made {
-            if self.refused.contains(&RequestId(change.id)) {
+            if self.refused.contains(&RequestId(change.id))
+                || self.never_added.contains(&change.node_id)
+            {
                 return Err(format!("{change:?} is made, which was refused"));
             }
             if self.is_made(RequestId(change.id)) {
@@ -200,13 +204,19 @@ impl Membership {
     fn check_answer(&mut self, call: CallId, outcome: &Outcome) -> Result<(), String> {
         let Some(request) = self.asked.remove(&call) else { return Ok(()) };
         let wish = self.wishes.remove(&call);
-        if let (Outcome::Refused(refusal), Some(wish)) = (outcome, wish)
+        if let Outcome::Refused(refusal) = outcome
             && history::Outcome::from_refusal(*refusal) != history::Outcome::Unknown
         {
-            if self.is_made(wish) {
+            let added = match &request {
+                Request::MemberAdd(addition) => Some(addition.id.0),
+                _ => None,
+            };
+            let is_added = |id| self.rolls.values().any(|(change, _)| change.node_id == id);
+            if wish.is_some_and(|wish| self.is_made(wish)) || added.is_some_and(is_added) {
                 return Err(format!("{request:?} was refused as {refusal:?}, and is made"));
             }
-            self.refused.insert(wish);
+            self.refused.extend(wish);
+            self.never_added.extend(added);
         }
         let (id, shown) = match (&request, outcome) {
             (Request::MemberAdd(ask), Outcome::Response(Response::MemberAdd(it))) => {

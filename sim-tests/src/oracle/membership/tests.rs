@@ -136,6 +136,19 @@ fn a_refused_change_that_is_made_is_found() {
     assert!(late.ends_with("was refused as MemberNotFound, and is made"), "{late}");
 }
 
+/// Whoever refused it, and wherever it came from.
+#[test]
+fn a_refused_addition_that_happens_is_found() {
+    let refused = Outcome::Refused(Refusal::Unhealthy);
+    let late = said(&answered(addition(3), refused.clone()));
+    assert!(late.ends_with("was refused as Unhealthy, and is made"), "{late}");
+    let mut seen = answered(addition(4), refused).to_vec();
+    let entries = vec![change(6, Kind::ConfChangeAddLearnerNode, 4, "{\"id\":4}")];
+    seen.push(Seen::Committed { member: MemberId(2), entries });
+    let early = said(&seen);
+    assert!(early.ends_with("is made, which was refused"), "{early}");
+}
+
 #[test]
 fn a_change_that_is_made_twice_is_found() {
     let moved = |index: u64, wish: u64| {
