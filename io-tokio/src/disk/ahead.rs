@@ -4,13 +4,15 @@
 //!   reader: read, check, unpack, read, ... --8 batches of rows--> whoever scans: visit, visit, ...
 //! ```
 //!
-//! For starting: every record is read once, and reading it takes as long as noting its key.
+//! For starting: every record is read once, and reading it takes as long as noting its key. Who
+//! starts on it keeps it until something newer is stored. Where there is no thread to be had, it
+//! is scanned without one.
 
 use std::ops::ControlFlow;
 use std::panic;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread;
+use std::thread::{self, Builder};
 
 use bytes::{Bytes, BytesMut};
 use quorate_core::error::StorageFault;
@@ -46,7 +48,11 @@ impl StateRead for ReadAhead {
     ) -> Result<(), StorageFault> {
         thread::scope(|scope| {
             let (sender, batches) = sync_channel(BATCHES_MAX);
-            let reader = scope.spawn(move || read(&*self.0, (table, from, until), &sender));
+            let read = move || read(&*self.0, (table, from, until), &sender);
+            let Ok(reader) = Builder::new().name("ahead".to_owned()).spawn_scoped(scope, read)
+            else {
+                return self.0.scan(table, from, until, visit);
+            };
             // Nothing but the reader's end ends the batches, and dropping them ends the reader.
             let _ = batches.into_iter().try_for_each(|batch: Batch| batch.visit(visit));
             reader.join().unwrap_or_else(|panicked| panic::resume_unwind(panicked))
