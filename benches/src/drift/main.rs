@@ -7,8 +7,9 @@
 //! ```
 //!
 //! Machines differ, and one machine differs from hour to hour: by about the same factor for all
-//! parts. So what counts is a part's ratio over the median ratio of all of them, its drift. Nothing
-//! is asserted; who reads it decides.
+//! parts, which criterion's own comparison with a saved run does not know. So what counts is a
+//! part's ratio over the median ratio of all of them, its drift. Nothing is asserted; who reads it
+//! decides.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -21,7 +22,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use serde_json::Value;
 
-/// A drift beyond this, either way, is pointed at: two runs of one build differ by less.
+/// A drift beyond this, either way, is pointed at.
 const WORTH_A_LOOK: f64 = 1.15;
 
 /// What criterion measured last, beside the baseline: run `cargo bench -p quorate-benches` before.
