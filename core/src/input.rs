@@ -86,7 +86,8 @@ pub enum ReplicaInput {
         /// The member.
         to: MemberId,
     },
-    /// Another member says that this one was removed.
+    /// Another member, which has applied it, says that this one was removed. Until then it stays,
+    /// whatever its own log says.
     Removed,
     /// Hand leadership over: to that member, or to whoever is furthest. Ignored by non-leaders.
     TransferLeader {

@@ -77,7 +77,7 @@ pub enum ReplicaOutput {
     },
     /// To the log file.
     Note(Note),
-    /// This member was removed from the group: stop.
+    /// This member was removed from the group, and others know: stop.
     Removed,
     /// Nothing can be done any more: stop.
     Halt(StorageFault),

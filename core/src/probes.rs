@@ -12,15 +12,17 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Every place, by name.
-pub const PROBES: [&str; 19] = [
+pub const PROBES: [&str; 21] = [
     "leader deposed with a read waiting",
     "leadership handed over for a silent disk",
     "leader stepped down for a silent disk",
     "leader removed itself",
+    "removed by its own log",
     "promise held back for the disk",
     "change of the group held back for the disk",
     "several batches written at once",
     "image installed",
+    "image from before its receiver was added",
     "wish of another term refused",
     "write kept until somebody leads",
     "write proposed again to a new leader",

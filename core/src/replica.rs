@@ -40,7 +40,7 @@ use crate::raft::pointers::Pointers;
 use crate::storage::{Entry, EntryKind, LogContents, SnapshotMark};
 use crate::time::{Duration, Time, Wake};
 
-/// Election timeouts for which a member that was removed stays.
+/// Election timeouts for which a member stays that was told it was removed.
 const FAREWELL_ELECTIONS: u32 = 5;
 
 /// One member's consensus. See the module.
@@ -65,7 +65,7 @@ pub struct Replica {
     awaits_image: bool,
     /// Whether `State` waits for an image in its place.
     wants_image: bool,
-    /// When a member that was removed stops, and whether it has said so.
+    /// When a member that was told it was removed stops, and whether it has said so.
     farewell: Option<Time>,
     is_removed: bool,
     is_halted: bool,
@@ -212,17 +212,18 @@ impl Replica {
         self.heard.retain(|member, _| self.node.has_member(*member));
         self.announce_role(effect.gave_up);
         if effect.is_removed {
-            self.begin_farewell();
+            crate::probe!("removed by its own log");
+            if crate::planted!("removed-leaves-at-once") {
+                self.farewell = Some(self.now);
+            }
         }
     }
 
-    /// Whoever was removed, by its own log or by another's word, stays for a while: those who do
-    /// not know yet that the change is committed may need its vote to find out, or it is the leader
-    /// who would have told them.
+    /// Whoever was removed stays until another says so, and a while longer. By its own log alone
+    /// it must not go: those who are left may not know that the change is committed, and need its
+    /// vote to find out, however long they are cut off. One of them that says so knows for good.
     fn begin_farewell(&mut self) {
-        let elections =
-            if crate::planted!("removed-leaves-at-once") { 0 } else { FAREWELL_ELECTIONS };
-        self.farewell.get_or_insert(self.now + elections * self.election_timeout);
+        self.farewell.get_or_insert(self.now + FAREWELL_ELECTIONS * self.election_timeout);
     }
 
     fn say_farewell(&mut self) {

@@ -198,6 +198,7 @@ impl Script {
                 self.net.handle(id, ReplicaInput::Synced { mark });
             }
             "change" => self.change(id, words),
+            "told" => self.net.handle(id, ReplicaInput::Removed),
             "inject" => self.inject(id, words),
             "letters" => return self.letters(),
             "status" => return self.status(),

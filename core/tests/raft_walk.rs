@@ -433,7 +433,9 @@ fn members_come_and_go() {
     let first = leader(&walk);
     let before = walk.net.seen.len();
     walk.net.change(first, Change::ConfChangeRemoveNode, first);
-    // Who was removed stays for five election timeouts, of ten ticks each.
+    walk.net.run(60);
+    walk.net.handle(first, ReplicaInput::Removed);
+    // Who was told so stays for five election timeouts, of ten ticks each.
     walk.net.run(60);
     let removed =
         |(id, output): &&(u64, ReplicaOutput)| *id == first && *output == ReplicaOutput::Removed;

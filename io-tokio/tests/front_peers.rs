@@ -293,6 +293,26 @@ async fn a_removed_member_is_told_so_and_not_believed() {
 }
 
 #[tokio::test]
+async fn a_removed_member_with_nothing_to_say_is_told_so_too() {
+    let mut a = Member::new(7, 1, Shelf::default());
+    let mut b = Member::new(7, 2, Shelf::default());
+    let port = loopback();
+    let url = format!("http://{}", port.address);
+    let _served = b.serve(port);
+    a.peers.set_members([(MemberId(2), vec![url.clone()])]);
+    a.peers.send(MemberId(2), heartbeat(1));
+    assert_eq!(b.hear_message().await.0, 1);
+    // Over the stream that is open and idle.
+    b.peers.set_removed(&[MemberId(3), MemberId(1)]);
+    assert_eq!(a.hear().await, Heard::Removed);
+    // And over the first one of a member that comes later.
+    let mut late = Member::new(7, 3, Shelf::default());
+    late.peers.set_members([(MemberId(2), vec![url])]);
+    assert_eq!(late.hear().await, Heard::Removed);
+    assert!(b.heard.try_recv().is_err());
+}
+
+#[tokio::test]
 async fn an_image_arrives_whole_and_is_announced_afterwards() {
     let mut a = Member::new(7, 1, Shelf::default());
     let mut b = Member::new(7, 2, Shelf::default());

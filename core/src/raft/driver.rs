@@ -445,6 +445,9 @@ impl Driver {
             .collect();
         behind.sort_unstable();
         self.call(|node| behind.into_iter().for_each(|id| node.raft.send_append(id)));
+        // Another would be the same until the store is further: those whom this one does not help
+        // ask again with their next answer.
+        self.take_image_wish();
         Ok(())
     }
 

@@ -145,7 +145,7 @@ impl Log {
         self.image = image.filter(|image| image.get_metadata().index >= self.start.index);
     }
 
-    /// Whether raft asked for an image since the last call and there was none.
+    /// Whether raft asked for an image since the last call and there was none that would do.
     pub(crate) fn take_image_wish(&self) -> bool {
         self.image_wanted.take()
     }
@@ -162,6 +162,14 @@ impl Log {
     fn offset(&self, index: u64) -> usize {
         (index.saturating_sub(self.start.index) as usize).min(self.entries.len())
     }
+}
+
+/// Whether a member is in the group as of an image. It ignores one that is older than that.
+fn has_member(image: &Snapshot, member: u64) -> bool {
+    let group = image.get_metadata().get_conf_state();
+    [group.get_voters(), group.get_learners(), group.get_voters_outgoing()]
+        .iter()
+        .any(|members| members.contains(&member))
 }
 
 /// Bytes an entry is counted for.
@@ -215,14 +223,19 @@ impl Storage for Log {
         Ok(self.last_index())
     }
 
-    fn snapshot(&self, request_index: u64, _to: u64) -> Result<Snapshot> {
-        match &self.image {
-            Some(image) if image.get_metadata().index >= request_index => Ok(image.clone()),
-            _ => {
-                self.image_wanted.set(true);
-                Err(StorageError::SnapshotTemporarilyUnavailable.into())
+    fn snapshot(&self, request_index: u64, to: u64) -> Result<Snapshot> {
+        let is_new = |image: &&Snapshot| image.get_metadata().index >= request_index;
+        let knows = |image: &&Snapshot| {
+            let knows = has_member(image, to);
+            if !knows {
+                crate::probe!("image from before its receiver was added");
             }
-        }
+            knows
+        };
+        self.image.as_ref().filter(is_new).filter(knows).cloned().ok_or_else(|| {
+            self.image_wanted.set(true);
+            StorageError::SnapshotTemporarilyUnavailable.into()
+        })
     }
 }
 

@@ -59,6 +59,12 @@ impl Observer for Listener {
                 info!("cluster-version" = version, "set initial cluster version");
             }
             Note::MemberAdded { member } => info!("added-peer-id" = %member, "added member"),
+            Note::MemberRemoved { member } if *member == own => {
+                warn!(
+                    "local-member-id" = %own,
+                    "this member was removed: it ends once another member says so"
+                );
+            }
             Note::MemberRemoved { member } => {
                 info!("removed-remote-peer-id" = %member, "removed member");
             }

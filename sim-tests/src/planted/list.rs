@@ -358,9 +358,9 @@ pub const BUGS: &[Bug] = &[
     },
     Bug {
         name: "removed-leaves-at-once",
-        from: "ours: a member that is told it was removed ends at once",
+        from: "ours: a member ends when its own log says that it was removed",
         breaks: "those who do not know yet that it was wait for its vote for ever",
-        place: "core/src/replica.rs begin_farewell(): no time for it",
+        place: "core/src/replica.rs handle_changed(): waits for nobody's word",
         oracle: "liveness",
     },
     Bug {

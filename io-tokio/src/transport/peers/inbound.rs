@@ -1,6 +1,7 @@
 //! What the others' streams arrive at.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 
 use http::Request as HttpRequest;
@@ -18,6 +19,9 @@ use super::image::Images;
 use super::landing::Landing;
 use super::{Identity, REMOVED, Wires, is_raft};
 use crate::transport::capacity::PEER_MESSAGE_BYTES_MAX;
+
+/// Why a stream ends that its sender ended.
+const CLOSED: &str = "the sender closed the stream";
 
 /// Receives streams and images.
 #[derive(Clone)]
@@ -59,7 +63,54 @@ impl Wires {
     /// The same, and whether the sender is a member still.
     fn check(&self, cluster: u64, from: u64, to: u64) -> Result<MemberId, &'static str> {
         let from = self.identity.check(cluster, from, to)?;
-        if self.removed.load().contains(&from) { Err(REMOVED) } else { Ok(from) }
+        if self.removed.borrow().contains(&from) { Err(REMOVED) } else { Ok(from) }
+    }
+
+    /// Waits until that member is removed.
+    async fn removal(&self, of: MemberId) {
+        // It cannot end: the sender is here.
+        let _ = self.removed.subscribe().wait_for(|removed| removed.contains(&of)).await;
+    }
+
+    /// Receives until the stream ends, and says why it did. A member that is removed hears of it
+    /// also if it has nothing to say.
+    async fn listen(&self, mut envelopes: Streaming<Envelope>) -> Result<&'static str, Status> {
+        let Some(mut envelope) = envelopes.message().await? else { return Ok(CLOSED) };
+        let from = match self.check_envelope(&envelope) {
+            Ok(from) => from,
+            Err(reason) => return Ok(reason),
+        };
+        let received = self.metrics.network.received(from);
+        let mut removal = pin!(self.removal(from));
+        loop {
+            received.add(envelope.encoded_len() as u64);
+            self.take(from, envelope);
+            let next = tokio::select! {
+                biased;
+                () = removal.as_mut() => return Ok(REMOVED),
+                next = envelopes.message() => next?,
+            };
+            let Some(next) = next else { return Ok(CLOSED) };
+            envelope = match self.check_envelope(&next) {
+                Ok(sender) if sender == from => next,
+                Ok(_) => return Ok("two senders on one stream"),
+                Err(reason) => return Ok(reason),
+            };
+        }
+    }
+
+    fn check_envelope(&self, envelope: &Envelope) -> Result<MemberId, &'static str> {
+        self.check(envelope.cluster_id, envelope.from, envelope.to)
+    }
+
+    fn take(&self, from: MemberId, envelope: Envelope) {
+        for message in envelope.messages {
+            if is_raft(&message, MessageType::MsgHeartbeatResp) {
+                self.metrics.network.answered(from);
+            }
+            let Some(message) = message.message else { continue };
+            self.tell(|inbox| inbox.deliver(from, message));
+        }
     }
 }
 
@@ -69,26 +120,8 @@ impl Peer for Inbound {
         &self,
         request: Request<Streaming<Envelope>>,
     ) -> Result<Response<Refused>, Status> {
-        let mut envelopes = request.into_inner();
-        let mut received = None;
-        while let Some(envelope) = envelopes.message().await? {
-            let Envelope { cluster_id, from, to, .. } = envelope;
-            let from = match self.wires.check(cluster_id, from, to) {
-                Ok(from) => from,
-                Err(reason) => return Ok(Response::new(Refused { reason: reason.to_owned() })),
-            };
-            received
-                .get_or_insert_with(|| self.wires.metrics.network.received(from))
-                .add(envelope.encoded_len() as u64);
-            for message in envelope.messages {
-                if is_raft(&message, MessageType::MsgHeartbeatResp) {
-                    self.wires.metrics.network.answered(from);
-                }
-                let Some(message) = message.message else { continue };
-                self.wires.tell(|inbox| inbox.deliver(from, message));
-            }
-        }
-        Ok(Response::new(Refused { reason: "the sender closed the stream".to_owned() }))
+        let reason = self.wires.listen(request.into_inner()).await?.to_owned();
+        Ok(Response::new(Refused { reason }))
     }
 
     async fn install(

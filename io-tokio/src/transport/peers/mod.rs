@@ -31,7 +31,7 @@ use quorate_core::peer::{Class, Message, PeerMessage, raftpb};
 use quorate_core::storage::StateRead;
 use quorate_proto::raftpb::MessageType;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::Dialer;
 use super::capacity::{BULK_MESSAGES_MAX, URGENT_MESSAGES_MAX};
@@ -93,7 +93,7 @@ pub struct Wires {
     metrics: Arc<Metrics>,
     ends: OnceLock<Ends>,
     /// Members that were removed: they are told so, and nothing else.
-    removed: ArcSwap<BTreeSet<MemberId>>,
+    removed: watch::Sender<BTreeSet<MemberId>>,
     dialer: Dialer,
 }
 
@@ -135,7 +135,7 @@ impl Peers {
             identity,
             metrics,
             ends: OnceLock::new(),
-            removed: ArcSwap::default(),
+            removed: watch::Sender::default(),
             dialer,
         });
         Self { wires, lanes: ArcSwap::default(), runtime }
@@ -165,7 +165,7 @@ impl Peers {
 
     /// Says who was removed, for ever.
     pub fn set_removed(&self, removed: &[MemberId]) {
-        self.wires.removed.store(Arc::new(removed.iter().copied().collect()));
+        self.wires.removed.send_replace(removed.iter().copied().collect());
     }
 
     fn open(&self, to: MemberId, urls: Vec<String>) -> Lane {

@@ -108,6 +108,10 @@ impl Outbound {
         batch: &mut Vec<PeerMessage>,
     ) -> End {
         let (envelopes, sent) = mpsc::channel(ENVELOPES_AHEAD_MAX);
+        // Says who is there, before there is anything to say: whoever was removed is told so.
+        let greeting = self.envelope(&mut Vec::new());
+        self.sent.add(greeting.encoded_len() as u64);
+        let _ = envelopes.try_send(greeting);
         let mut client = PeerClient::new(channel);
         let answer = client.deliver(ReceiverStream::new(sent));
         let mut answer = std::pin::pin!(answer);
