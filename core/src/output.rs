@@ -14,6 +14,7 @@ use crate::error::{Misbehaviour, Refusal, StorageFault};
 use crate::ids::{BarrierId, LogIndex, MemberId, RequestId, Revision, StreamId, Term, Token};
 use crate::input::{Followers, Role};
 use crate::storage::{Entry, EntryKind, HardState, SnapshotMark, StateRead, Write};
+use crate::time::Duration;
 use crate::view::View;
 
 /// What the [`Replica`](crate::Replica) wants done.
@@ -270,6 +271,11 @@ pub enum Note {
     LogStalled {
         /// The batch it owes.
         number: u64,
+    },
+    /// This leader's log is later than those of a quorum, again and again: another shall lead.
+    LogLags {
+        /// How much later the last write was.
+        by: Duration,
     },
     /// This member's name and URLs are known to all: it may serve.
     Published,

@@ -12,10 +12,11 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Every place, by name.
-pub const PROBES: [&str; 21] = [
+pub const PROBES: [&str; 22] = [
     "leader deposed with a read waiting",
     "leadership handed over for a silent disk",
     "leader stepped down for a silent disk",
+    "leadership handed over for a slow disk",
     "leader removed itself",
     "removed by its own log",
     "promise held back for the disk",

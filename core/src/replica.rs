@@ -36,6 +36,7 @@ use crate::pinch::{Pinch, Site};
 use crate::raft::barrier::Barriers;
 use crate::raft::disk::{Batch, Disk, StallStep};
 use crate::raft::driver::{CutRule, Driver, Work};
+use crate::raft::lag::Lag;
 use crate::raft::pointers::Pointers;
 use crate::storage::{Entry, EntryKind, LogContents, SnapshotMark};
 use crate::time::{Duration, Time, Wake};
@@ -51,6 +52,7 @@ pub struct Replica {
     cut_rule: CutRule,
     node: Driver,
     disk: Disk,
+    lag: Lag,
     barriers: Barriers,
     proposals: Vec<Proposal>,
     /// When each member of the group was last heard from.
@@ -133,6 +135,7 @@ impl Replica {
             },
             node,
             disk: Disk::new(config.election_timeout / 2),
+            lag: Lag::new(config.election_timeout),
             barriers: Barriers::new(config.member, config.boot),
             proposals: Vec::new(),
             heard: BTreeMap::new(),
@@ -374,6 +377,20 @@ impl Replica {
         }
     }
 
+    /// A leader whose disk is slower than a quorum's hands leadership over.
+    fn watch_lag(&mut self) {
+        if !self.role.is_leader {
+            self.lag.forget();
+            return;
+        }
+        let (committed, persisted) = (self.node.committed(), self.node.persisted());
+        let Some(by) = self.lag.observe(self.now, committed, persisted) else { return };
+        if self.node.transfer_leader(None) {
+            crate::probe!("leadership handed over for a slow disk");
+            self.outputs.push_back(ReplicaOutput::Note(Note::LogLags { by }));
+        }
+    }
+
     fn send(&mut self, message: raftpb::Message) {
         if message.r#type() == MessageType::MsgVote {
             self.node.note_votes_asked(message.term);
@@ -389,6 +406,7 @@ impl Replica {
         if self.node.is_sole_voter() && self.may_campaign() {
             self.node.campaign_alone();
         }
+        self.watch_lag();
         let work = self.node.take_work(self.commits_max());
         self.announce_role("");
         if let Some(work) = work {

@@ -95,6 +95,7 @@ fn note(note: &Note) -> String {
         Note::SteppedDown { term, why } => format!("stepped down from term {term}: {why}"),
         Note::Follows { leader, term } => format!("follows {leader} in term {term}"),
         Note::LogStalled { number } => format!("log stalled at #{number}"),
+        Note::LogLags { by } => format!("log lags by {} ms", by.as_millis()),
         other => format!("{other:?}"),
     }
 }

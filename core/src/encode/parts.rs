@@ -13,6 +13,7 @@ use crate::ids::{
 use crate::input::{Followers, MemberAddition, Request, Role};
 use crate::output::{Note, Persist, Response};
 use crate::storage::{Entry, EntryKind, HardState, SnapshotMark, Write};
+use crate::time::Duration;
 use crate::view::View;
 
 macro_rules! integers {
@@ -48,6 +49,13 @@ impl Canonical for bool {
 impl Canonical for usize {
     fn encode(&self, out: &mut Vec<u8>) {
         (*self as u64).encode(out);
+    }
+}
+
+impl Canonical for Duration {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.as_secs().encode(out);
+        self.subsec_nanos().encode(out);
     }
 }
 
@@ -273,6 +281,7 @@ impl Canonical for Note {
             Self::MemberUpdated { member } => tag(12, out).put(member),
             Self::Fenced { why } => tag(13, out).put(why.as_str()),
             Self::Repaired => tag(14, out),
+            Self::LogLags { by } => tag(15, out).put(by),
         };
     }
 }

@@ -19,6 +19,7 @@ use crate::input::{Followers, Memory};
 use crate::output::{Batch, Note, Persist};
 use crate::storage::EntryKind;
 use crate::storage::{Entry, Rows, SnapshotMark, StateRead, Table, Write};
+use crate::time::Duration;
 use crate::{ReplicaInput, ReplicaOutput, Request, Response, Role, StateInput, StateOutput};
 
 fn form(value: &impl Canonical) -> Vec<u8> {
@@ -210,6 +211,7 @@ fn notes_differ_in_each_field() {
         form(&note("b")),
         form(&Note::Follows { leader: TO, term: Term(1) }),
         form(&Note::LogStalled { number: 1 }),
+        form(&Note::LogLags { by: Duration::from_millis(1) }),
         form(&Note::ClusterVersion { version: String::from("3.7.0") }),
         form(&Note::MemberAdded { member: TO }),
         form(&Note::MemberRemoved { member: TO }),

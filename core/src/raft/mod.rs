@@ -34,6 +34,7 @@ pub(crate) mod barrier;
 pub(crate) mod confchange;
 pub(crate) mod disk;
 pub(crate) mod driver;
+pub(crate) mod lag;
 pub(crate) mod log;
 pub(crate) mod luck;
 pub(crate) mod message;

@@ -49,6 +49,13 @@ impl Observer for Listener {
                 info!("leader" = %leader, term = term.get(), "elected leader");
             }
             Note::LogStalled { number } => warn!(number, "slow fdatasync"),
+            Note::LogLags { by } => {
+                warn!(
+                    "local-member-id" = %own,
+                    "later-by" = ?by,
+                    "this leader's log is slower than those of a quorum: another shall lead"
+                );
+            }
             Note::Published => {
                 info!(
                     "local-member-id" = %own,
