@@ -60,6 +60,8 @@ impl Inbox for Ear {
 struct Shelf {
     kept: Mutex<Vec<Vec<ImageChunk>>>,
     given_up: Mutex<usize>,
+    /// Most chunks that have come in of one image.
+    furthest: AtomicU64,
     is_full: bool,
     breaks_off: bool,
     inbox: OnceLock<Ear>,
@@ -87,7 +89,11 @@ impl Images for Shelf {
         from: MemberId,
         chunks: &mut dyn Iterator<Item = ImageChunk>,
     ) -> Result<(), String> {
-        let received: Vec<ImageChunk> = chunks.collect();
+        let note = |(count, chunk)| {
+            self.furthest.fetch_max(count, Ordering::Relaxed);
+            chunk
+        };
+        let received: Vec<ImageChunk> = (1..).zip(chunks).map(note).collect();
         let Some(Chunk::Header(header)) = &received[0].chunk else { panic!() };
         let announce = header.announce.clone().unwrap();
         if !matches!(received[received.len() - 1].chunk, Some(Chunk::End(_))) || self.is_full {
@@ -151,7 +157,7 @@ impl Member {
     }
 
     async fn hear(&mut self) -> Heard {
-        let heard = tokio::time::timeout(Duration::from_secs(10), self.heard.recv()).await;
+        let heard = tokio::time::timeout(Duration::from_secs(60), self.heard.recv()).await;
         heard.unwrap().unwrap()
     }
 
@@ -411,13 +417,18 @@ async fn another_image_takes_the_place_of_one_that_broke_off() {
     lost.peers.set_members([(MemberId(2), vec![cut_url])]);
     let row = |n: u32| (Bytes::from(n.to_be_bytes().to_vec()), Bytes::from(vec![n as u8; 90_000]));
     let rows: Vec<_> = (0..50).map(row).collect();
-    lost.peers.send_image(
-        MemberId(2),
-        raft(raftpb::MessageType::MsgSnap, 8),
-        Arc::new(Image(rows)),
-    );
-    // It comes further by a chunk or none each time, and meanwhile there is a new leader.
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // It comes further by a chunk or none each time. When the second is here, behind the header,
+    // the sender knows of the first; and then there is a new leader.
+    let is_far = || b.images.furthest.load(Ordering::Relaxed) >= 3;
+    while !is_far() {
+        let announce = raft(raftpb::MessageType::MsgSnap, 8);
+        lost.peers.send_image(MemberId(2), announce, Arc::new(Image(rows.clone())));
+        while !is_far() && lost.heard.is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        // Too many times in a row by none: given up.
+        lost.heard.try_recv().ok();
+    }
     let mut new = Member::new(7, 3, Shelf::default());
     new.peers.set_members([(MemberId(2), vec![format!("http://{address}")])]);
     let announce = raft(raftpb::MessageType::MsgSnap, 9);
