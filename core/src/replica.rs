@@ -32,7 +32,7 @@ use crate::input::{Followers, ReplicaInput, Role};
 use crate::limits;
 use crate::machine::Machine;
 use crate::output::{Note, Persist, ReplicaOutput};
-use crate::pinch::{Pinch, Site};
+use crate::raft::backlog::Backlog;
 use crate::raft::barrier::Barriers;
 use crate::raft::disk::{Batch, Disk, StallStep};
 use crate::raft::driver::{CutRule, Driver, Work};
@@ -81,36 +81,6 @@ struct Proposal {
     kind: EntryKind,
     in_term: Term,
     may_forward: bool,
-}
-
-/// Committed entries handed out and not yet applied.
-struct Backlog {
-    /// Last index and bytes of each hand-out.
-    parts: VecDeque<(LogIndex, u64)>,
-    bytes: u64,
-    bytes_max: u64,
-    entries_max: usize,
-}
-
-impl Backlog {
-    fn new(pinch: Pinch) -> Self {
-        let bytes_max = pinch.bound(Site::ApplyBytes, limits::APPLY_BYTES_MAX as usize) as u64;
-        let entries_max = pinch.bound(Site::ApplyGap, limits::APPLY_GAP_MAX as usize);
-        Self { parts: VecDeque::new(), bytes: 0, bytes_max, entries_max }
-    }
-
-    fn push(&mut self, entries: &[Entry]) {
-        let Some(last) = entries.last() else { return };
-        let bytes = entries.iter().map(|entry| entry.data.len() as u64).sum();
-        self.parts.push_back((last.index, bytes));
-        self.bytes += bytes;
-    }
-
-    fn apply(&mut self, index: LogIndex) {
-        while let Some((_, bytes)) = self.parts.pop_front_if(|(last, _)| *last <= index) {
-            self.bytes -= bytes;
-        }
-    }
 }
 
 impl Replica {
@@ -407,7 +377,8 @@ impl Replica {
             self.node.campaign_alone();
         }
         self.watch_lag();
-        let work = self.node.take_work(self.commits_max());
+        let room = self.backlog.room(self.node.applied(), self.node.emitted());
+        let work = self.node.take_work(room);
         self.announce_role("");
         if let Some(work) = work {
             self.emit(work);
@@ -440,15 +411,6 @@ impl Replica {
         }
         let drop = |p: Proposal| ReplicaOutput::ProposalDropped { id: p.id, in_term: p.in_term };
         self.outputs.extend(refused.into_iter().map(drop));
-    }
-
-    /// How many more entries `State` may be handed now.
-    fn commits_max(&self) -> usize {
-        if self.backlog.bytes >= self.backlog.bytes_max {
-            return 0;
-        }
-        let gap = self.node.emitted().get().saturating_sub(self.node.applied().get());
-        self.backlog.entries_max.saturating_sub(gap as usize)
     }
 
     fn emit(&mut self, mut work: Work) {

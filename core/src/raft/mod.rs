@@ -30,6 +30,7 @@
 //!
 //! Answers to: etcd v3.7.1 `etcd-io/raft`, `server/etcdserver/raft.go`
 
+pub(crate) mod backlog;
 pub(crate) mod barrier;
 pub(crate) mod confchange;
 pub(crate) mod disk;

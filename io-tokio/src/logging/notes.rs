@@ -29,6 +29,17 @@ impl Listener {
     }
 }
 
+fn told_removed(own: MemberId, member: MemberId) {
+    if member == own {
+        warn!(
+            "local-member-id" = %own,
+            "this member was removed: it ends once another member says so"
+        );
+    } else {
+        info!("removed-remote-peer-id" = %member, "removed member");
+    }
+}
+
 impl Observer for Listener {
     fn note(&self, note: &Note) {
         let own = self.member;
@@ -50,11 +61,7 @@ impl Observer for Listener {
             }
             Note::LogStalled { number } => warn!(number, "slow fdatasync"),
             Note::LogLags { by } => {
-                warn!(
-                    "local-member-id" = %own,
-                    "later-by" = ?by,
-                    "this leader's log is slower than those of a quorum: another shall lead"
-                );
+                warn!("later-by" = ?by, "this leader's log is slower than those of a quorum");
             }
             Note::Published => {
                 info!(
@@ -66,15 +73,7 @@ impl Observer for Listener {
                 info!("cluster-version" = version, "set initial cluster version");
             }
             Note::MemberAdded { member } => info!("added-peer-id" = %member, "added member"),
-            Note::MemberRemoved { member } if *member == own => {
-                warn!(
-                    "local-member-id" = %own,
-                    "this member was removed: it ends once another member says so"
-                );
-            }
-            Note::MemberRemoved { member } => {
-                info!("removed-remote-peer-id" = %member, "removed member");
-            }
+            Note::MemberRemoved { member } => told_removed(own, *member),
             Note::MemberPromoted { member } => {
                 info!("promoted-member-id" = %member, "promoted member");
             }
