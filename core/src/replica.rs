@@ -38,7 +38,7 @@ use crate::raft::disk::{Batch, Disk, StallStep};
 use crate::raft::driver::{CutRule, Driver, Work};
 use crate::raft::lag::Lag;
 use crate::raft::pointers::Pointers;
-use crate::storage::{Entry, EntryKind, LogContents, SnapshotMark};
+use crate::storage::{EntryKind, LogContents, SnapshotMark};
 use crate::time::{Duration, Time, Wake};
 
 /// Election timeouts for which a member stays that was told it was removed.
