@@ -22,6 +22,9 @@ pub(crate) struct Proposals {
     made: BTreeSet<RequestId>,
     /// Calls taken in and not yet seen in a proposal.
     open: Vec<(CallId, Request)>,
+    /// Changes of the group among them that were answered before: a leader may yet propose one
+    /// whose caller has waited for too long.
+    late: Vec<Request>,
 }
 
 impl Proposals {
@@ -32,11 +35,20 @@ impl Proposals {
 
     /// It was answered.
     pub(crate) fn forget(&mut self, call: CallId) {
-        self.open.retain(|(open, _)| *open != call);
+        let Some(at) = self.open.iter().position(|(open, _)| *open == call) else { return };
+        let (_, request) = self.open.remove(at);
+        let is_change = matches!(
+            request,
+            Request::MemberAdd(_)
+                | Request::MemberRemove(_)
+                | Request::MemberUpdate(_)
+                | Request::MemberPromote(_)
+        );
+        self.late.extend(is_change.then_some(request));
     }
 
-    /// A proposal was made by `member`, or wished for: the call it carries, if it is a client's and
-    /// this is the first time.
+    /// A proposal was made by `member`, or wished for: the call it carries, if it is a client's,
+    /// this is the first time, and it can be no other's.
     pub(crate) fn take(
         &mut self,
         (member, id): (MemberId, RequestId),
@@ -54,6 +66,10 @@ impl Proposals {
             open.position(|(_, request)| carries(&entry, request))?
         } else {
             let change = ConfChange::decode(data.clone()).ok()?;
+            if let Some(late) = self.late.iter().position(|request| changes(&change, request)) {
+                self.late.remove(late);
+                return None;
+            }
             open.position(|(_, request)| changes(&change, request))?
         };
         Some(self.open.remove(found).0)
@@ -91,4 +107,31 @@ fn changes(change: &ConfChange, request: &Request) -> bool {
         _ => return false,
     };
     kinds.contains(&change.r#type()) && change.node_id == id
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_proto::etcdserverpb::MemberRemoveRequest;
+
+    use super::*;
+
+    #[test]
+    fn a_change_put_up_after_its_caller_gave_up_is_nobody_elses() {
+        let (mut proposals, member) = (Proposals::default(), MemberId(1));
+        // Their upper bits are their member's.
+        let remove = || Request::MemberRemove(MemberRemoveRequest { id: 3 });
+        let change = ConfChange {
+            r#type: Kind::ConfChangeRemoveNode as i32,
+            node_id: 3,
+            ..ConfChange::default()
+        };
+        let data = Bytes::from(change.encode_to_vec());
+        let [first, second] = [1, 2].map(|n| RequestId((1 << 48) + n));
+        proposals.note(CallId(7), remove());
+        proposals.forget(CallId(7));
+        proposals.note(CallId(8), remove());
+        let mut take = |id| proposals.take((member, id), EntryKind::ConfChange, &data);
+        assert_eq!(take(first), None);
+        assert_eq!(take(second), Some(CallId(8)));
+    }
 }
