@@ -20,7 +20,7 @@ use super::driver::{Event, World};
 use super::network::Place;
 use super::node::Build;
 use super::observe::{Observer, Seen, Stop};
-use super::operator::Wanted;
+use super::operator::{Wanted, machine_at};
 use super::queue::Class;
 
 /// Changes in doubt at the same time, more than which nobody is lost any more.
@@ -96,9 +96,23 @@ impl<B: Build, O: Observer> World<B, O> {
                 self.roll.renew(Roll::shown(&view));
                 let roll = &self.roll;
                 self.clients.operator.doubts.retain(|doubt| !doubt.is_done(roll));
+                self.expect_newcomers();
             }
         }
         self.nodes[node].view = Some(view);
+    }
+
+    /// Members that were added are started on their machines: also those whose addition came true
+    /// when nobody waited for it any more, and the machine had been given to another.
+    fn expect_newcomers(&mut self) {
+        for member in &self.roll.members {
+            let urls = member.peer_ur_ls.iter();
+            for (machine, url) in urls.filter_map(|url| Some((machine_at(url)?, url))) {
+                if let Some(node) = self.nodes.get_mut(machine) {
+                    node.expect(MemberId(member.id), url);
+                }
+            }
+        }
     }
 
     /// Tells whom raft counts on a member, if that may have changed.

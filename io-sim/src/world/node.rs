@@ -9,7 +9,7 @@
 //! by one. How long a turn takes, and so how much gathers, is drawn; a lag of applying or a pause
 //! is nothing but a very long turn.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use quorate_core::error::StorageFault;
@@ -130,6 +130,10 @@ pub(super) struct Node<B: Build> {
     /// A machine that is no member yet, or no longer, has none; it may wait to become the one with
     /// this peer URL.
     pub(super) awaits: Option<String>,
+    /// The same for the member that comes when the one that is here is gone.
+    awaits_next: Option<String>,
+    /// The members it has been since the beginning, but for the first.
+    been: BTreeSet<MemberId>,
     pub(super) role: Role,
     pub(super) applied: (LogIndex, u64),
     pub(super) view: Option<View>,
@@ -167,6 +171,8 @@ impl<B: Build> Node<B> {
             failing: None,
             is_lost: false,
             awaits: None,
+            awaits_next: None,
+            been: BTreeSet::new(),
             role: Role::default(),
             applied: (LogIndex(0), 0),
             view: None,
@@ -204,9 +210,22 @@ impl<B: Build> Node<B> {
         !self.is_member() && self.awaits.is_none()
     }
 
+    /// The list shows a member at that URL, which is this machine's.
+    pub(super) fn expect(&mut self, id: MemberId, url: &str) {
+        if self.been.contains(&id) {
+            return;
+        }
+        if self.is_free() {
+            self.awaits = Some(url.to_owned());
+        } else if self.is_member() {
+            self.awaits_next = Some(url.to_owned());
+        }
+    }
+
     /// From now on it is that member, and has yet to learn everything.
     pub(super) fn become_member(&mut self, id: MemberId, name: String) {
         self.awaits = None;
+        self.been.insert(id);
         self.config.member = id;
         self.config.client_urls = vec![format!("http://{name}:2379")];
         self.config.name = name;
@@ -216,6 +235,7 @@ impl<B: Build> Node<B> {
     /// The disk is lost, and with it who it was. It does not run.
     pub(super) fn wipe(&mut self) {
         self.config.member = MemberId(0);
+        self.awaits = self.awaits_next.take();
         (self.log, self.store) = (Log::default(), Store::default());
         self.pace.heal();
         (self.applied, self.stored) = ((LogIndex(0), 0), LogIndex(0));

@@ -31,6 +31,16 @@ const TRIES_MAX: u32 = 8;
 /// A group is not made smaller than this.
 const MEMBERS_MIN: usize = 1;
 
+/// The URL of a machine that joins for the `given`-th time anything does.
+fn url_of(machine: usize, given: u64) -> String {
+    format!("http://s{machine}-{given}:2380")
+}
+
+/// The machine that joins, or joined, at that URL.
+pub(super) fn machine_at(url: &str) -> Option<usize> {
+    url.strip_prefix("http://s")?.split_once('-')?.0.parse().ok()
+}
+
 /// A change somebody may have asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Wanted {
@@ -275,7 +285,7 @@ impl<B: Build, O: Observer> World<B, O> {
         let machine = self.nodes.iter().position(|node| node.is_free())?;
         let operator = &mut self.clients.operator;
         operator.given += 1;
-        let url = format!("http://s{machine}-{}:2380", operator.given);
+        let url = url_of(machine, operator.given);
         self.nodes[machine].awaits = Some(url.clone());
         Some(Wanted::Add { id: MemberId(0), machine, url, is_learner })
     }
