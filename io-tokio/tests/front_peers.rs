@@ -156,6 +156,12 @@ impl Member {
         serve(bound, Some(port), Fake::new(leading()).pages(Surface::Peer))
     }
 
+    /// Serves on a free port; its URL.
+    fn serve_somewhere(&self) -> (String, Served) {
+        let port = loopback();
+        (format!("http://{}", port.address), self.serve(port))
+    }
+
     async fn hear(&mut self) -> Heard {
         let heard = tokio::time::timeout(Duration::from_secs(60), self.heard.recv()).await;
         heard.unwrap().unwrap()
@@ -192,9 +198,7 @@ fn append(term: u64) -> PeerMessage {
 async fn messages_of_a_class_arrive_once_and_in_order() {
     let a = Member::new(7, 1, Shelf::default());
     let mut b = Member::new(7, 2, Shelf::default());
-    let port = loopback();
-    let url = format!("http://{}", port.address);
-    let _served = b.serve(port);
+    let (url, _served) = b.serve_somewhere();
     a.peers
         .set_members([(MemberId(1), vec!["http://unused:1".to_owned()]), (MemberId(2), vec![url])]);
     for term in 0..500 {
@@ -263,9 +267,7 @@ async fn a_proposal_waits_for_the_connection_and_an_append_does_not() {
 async fn a_stranger_is_refused_and_nothing_of_it_is_believed() {
     let mut a = Member::new(8, 1, Shelf::default());
     let mut b = Member::new(7, 2, Shelf::default());
-    let port = loopback();
-    let url = format!("http://{}", port.address);
-    let _served = b.serve(port);
+    let (url, _served) = b.serve_somewhere();
     a.peers.set_members([(MemberId(2), vec![url])]);
     a.peers.send(MemberId(2), heartbeat(1));
     assert_eq!(a.hear().await, Heard::Unreachable(2));
@@ -289,9 +291,7 @@ async fn a_removed_member_is_told_so_and_not_believed() {
     let mut a = Member::new(7, 1, Shelf::default());
     let mut b = Member::new(7, 2, Shelf::default());
     b.peers.set_removed(&[MemberId(1)]);
-    let port = loopback();
-    let url = format!("http://{}", port.address);
-    let _served = b.serve(port);
+    let (url, _served) = b.serve_somewhere();
     a.peers.set_members([(MemberId(2), vec![url])]);
     a.peers.send(MemberId(2), heartbeat(1));
     assert_eq!(a.hear().await, Heard::Removed);
@@ -302,9 +302,7 @@ async fn a_removed_member_is_told_so_and_not_believed() {
 async fn a_removed_member_with_nothing_to_say_is_told_so_too() {
     let mut a = Member::new(7, 1, Shelf::default());
     let mut b = Member::new(7, 2, Shelf::default());
-    let port = loopback();
-    let url = format!("http://{}", port.address);
-    let _served = b.serve(port);
+    let (url, _served) = b.serve_somewhere();
     a.peers.set_members([(MemberId(2), vec![url.clone()])]);
     a.peers.send(MemberId(2), heartbeat(1));
     assert_eq!(b.hear_message().await.0, 1);
@@ -322,9 +320,7 @@ async fn a_removed_member_with_nothing_to_say_is_told_so_too() {
 async fn an_image_arrives_whole_and_is_announced_afterwards() {
     let mut a = Member::new(7, 1, Shelf::default());
     let mut b = Member::new(7, 2, Shelf::default());
-    let port = loopback();
-    let url = format!("http://{}", port.address);
-    let _served = b.serve(port);
+    let (url, _served) = b.serve_somewhere();
     a.peers.set_members([(MemberId(2), vec![url])]);
     let row = |n: u32| (Bytes::from(n.to_be_bytes().to_vec()), Bytes::from(vec![n as u8; 1_000]));
     let rows: Vec<_> = (0..2_000).map(row).collect();
@@ -449,9 +445,7 @@ async fn an_image_that_breaks_off_or_cannot_be_kept_is_not_announced() {
     for (from, to) in [(broken(), Shelf::default()), (Shelf::default(), full())] {
         let mut a = Member::new(7, 1, from);
         let mut b = Member::new(7, 2, to);
-        let port = loopback();
-        let url = format!("http://{}", port.address);
-        let _served = b.serve(port);
+        let (url, _served) = b.serve_somewhere();
         a.peers.set_members([(MemberId(2), vec![url])]);
         let announce = raft(raftpb::MessageType::MsgSnap, 9);
         a.peers.send_image(MemberId(2), announce, Arc::new(Image(Vec::new())));

@@ -213,8 +213,12 @@ impl<B: Build, O: Observer> World<B, O> {
             if is_late && view.facts.removed.contains(&self.nodes[node].id()) {
                 self.retire(node);
             }
-            let Some(url) = &self.nodes[node].awaits else { continue };
-            let listed = view.facts.members.iter().find(|it| it.peer_ur_ls.contains(url));
+            let machine = &self.nodes[node];
+            let Some(url) = &machine.awaits else { continue };
+            // An old list may show whom the machine was before, and whose disk is gone.
+            let is_new = |it: &&pb::Member| !machine.has_been(MemberId(it.id));
+            let at_url = |it: &&pb::Member| it.peer_ur_ls.contains(url);
+            let listed = view.facts.members.iter().filter(is_new).find(at_url);
             if let Some(member) = listed
                 && self.lost >> node & 1 == 0
             {

@@ -210,9 +210,14 @@ impl<B: Build> Node<B> {
         !self.is_member() && self.awaits.is_none()
     }
 
+    /// Whether it is, or was, that member, which had joined.
+    pub(super) fn has_been(&self, id: MemberId) -> bool {
+        self.been.contains(&id)
+    }
+
     /// The list shows a member at that URL, which is this machine's.
     pub(super) fn expect(&mut self, id: MemberId, url: &str) {
-        if self.been.contains(&id) {
+        if self.has_been(id) {
             return;
         }
         if self.is_free() {

@@ -31,7 +31,7 @@ const TRIES_MAX: u32 = 8;
 /// A group is not made smaller than this.
 const MEMBERS_MIN: usize = 1;
 
-/// The URL of a machine that joins for the `given`-th time anything does.
+/// The URL of a machine that joins; `given` counts all URLs, so that none is used twice.
 fn url_of(machine: usize, given: u64) -> String {
     format!("http://s{machine}-{given}:2380")
 }

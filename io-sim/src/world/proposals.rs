@@ -37,14 +37,7 @@ impl Proposals {
     pub(crate) fn forget(&mut self, call: CallId) {
         let Some(at) = self.open.iter().position(|(open, _)| *open == call) else { return };
         let (_, request) = self.open.remove(at);
-        let is_change = matches!(
-            request,
-            Request::MemberAdd(_)
-                | Request::MemberRemove(_)
-                | Request::MemberUpdate(_)
-                | Request::MemberPromote(_)
-        );
-        self.late.extend(is_change.then_some(request));
+        self.late.extend(target(&request).is_some().then_some(request));
     }
 
     /// A proposal was made by `member`, or wished for: the call it carries, if it is a client's,
@@ -97,16 +90,21 @@ fn carries(entry: &InternalRaftRequest, request: &Request) -> bool {
 
 /// Whether a change of the group is the one a request asks for.
 fn changes(change: &ConfChange, request: &Request) -> bool {
-    let (kinds, id): (&[Kind], u64) = match request {
+    target(request)
+        .is_some_and(|(kinds, id)| kinds.contains(&change.r#type()) && change.node_id == id)
+}
+
+/// How a request changes the group, and whose place in it.
+fn target(request: &Request) -> Option<(&'static [Kind], u64)> {
+    Some(match request {
         Request::MemberAdd(ask) => {
             (&[Kind::ConfChangeAddNode, Kind::ConfChangeAddLearnerNode], ask.id.get())
         }
         Request::MemberPromote(ask) => (&[Kind::ConfChangeAddNode], ask.id),
         Request::MemberRemove(ask) => (&[Kind::ConfChangeRemoveNode], ask.id),
         Request::MemberUpdate(ask) => (&[Kind::ConfChangeUpdateNode], ask.id),
-        _ => return false,
-    };
-    kinds.contains(&change.r#type()) && change.node_id == id
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -118,7 +116,6 @@ mod tests {
     #[test]
     fn a_change_put_up_after_its_caller_gave_up_is_nobody_elses() {
         let (mut proposals, member) = (Proposals::default(), MemberId(1));
-        // Their upper bits are their member's.
         let remove = || Request::MemberRemove(MemberRemoveRequest { id: 3 });
         let change = ConfChange {
             r#type: Kind::ConfChangeRemoveNode as i32,
@@ -126,6 +123,7 @@ mod tests {
             ..ConfChange::default()
         };
         let data = Bytes::from(change.encode_to_vec());
+        // Their upper bits are their member's.
         let [first, second] = [1, 2].map(|n| RequestId((1 << 48) + n));
         proposals.note(CallId(7), remove());
         proposals.forget(CallId(7));
