@@ -1,4 +1,4 @@
-//! The loops: four threads around the two machines.
+//! The loops: four around the two machines, three of them threads.
 //!
 //! ```text
 //!   clients, peers            peers, transport
@@ -13,11 +13,12 @@
 //! Every loop is the same: wait for something or for the machine's next timer, take whatever
 //! else has arrived, feed it all, run the timer if it is due, then carry out what the machine
 //! wants, one message for each receiver. So proposals that arrive while the log is syncing leave
-//! in one batch (group commit), and a busy loop is woken once a turn.
+//! in one batch (group commit), and a busy loop is woken once a turn. The replica's loop is a task on
+//! the thread of the streams to other members: a heartbeat and its answer cross no further thread.
 //!
 //! Invariants:
-//! - Elections and heartbeats never wait for a sync, the store or an apply: the replica's thread
-//!   only ever waits for its queue.
+//! - Elections and heartbeats never wait for a sync, the store or an apply: nothing on the replica's
+//!   thread ever blocks.
 //! - No loop waits for another, but the log for the store while an image is installed. The store
 //!   waits for nobody.
 //! - `State` hears of an installed image before `Replica` hears that it is persisted.
@@ -42,7 +43,7 @@ mod turns;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use quorate_core::error::{Misbehaviour, StorageFault};
@@ -52,17 +53,18 @@ use quorate_core::peer::PeerMessage;
 use quorate_core::storage::StateRead;
 use quorate_core::{Machine, ReplicaInput, ReplicaOutput, StateInput, StateOutput};
 use quorate_proto::raftpb;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 pub use entry::Core;
-pub use stream::WatchStream;
+pub use stream::{StreamEntry, WatchStream};
 pub use turns::{Looped, Next};
 
 use crate::clock::Clock;
 use crate::disk::{ImageWrite, LogWrite, StateWrite};
 use crate::metrics::Op;
 use post::{LogWork, Shares, ToReplica, ToState, ToStore};
-use turns::Loop;
+use turns::{Loop, Started};
 
 /// The way to other members. Never waits: what cannot be queued is dropped.
 pub trait Transport: Send + Sync {
@@ -173,7 +175,7 @@ pub struct Running {
     /// The way in; clone it freely.
     pub core: Core,
     fatal: watch::Receiver<Option<Fatal>>,
-    threads: Vec<Thread>,
+    loops: Vec<RunningLoop>,
 }
 
 /// Makes the loops around two opened machines, and starts none.
@@ -182,7 +184,7 @@ where
     R: Machine<Input = ReplicaInput, Output = ReplicaOutput> + Send + 'static,
     S: Machine<Input = StateInput, Output = StateOutput> + Send + 'static,
 {
-    let (to_replica, replica_inbox) = mpsc::channel();
+    let (to_replica, replica_inbox) = tokio::sync::mpsc::unbounded_channel();
     let (to_state, state_inbox) = mpsc::channel();
     let (to_log, log_inbox) = mpsc::channel();
     let (to_store, store_inbox) = mpsc::channel();
@@ -211,13 +213,14 @@ where
     Ok(Prepared { core, fatal, loops, queues, common })
 }
 
-/// Starts the loops around two opened machines, each on a thread of its own.
-pub fn start<R, S>(parts: Parts<R, S>) -> Result<Running, StorageFault>
+/// Starts the loops around two opened machines: the replica's as a task of that runtime, which
+/// should have one thread, that of the transport's streams; the others on threads of their own.
+pub fn start<R, S>(parts: Parts<R, S>, streams: &Handle) -> Result<Running, StorageFault>
 where
     R: Machine<Input = ReplicaInput, Output = ReplicaOutput> + Send + 'static,
     S: Machine<Input = StateInput, Output = StateOutput> + Send + 'static,
 {
-    prepare(parts)?.start()
+    prepare(parts)?.start(streams)
 }
 
 /// The loops, not running yet.
@@ -231,7 +234,7 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    fn start(self) -> Result<Running, StorageFault> {
+    fn start(self, streams: &Handle) -> Result<Running, StorageFault> {
         let Queues { to_replica, to_state, to_log, to_store } = self.queues;
         let stops: [Box<dyn Fn() + Send>; 4] = [
             Box::new(move || drop(to_replica.send(ToReplica::Stop))),
@@ -239,12 +242,15 @@ impl Prepared {
             Box::new(move || drop(to_state.send(ToState::Stop))),
             Box::new(move || drop(to_store.send(ToStore::Stop))),
         ];
-        let spawned = self.loops.into_iter().zip(stops).map(|(looped, stop)| {
+        let started = self.loops.into_iter().zip(stops).map(|(looped, stop)| {
             let name = looped.name();
-            Ok(Thread { name, handle: spawn(looped, &self.common)?, stop })
+            let guard = Box::new(PanicGuard { name, common: self.common.clone() });
+            let started = looped.start(streams, guard);
+            let fault = |e| StorageFault::new(format!("cannot start the {name} thread: {e}"));
+            Ok(RunningLoop { name, started: started.map_err(fault)?, stop })
         });
-        let threads = spawned.collect::<Result<_, StorageFault>>()?;
-        Ok(Running { core: self.core, fatal: self.fatal, threads })
+        let loops = started.collect::<Result<_, StorageFault>>()?;
+        Ok(Running { core: self.core, fatal: self.fatal, loops })
     }
 
     /// Leaves it to the caller to give the loops their turns, from one thread if it likes, in any
@@ -257,28 +263,17 @@ impl Prepared {
 
 /// The sending ends of all queues.
 struct Queues {
-    to_replica: mpsc::Sender<ToReplica>,
+    to_replica: tokio::sync::mpsc::UnboundedSender<ToReplica>,
     to_state: mpsc::Sender<ToState>,
     to_log: mpsc::Sender<Vec<LogWork>>,
     to_store: mpsc::Sender<ToStore>,
 }
 
-/// A loop's thread, and how it is told to stop.
-struct Thread {
+/// A loop, and how it is told to stop.
+struct RunningLoop {
     name: &'static str,
-    handle: JoinHandle<()>,
+    started: Started,
     stop: Box<dyn Fn() + Send>,
-}
-
-fn spawn(looped: Box<dyn Looped>, common: &Outfit) -> Result<JoinHandle<()>, StorageFault> {
-    let name = looped.name();
-    let guard = PanicGuard { name, common: common.clone() };
-    let body = move || {
-        let _guard = guard;
-        looped.run();
-    };
-    let spawned = thread::Builder::new().name(name.into()).spawn(body);
-    spawned.map_err(|e| StorageFault::new(format!("cannot start the {name} thread: {e}")))
 }
 
 /// Tells of a panic on its thread.
@@ -307,15 +302,15 @@ impl Running {
     /// hangs) and names it.
     pub fn stop(self, patience: Duration) -> Result<(), &'static str> {
         let deadline = Instant::now() + patience;
-        for Thread { name, handle, stop } in self.threads {
+        for RunningLoop { name, started, stop } in self.loops {
             stop();
-            while !handle.is_finished() {
+            while !started.is_finished() {
                 if Instant::now() >= deadline {
                     return Err(name);
                 }
                 thread::sleep(Duration::from_millis(1));
             }
-            handle.join().map_err(|_| name)?;
+            started.join().ok_or(name)?;
         }
         Ok(())
     }

@@ -84,7 +84,7 @@ pub fn open(
     let own = peers::Identity { cluster: identity.cluster, member: identity.member };
     let peers = Arc::new(Peers::new(own, Arc::clone(metrics), dialer.clone(), runtime.clone()));
     peers.set_members(known.into_iter().map(|peer| (peer.id, peer.peer_urls)));
-    let running = driver::start(Parts {
+    let parts = Parts {
         replica,
         state,
         incoming: found.store.incoming(),
@@ -98,8 +98,8 @@ pub fn open(
         )),
         scrub_interval: settings.scrub_interval,
         clock,
-    })
-    .map_err(fault)?;
+    };
+    let running = driver::start(parts, runtime).map_err(fault)?;
     let core = running.core.clone();
     let inbound = peers.attach(Arc::new(core.clone()), Arc::new(CoreImages(core.clone())));
     let fatal = running.fatal();

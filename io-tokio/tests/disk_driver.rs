@@ -21,6 +21,7 @@ use quorate_io_tokio::clock::Clock;
 use quorate_io_tokio::disk::store::Store;
 use quorate_io_tokio::disk::{Appended, Defragment, LogWrite, Size, StateWrite};
 use quorate_io_tokio::driver::{self, Fatal, Parts, Running, Transport, Unobserved};
+use quorate_io_tokio::transport::IoThreads;
 use quorate_proto::etcdserverpb as pb;
 use quorate_proto::peer::image_chunk::Chunk;
 use quorate_proto::peer::{ImageChunk, ImageEnd, ImageHeader};
@@ -271,6 +272,7 @@ impl Transport for Nowhere {
 
 struct Bench {
     running: Running,
+    _streams: IoThreads,
     events: Events,
     permits: Sender<()>,
     _root: tempfile::TempDir,
@@ -294,7 +296,9 @@ fn bench(is_gated: bool, fails: bool) -> Bench {
         scrub_interval: Duration::from_secs(3_600),
         clock: Clock::start(),
     };
-    Bench { running: driver::start(parts).unwrap(), events, permits, _root: root }
+    let streams = IoThreads::start("test-peer", 1).unwrap();
+    let running = driver::start(parts, streams.next()).unwrap();
+    Bench { running, _streams: streams, events, permits, _root: root }
 }
 
 impl Bench {
@@ -459,7 +463,7 @@ async fn streams_carry_frames_in_order_give_credit_and_close() {
     let bench = bench(false, false);
     let mut stream = bench.running.core.open_stream(1 << 20).unwrap();
     let count = channels::STREAM_CREDIT_FRAMES as i64;
-    stream.send(Ok(Identity::default()), frames(count)).unwrap();
+    stream.entry().send(Ok(Identity::default()), frames(count)).unwrap();
     for watch_id in 0..count {
         assert_eq!(stream.recv().await.unwrap().watch_id, watch_id);
     }
@@ -470,7 +474,7 @@ async fn streams_carry_frames_in_order_give_credit_and_close() {
     let mut lazy = bench.running.core.open_stream(1 << 20).unwrap();
     bench.taken();
     let many = frames(channels::STREAM_FRAMES_MAX as i64 + 1);
-    lazy.send(Ok(Identity::default()), many).unwrap();
+    lazy.entry().send(Ok(Identity::default()), many).unwrap();
     bench.wait_for("closed").await;
     for watch_id in 0..channels::STREAM_FRAMES_MAX as i64 {
         assert_eq!(lazy.recv().await.unwrap().watch_id, watch_id);

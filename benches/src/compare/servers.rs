@@ -94,11 +94,9 @@ fn read_version(flavour: Flavour, path: &Path) -> Outcome<String> {
 /// Running members of one cluster; killed when dropped, their directories removed.
 pub(crate) struct Group {
     pub(crate) flavour: Flavour,
-    /// The leader's address first.
+    /// The address of whoever led at the start first.
     pub(crate) client_addrs: Vec<SocketAddr>,
-    /// Which of the members that is.
-    pub(crate) leader: usize,
-    /// Disks of their own, if they have such, in the order of the members.
+    /// Disks of their own, if they have such, in the order of the addresses.
     pub(crate) platters: Vec<Platter>,
     commands: Vec<Command>,
     children: Vec<Child>,
@@ -141,7 +139,6 @@ impl Group {
         let mut group = Self {
             flavour: program.flavour,
             client_addrs: clients.to_vec(),
-            leader: 0,
             platters: Vec::new(),
             commands: Vec::new(),
             children: Vec::new(),
@@ -282,13 +279,21 @@ impl Group {
     }
 
     fn put_leader_first(&mut self) -> Outcome<()> {
+        let leader = self.leader()?;
+        self.client_addrs.swap(0, leader);
+        if !self.platters.is_empty() {
+            self.platters.swap(0, leader);
+        }
+        Ok(())
+    }
+
+    /// Which of the addresses is that of whoever leads now.
+    pub(crate) fn leader(&self) -> Outcome<usize> {
         let target = self.target()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         for number in 0..self.client_addrs.len() {
             if runtime.block_on(target.leads(number))? {
-                self.client_addrs.swap(0, number);
-                self.leader = number;
-                return Ok(());
+                return Ok(number);
             }
         }
         Err("no member says that it leads".into())

@@ -20,6 +20,7 @@ use quorate_io_tokio::driver::{Parts, Running, Transport, Unobserved, start};
 use quorate_io_tokio::grpc::{Arrivals, Front, Limits, Passwords, Patience, Replies, Services};
 use quorate_io_tokio::metrics::Metrics;
 use quorate_io_tokio::tokens::Tokens;
+use quorate_io_tokio::transport::IoThreads;
 use quorate_proto::etcdserverpb as pb;
 use quorate_proto::raftpb;
 
@@ -37,6 +38,7 @@ pub(crate) struct Script {
 /// The member, running.
 pub(crate) struct Scripted {
     running: Running,
+    _streams: IoThreads,
     _folder: tempfile::TempDir,
 }
 
@@ -51,7 +53,7 @@ impl Scripted {
         let found = found.expect("a new member opens");
         let view = view_with_keys();
         let outputs = VecDeque::from([StateOutput::Publish(view.clone())]);
-        let running = start(Parts {
+        let parts = Parts {
             replica: Idle,
             state: Answering { script, view, outputs },
             incoming: found.store.incoming(),
@@ -61,8 +63,10 @@ impl Scripted {
             observer: Arc::new(Unobserved),
             scrub_interval: Duration::from_secs(3_600),
             clock: Clock::start(),
-        });
-        Self { running: running.expect("the loops start"), _folder: folder }
+        };
+        let streams = IoThreads::start("peer", 1).expect("a thread");
+        let running = start(parts, streams.next()).expect("the loops start");
+        Self { running, _streams: streams, _folder: folder }
     }
 
     pub(crate) fn services(&self, message_bytes_max: usize) -> Services {

@@ -14,7 +14,7 @@ use quorate_proto::peer::ImageChunk;
 use quorate_proto::raftpb;
 use tokio::sync::{mpsc, oneshot};
 
-use super::office::{self, Answer};
+use super::office::{self, Answer, Listener};
 use super::post::{Shares, ToReplica, ToState, ToStore};
 use super::stream::WatchStream;
 use super::{Outfit, Queues};
@@ -28,7 +28,7 @@ use crate::disk::image::ImageError;
 pub struct Core(Arc<Inner>);
 
 struct Inner {
-    to_replica: Sender<ToReplica>,
+    to_replica: mpsc::UnboundedSender<ToReplica>,
     to_state: Sender<ToState>,
     to_store: Sender<ToStore>,
     shares: Arc<Shares>,
@@ -104,7 +104,9 @@ impl Core {
     pub fn open_stream(&self, frame_bytes_max: usize) -> Result<WatchStream, Refusal> {
         let stream = StreamId(self.draw());
         let (frames, received) = mpsc::channel(STREAM_FRAMES_MAX);
-        self.enter(ToState::Open { stream, frame_bytes_max, frames })?;
+        let listener =
+            Listener { frames: Arc::new(frames), mailbox: office::mailbox(&self.0.shares) };
+        self.enter(ToState::Open { stream, frame_bytes_max, listener })?;
         Ok(WatchStream::new(stream, received, self.clone()))
     }
 

@@ -7,6 +7,7 @@ use quorate_core::error::StorageFault;
 use quorate_core::output::Persist;
 use quorate_core::storage::SnapshotMark;
 use quorate_core::{ReplicaInput, StateInput};
+use tokio::sync::mpsc::UnboundedSender;
 
 use super::post::{LogWork, ToReplica, ToState, ToStore};
 use super::turns::{Next, Turns};
@@ -15,7 +16,7 @@ use crate::disk::LogWrite;
 
 pub(super) struct LogLoop {
     log: Box<dyn LogWrite>,
-    replica: Sender<ToReplica>,
+    replica: UnboundedSender<ToReplica>,
     state: Sender<ToState>,
     store: Sender<ToStore>,
     common: Outfit,

@@ -7,7 +7,7 @@
 //!
 //! Waking a thread costs a system call on this side and a switch on the other, more than most
 //! calls cost otherwise: so it is done once a lot. A thread without an office hands each call in
-//! by itself and is woken for each answer.
+//! by itself and is woken for each answer. Frames of watch streams travel as answers do.
 //!
 //! Invariants:
 //! - Nothing waits in a lot but for tasks that are ready: no timer, no minimum size.
@@ -20,7 +20,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use quorate_core::error::Refusal;
-use quorate_core::{Response, View};
+use quorate_core::ids::StreamId;
+use quorate_core::{Response, StateInput, View};
+use quorate_proto::etcdserverpb::WatchResponse;
 use tokio::sync::{mpsc, oneshot};
 
 use super::post::{Shares, ToState};
@@ -35,19 +37,33 @@ pub(super) struct Answer<T> {
     pub(super) mailbox: Option<Mailbox>,
 }
 
-/// An answer and its caller.
+/// The way to a watch stream.
+pub(super) struct Listener {
+    pub(super) frames: Arc<mpsc::Sender<WatchResponse>>,
+    /// The stream's thread's, if it has an office.
+    pub(super) mailbox: Option<Mailbox>,
+}
+
+/// An answer and its caller, or a frame and its stream.
 pub(super) enum Delivery {
     Call(oneshot::Sender<Result<Response, Refusal>>, Result<Response, Refusal>),
     Read(oneshot::Sender<Result<View, Refusal>>, Result<View, Refusal>),
+    Frame(StreamId, Arc<mpsc::Sender<WatchResponse>>, WatchResponse),
 }
 
 impl Delivery {
-    /// A caller that is gone wants no answer.
-    fn make(self) {
+    /// A caller that is gone wants no answer. A stream that takes no frame, because it is full or
+    /// gone, is to be closed: comes back with what the state has to hear of that.
+    fn make(self) -> Option<ToState> {
         match self {
             Self::Call(caller, answer) => drop(caller.send(answer)),
             Self::Read(caller, answer) => drop(caller.send(answer)),
+            Self::Frame(stream, frames, frame) => {
+                let lost = frames.try_send(frame).is_err();
+                return lost.then_some(ToState::After(StateInput::StreamClosed { stream }));
+            }
         }
+        None
     }
 }
 
@@ -99,7 +115,10 @@ pub(super) async fn keep(shares: Arc<Shares>, pass_on: impl Fn(Vec<ToState>)) {
     let _closing = Closing(Arc::clone(&shares));
     poll_fn(|cx| {
         while let Poll::Ready(Some(lot)) = answers.poll_recv(cx) {
-            lot.into_iter().for_each(Delivery::make);
+            let back: Vec<ToState> = lot.into_iter().filter_map(Delivery::make).collect();
+            if !back.is_empty() {
+                pass_on(back);
+            }
         }
         let lot = with_here(&shares, |here| {
             here.waker.clone_from(cx.waker());
@@ -133,20 +152,21 @@ pub(super) struct Outgoing {
 
 impl Outgoing {
     /// Notes a delivery for the end of the turn.
-    pub(super) fn add(&mut self, mailbox: Option<Mailbox>, delivery: Delivery) {
+    pub(super) fn add(&mut self, mailbox: Option<&Mailbox>, delivery: Delivery) {
         let Some(mailbox) = mailbox else { return self.single.push(delivery) };
-        match self.lots.iter_mut().find(|(known, _)| known.same_channel(&mailbox)) {
+        match self.lots.iter_mut().find(|(known, _)| known.same_channel(mailbox)) {
             Some((_, lot)) => lot.push(delivery),
-            None => self.lots.push((mailbox, vec![delivery])),
+            None => self.lots.push((mailbox.clone(), vec![delivery])),
         }
     }
 
-    /// Sends each mailbox its lot.
-    pub(super) fn send(&mut self) {
-        self.single.drain(..).for_each(Delivery::make);
+    /// Sends each mailbox its lot. What could not be delivered comes back as what the state has to
+    /// hear of that.
+    pub(super) fn send(&mut self, back: &mut Vec<ToState>) {
+        back.extend(self.single.drain(..).filter_map(Delivery::make));
         for (mailbox, lot) in self.lots.drain(..) {
             if let Err(returned) = mailbox.send(lot) {
-                returned.0.into_iter().for_each(Delivery::make);
+                back.extend(returned.0.into_iter().filter_map(Delivery::make));
             }
         }
     }
@@ -200,10 +220,10 @@ mod tests {
         for message in lot {
             let ToState::Call { answer, .. } = message else { continue };
             let good = Ok(Response::Put(PutResponse::default()));
-            outgoing.add(answer.mailbox, Delivery::Call(answer.caller, good));
+            outgoing.add(answer.mailbox.as_ref(), Delivery::Call(answer.caller, good));
         }
         assert_eq!(outgoing.lots.len(), 1);
-        outgoing.send();
+        outgoing.send(&mut Vec::new());
         assert!(first.try_recv().is_err(), "the office has not run yet");
         yield_now().await;
         assert!(first.try_recv().is_ok() && second.try_recv().is_ok());
@@ -234,8 +254,8 @@ mod tests {
         let ToState::Call { answer, .. } = message else { return };
         let mut outgoing = Outgoing::default();
         let refused = Err(Refusal::Stopped);
-        outgoing.add(answer.mailbox, Delivery::Call(answer.caller, refused));
-        outgoing.send();
+        outgoing.add(answer.mailbox.as_ref(), Delivery::Call(answer.caller, refused));
+        outgoing.send(&mut Vec::new());
         assert!(matches!(answered.try_recv(), Ok(Err(Refusal::Stopped))));
     }
 }

@@ -9,11 +9,9 @@ use quorate_core::ids::{MemberId, StreamId, Token};
 use quorate_core::output::{Batch, Persist};
 use quorate_core::storage::{SnapshotMark, StateRead};
 use quorate_core::{ReplicaInput, Request, Response, StateInput, View};
-use quorate_proto::etcdserverpb::WatchResponse;
 use quorate_proto::raftpb;
-use tokio::sync::mpsc;
 
-use super::office::Answer;
+use super::office::{Answer, Listener};
 use crate::channels::{CLIENT_INPUTS_MAX, PEER_MESSAGES_MAX, PEER_QUESTIONS_MAX, Share};
 
 /// To the replica's loop.
@@ -42,7 +40,7 @@ pub(super) enum ToState {
     /// A client's read; counted.
     Read { token: Token, answer: Answer<View> },
     /// A client opened a stream; counted.
-    Open { stream: StreamId, frame_bytes_max: usize, frames: mpsc::Sender<WatchResponse> },
+    Open { stream: StreamId, frame_bytes_max: usize, listener: Listener },
     /// Something else of a client's; counted.
     Client(StateInput),
     /// What follows a client's earlier input: never refused.

@@ -13,9 +13,9 @@ use quorate_core::output::Batch;
 use quorate_core::time::Time;
 use quorate_core::{Machine, ReplicaInput, Response, StateInput, StateOutput, View};
 use quorate_proto::etcdserverpb::WatchResponse;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::UnboundedSender;
 
-use super::office::{Answer, Delivery, Outgoing};
+use super::office::{Answer, Delivery, Listener, Outgoing};
 use super::post::{ToReplica, ToState, ToStore};
 use super::turns::{Next, Turns};
 use super::{Fatal, Outfit, Queues};
@@ -26,16 +26,16 @@ const APPLIED_WAIT_MAX: Duration = Duration::from_millis(1);
 
 pub(super) struct StateLoop<S> {
     machine: S,
-    replica: Sender<ToReplica>,
+    replica: UnboundedSender<ToReplica>,
     store: Sender<ToStore>,
     common: Outfit,
     view: Arc<ArcSwap<View>>,
     waiting: HashMap<Token, Waiting, BuildHasherDefault<SpreadHasher>>,
-    streams: HashMap<StreamId, mpsc::Sender<WatchResponse>, BuildHasherDefault<SpreadHasher>>,
-    /// Streams that took no frame: the machine has to hear of them.
-    lost_streams: Vec<StreamId>,
+    streams: HashMap<StreamId, Listener, BuildHasherDefault<SpreadHasher>>,
     /// Gathered for clients' threads.
     answers: Outgoing,
+    /// What the machine has to hear of those that could not be delivered.
+    undelivered: Vec<ToState>,
     /// Gathered for the replica's loop.
     replica_inputs: Vec<ReplicaInput>,
     /// Gathered for the store's loop.
@@ -87,8 +87,8 @@ where
         if let Some(since) = self.applying_since.take() {
             self.common.observer.turn_applied(since.elapsed());
         }
-        while let Some(stream) = self.lost_streams.pop() {
-            self.machine.handle(now, StateInput::StreamClosed { stream });
+        while let Some(message) = self.undelivered.pop() {
+            self.feed(now, message);
             self.dispatch();
         }
         if self.is_stopping { Next::End } else { Next::Turn }
@@ -119,8 +119,8 @@ impl<S: Machine<Input = StateInput, Output = StateOutput>> StateLoop<S> {
             view: Arc::new(ArcSwap::from_pointee(view)),
             waiting: HashMap::default(),
             streams: HashMap::default(),
-            lost_streams: Vec::new(),
             answers: Outgoing::default(),
+            undelivered: Vec::new(),
             replica_inputs: Vec::new(),
             batches: Vec::new(),
             is_urgent: false,
@@ -172,8 +172,8 @@ impl<S: Machine<Input = StateInput, Output = StateOutput>> StateLoop<S> {
                 self.waiting.insert(token, Waiting::Read(answer));
                 StateInput::Read { token }
             }
-            ToState::Open { stream, frame_bytes_max, frames } => {
-                self.streams.insert(stream, frames);
+            ToState::Open { stream, frame_bytes_max, listener } => {
+                self.streams.insert(stream, listener);
                 StateInput::StreamOpened { stream, frame_bytes_max }
             }
             ToState::After(input) => {
@@ -197,7 +197,7 @@ impl<S: Machine<Input = StateInput, Output = StateOutput>> StateLoop<S> {
         while let Some(output) = self.machine.poll_output() {
             self.execute(output);
         }
-        self.answers.send();
+        self.answers.send(&mut self.undelivered);
         let is_urgent = self.is_urgent || self.is_stopping;
         if self.replica_inputs.iter().any(|input| is_urgent || !is_applied(input)) {
             let inputs = std::mem::take(&mut self.replica_inputs);
@@ -215,13 +215,13 @@ impl<S: Machine<Input = StateInput, Output = StateOutput>> StateLoop<S> {
                     if let (Some(op), Some(since)) = (op, self.applying_since) {
                         self.common.observer.applied(op, result.is_ok(), since.elapsed());
                     }
-                    return self.answers.add(mailbox, Delivery::Call(caller, result));
+                    return self.answers.add(mailbox.as_ref(), Delivery::Call(caller, result));
                 }
                 _ => return,
             },
             StateOutput::ReadReady { token, result } => match self.waiting.remove(&token) {
                 Some(Waiting::Read(Answer { caller, mailbox })) => {
-                    return self.answers.add(mailbox, Delivery::Read(caller, result));
+                    return self.answers.add(mailbox.as_ref(), Delivery::Read(caller, result));
                 }
                 _ => return,
             },
@@ -253,13 +253,10 @@ impl<S: Machine<Input = StateInput, Output = StateOutput>> StateLoop<S> {
         self.replica_inputs.push(input);
     }
 
-    /// A stream that takes no frame, because it is full or gone, is closed.
     fn stream(&mut self, stream: StreamId, frame: WatchResponse) {
-        let Some(frames) = self.streams.get(&stream) else { return };
-        if frames.try_send(frame).is_err() {
-            self.streams.remove(&stream);
-            self.lost_streams.push(stream);
-        }
+        let Some(Listener { frames, mailbox }) = self.streams.get(&stream) else { return };
+        let delivery = Delivery::Frame(stream, Arc::clone(frames), frame);
+        self.answers.add(mailbox.as_ref(), delivery);
     }
 }
 

@@ -1,5 +1,8 @@
 //! A client's watch stream, as the client API's tasks see it.
 
+use std::future::poll_fn;
+use std::task::{Context, Poll, ready};
+
 use quorate_core::StateInput;
 use quorate_core::auth::Identity;
 use quorate_core::error::Refusal;
@@ -12,21 +15,14 @@ use super::entry::Core;
 use super::post::ToState;
 use crate::channels::{STREAM_CREDIT_BYTES, STREAM_CREDIT_FRAMES};
 
-/// A watch stream. Dropping it closes it.
-pub struct WatchStream {
+/// The way into a watch stream. Cloning is cheap.
+#[derive(Clone)]
+pub struct StreamEntry {
     stream: StreamId,
-    frames: mpsc::Receiver<WatchResponse>,
-    /// Frames received of which the machine was not yet told, and their bytes.
-    passed_on: usize,
-    passed_bytes: usize,
     core: Core,
 }
 
-impl WatchStream {
-    pub(super) fn new(stream: StreamId, frames: mpsc::Receiver<WatchResponse>, core: Core) -> Self {
-        Self { stream, frames, passed_on: 0, passed_bytes: 0, core }
-    }
-
+impl StreamEntry {
     /// Passes a client's message in, with whose it is or why nobody knows.
     pub fn send(
         &self,
@@ -35,25 +31,53 @@ impl WatchStream {
     ) -> Result<(), Refusal> {
         self.core.client(StateInput::StreamMessage { stream: self.stream, who, message })
     }
+}
+
+/// A watch stream. Dropping it closes it.
+pub struct WatchStream {
+    entry: StreamEntry,
+    frames: mpsc::Receiver<WatchResponse>,
+    /// Frames received of which the machine was not yet told, and their bytes.
+    passed_on: usize,
+    passed_bytes: usize,
+}
+
+impl WatchStream {
+    pub(super) fn new(stream: StreamId, frames: mpsc::Receiver<WatchResponse>, core: Core) -> Self {
+        let entry = StreamEntry { stream, core };
+        Self { entry, frames, passed_on: 0, passed_bytes: 0 }
+    }
+
+    /// The way in.
+    pub const fn entry(&self) -> &StreamEntry {
+        &self.entry
+    }
 
     /// The next frame; `None` when the stream was closed from inside. Cancelling the wait loses
     /// nothing. The machine learns of frames passed on some at a time.
     pub async fn recv(&mut self) -> Option<WatchResponse> {
-        let frame = self.frames.recv().await?;
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// The same, if it is there.
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<WatchResponse>> {
+        let Some(frame) = ready!(self.frames.poll_recv(cx)) else { return Poll::Ready(None) };
         self.passed_on += 1;
         self.passed_bytes += frame_bytes(&frame);
         if self.passed_on >= STREAM_CREDIT_FRAMES || self.passed_bytes >= STREAM_CREDIT_BYTES {
             self.passed_bytes = 0;
             let frames = std::mem::take(&mut self.passed_on);
-            self.core.after(StateInput::StreamReady { stream: self.stream, frames });
+            let StreamEntry { stream, core } = &self.entry;
+            core.after(StateInput::StreamReady { stream: *stream, frames });
         }
-        Some(frame)
+        Poll::Ready(Some(frame))
     }
 }
 
 impl Drop for WatchStream {
     fn drop(&mut self) {
-        self.core.after(StateInput::StreamClosed { stream: self.stream });
+        let StreamEntry { stream, core } = &self.entry;
+        core.after(StateInput::StreamClosed { stream: *stream });
     }
 }
 

@@ -2,15 +2,26 @@
 //!
 //! ```text
 //!   thread:    begin, then for ever: wait for a message or until something is due, take a turn
+//!   task:      the same, and after each turn whatever else is on its thread has one
 //!   stepped:   begin, then whenever asked: take a turn, if a message is there or something is due
 //! ```
 //!
-//! Production gives every loop a thread. What has one thread for everything, as a simulator of
-//! whole servers has, asks each loop in turn instead; nothing in a loop knows the difference.
+//! Production gives every loop a thread, but one: the replica's is a task beside the streams to the
+//! other members, so that what they bring, and what it sends, wakes no other thread. What has one
+//! thread for everything, as a simulator of whole servers has, asks each loop in turn instead;
+//! nothing in a loop knows the difference.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::io;
+use std::pin::pin;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use futures_util::FutureExt as _;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc as tasks;
+use tokio::task::yield_now;
+use tokio::time::sleep_until;
 
 use crate::channels::TURN_MESSAGES_MAX;
 
@@ -45,25 +56,85 @@ pub trait Looped: Send {
     /// Which one.
     fn name(&self) -> &'static str;
 
-    /// Runs on this thread until it is told to stop.
-    fn run(self: Box<Self>);
+    /// Runs until it is told to stop, with the guard in its hands: on a thread of its own, or as a
+    /// task of that runtime.
+    fn start(self: Box<Self>, beside: &Handle, guard: Guard) -> io::Result<Started>;
 
     /// Takes a turn if there is something to do; never waits for messages.
     fn step(&mut self) -> Next;
 }
 
+/// What is dropped when a loop ends, on its thread.
+pub(super) type Guard = Box<dyn Send>;
+
+/// A loop that runs.
+pub enum Started {
+    /// On a thread.
+    Thread(thread::JoinHandle<()>),
+    /// As a task.
+    Task(tokio::task::JoinHandle<()>),
+}
+
+impl Started {
+    /// Whether it has ended.
+    pub(super) fn is_finished(&self) -> bool {
+        match self {
+            Self::Thread(handle) => handle.is_finished(),
+            Self::Task(handle) => handle.is_finished(),
+        }
+    }
+
+    /// Of one that has ended: nothing if it panicked.
+    pub(super) fn join(self) -> Option<()> {
+        match self {
+            Self::Thread(handle) => handle.join().ok(),
+            Self::Task(handle) => handle.now_or_never()?.ok(),
+        }
+    }
+}
+
+/// Where a loop's messages arrive.
+pub(super) trait Inbox<T> {
+    /// The next one, if it is there; an error if nobody can send any more.
+    fn look(&mut self) -> Result<Option<T>, Gone>;
+}
+
+/// Nobody can send any more.
+pub(super) struct Gone;
+
+impl<T> Inbox<T> for Receiver<T> {
+    fn look(&mut self) -> Result<Option<T>, Gone> {
+        use std::sync::mpsc::TryRecvError;
+        match self.try_recv() {
+            Ok(message) => Ok(Some(message)),
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => Err(Gone),
+        }
+    }
+}
+
+impl<T> Inbox<T> for tasks::UnboundedReceiver<T> {
+    fn look(&mut self) -> Result<Option<T>, Gone> {
+        match self.try_recv() {
+            Ok(message) => Ok(Some(message)),
+            Err(tasks::error::TryRecvError::Empty) => Ok(None),
+            Err(tasks::error::TryRecvError::Disconnected) => Err(Gone),
+        }
+    }
+}
+
 /// See [`Looped`].
-pub(super) struct Loop<T: Turns> {
+pub(super) struct Loop<T: Turns, I> {
     name: &'static str,
     turns: T,
-    inbox: Receiver<T::Message>,
+    inbox: I,
     turn: Vec<T::Message>,
     /// When it is to have its next turn even if nothing arrives; nothing before it has begun.
     due: Option<Option<Instant>>,
 }
 
-impl<T: Turns> Loop<T> {
-    pub(super) const fn new(name: &'static str, turns: T, inbox: Receiver<T::Message>) -> Self {
+impl<T: Turns, I: Inbox<T::Message>> Loop<T, I> {
+    pub(super) const fn new(name: &'static str, turns: T, inbox: I) -> Self {
         Self { name, turns, inbox, turn: Vec::new(), due: None }
     }
 
@@ -72,20 +143,40 @@ impl<T: Turns> Loop<T> {
         self.due = Some(due);
         due
     }
-}
 
-impl<T: Turns> Looped for Loop<T> {
-    fn name(&self) -> &'static str {
-        self.name
+    fn take_a_step(&mut self) -> Next {
+        let due = match self.due {
+            Some(due) => due,
+            None => {
+                self.turns.begin();
+                self.look_ahead()
+            }
+        };
+        match self.inbox.look() {
+            Ok(Some(message)) => self.turn.push(message),
+            Ok(None) if due.is_none_or(|due| Instant::now() < due) => return Next::Turn,
+            Ok(None) => {}
+            Err(Gone) => return Next::End,
+        }
+        self.take_the_rest();
+        let next = self.turns.take(&mut self.turn);
+        self.look_ahead();
+        next
     }
 
-    fn run(mut self: Box<Self>) {
+    fn take_the_rest(&mut self) {
+        while self.turn.len() < TURN_MESSAGES_MAX
+            && let Ok(Some(message)) = self.inbox.look()
+        {
+            self.turn.push(message);
+        }
+    }
+}
+
+impl<T: Turns> Loop<T, Receiver<T::Message>> {
+    fn run(mut self) {
         self.turns.begin();
-        loop {
-            let patience = self.turns.patience();
-            if !receive(&self.inbox, patience, &mut self.turn) {
-                return;
-            }
+        while self.receive() {
             match self.turns.take(&mut self.turn) {
                 Next::Turn => {}
                 Next::Rest(rest) => thread::sleep(rest),
@@ -94,47 +185,81 @@ impl<T: Turns> Looped for Loop<T> {
         }
     }
 
-    fn step(&mut self) -> Next {
-        let due = match self.due {
-            Some(due) => due,
-            None => {
-                self.turns.begin();
-                self.look_ahead()
-            }
+    /// Waits for a message or until something is due, then takes what else is there. False when
+    /// nobody can send any more.
+    fn receive(&mut self) -> bool {
+        let first = match self.turns.patience() {
+            Some(patience) => self.inbox.recv_timeout(patience),
+            None => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
-        match self.inbox.try_recv() {
+        match first {
             Ok(message) => self.turn.push(message),
-            Err(TryRecvError::Empty) if due.is_none_or(|due| Instant::now() < due) => {
-                return Next::Turn;
-            }
-            Err(TryRecvError::Empty) => {}
-            Err(TryRecvError::Disconnected) => return Next::End,
+            Err(RecvTimeoutError::Timeout) => return true,
+            Err(RecvTimeoutError::Disconnected) => return false,
         }
-        take_the_rest(&self.inbox, &mut self.turn);
-        let next = self.turns.take(&mut self.turn);
-        self.look_ahead();
-        next
+        self.take_the_rest();
+        true
     }
 }
 
-/// Waits for a message, at most `patience`, then takes what else is there. False when nobody can
-/// send any more.
-fn receive<T>(inbox: &Receiver<T>, patience: Option<Duration>, turn: &mut Vec<T>) -> bool {
-    let first = match patience {
-        Some(patience) => inbox.recv_timeout(patience),
-        None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
-    };
-    match first {
-        Ok(message) => turn.push(message),
-        Err(RecvTimeoutError::Timeout) => return true,
-        Err(RecvTimeoutError::Disconnected) => return false,
+impl<T: Turns> Looped for Loop<T, Receiver<T::Message>> {
+    fn name(&self) -> &'static str {
+        self.name
     }
-    take_the_rest(inbox, turn);
-    true
+
+    fn start(self: Box<Self>, _: &Handle, guard: Guard) -> io::Result<Started> {
+        let thread = thread::Builder::new().name(self.name.into());
+        let body = move || {
+            let _guard = guard;
+            self.run();
+        };
+        thread.spawn(body).map(Started::Thread)
+    }
+
+    fn step(&mut self) -> Next {
+        self.take_a_step()
+    }
 }
 
-fn take_the_rest<T>(inbox: &Receiver<T>, turn: &mut Vec<T>) {
-    turn.extend(inbox.try_iter().take(TURN_MESSAGES_MAX - turn.len()));
+impl<T: Turns> Loop<T, tasks::UnboundedReceiver<T::Message>> {
+    async fn run(mut self) {
+        self.turns.begin();
+        let mut alarm = pin!(sleep_until(Instant::now().into()));
+        loop {
+            let due = self.look_ahead();
+            due.inspect(|due| alarm.as_mut().reset((*due).into()));
+            let arrived = tokio::select! {
+                biased;
+                count = self.inbox.recv_many(&mut self.turn, TURN_MESSAGES_MAX) => count > 0,
+                () = alarm.as_mut(), if due.is_some() => true,
+            };
+            if !arrived {
+                return;
+            }
+            match self.turns.take(&mut self.turn) {
+                Next::Turn => yield_now().await,
+                Next::Rest(rest) => tokio::time::sleep(rest).await,
+                Next::End => return,
+            }
+        }
+    }
+}
+
+impl<T: Turns> Looped for Loop<T, tasks::UnboundedReceiver<T::Message>> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn start(self: Box<Self>, beside: &Handle, guard: Guard) -> io::Result<Started> {
+        Ok(Started::Task(beside.spawn(async move {
+            let _guard = guard;
+            self.run().await;
+        })))
+    }
+
+    fn step(&mut self) -> Next {
+        self.take_a_step()
+    }
 }
 
 #[cfg(test)]

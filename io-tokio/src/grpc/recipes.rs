@@ -157,7 +157,7 @@ impl Caller {
         let opened = self.front.core.open_stream(self.front.limits.message_bytes_max);
         let stream = opened.map_err(status)?;
         let request_union = Some(RequestUnion::CreateRequest(create));
-        stream.send(who, pb::WatchRequest { request_union }).map_err(status)?;
+        stream.entry().send(who, pb::WatchRequest { request_union }).map_err(status)?;
         self.watch = Some(stream);
         Ok(())
     }

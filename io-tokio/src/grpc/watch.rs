@@ -1,25 +1,32 @@
-//! `etcdserverpb.Watch`: a pump between the client's stream and the core's.
+//! `etcdserverpb.Watch`: what stands between the client's stream and the core's.
 //!
-//! The client's messages go in as they come; frames go out when the client has room for them. The
-//! client may close its side and go on listening.
+//! ```text
+//! client ── messages ──> a task of their own ──> core
+//!        <── answers ─── Frames, polled when the client has room <── core
+//! ```
+//!
+//! A client that does not read is heard all the same; the core holds its frames, and knows what to
+//! do with it. The client may close its side and go on listening.
 
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_core::Stream;
 use quorate_core::error::Refusal;
 use quorate_proto::etcdserverpb as pb;
 use quorate_proto::etcdserverpb::watch_server::Watch;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::task::JoinHandle;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::status::{message_status, status};
 use super::{Answers, Front, Shown};
-use crate::driver::WatchStream;
+use crate::driver::{StreamEntry, WatchStream};
 use crate::metrics::Calls;
 
-/// Frames between the pump and the connection. The core holds the others, and knows what to do
-/// with a client that does not read.
-const FRAMES_AHEAD_MAX: usize = 1;
-
-type Frames = mpsc::Sender<Result<pb::WatchResponse, Status>>;
+/// The method, as it is counted.
+fn method() -> Option<usize> {
+    Calls::find("/etcdserverpb.Watch/Watch")
+}
 
 #[tonic::async_trait]
 impl Watch for Front {
@@ -31,77 +38,96 @@ impl Watch for Front {
     ) -> Result<Response<Self::WatchStream>, Status> {
         self.has_memory(true)?;
         let stream = self.core.open_stream(self.limits.message_bytes_max).map_err(status)?;
-        let (frames, sent) = mpsc::channel(FRAMES_AHEAD_MAX);
-        let front = self.clone();
-        let (shown, messages) = (Shown::of(&request), request.into_inner());
-        tokio::spawn(async move {
-            if let Some(end) = pump(&front, (shown, messages), stream, &frames).await {
-                // The client may have gone meanwhile.
-                let _ = frames.send(Err(end)).await;
-            }
-        });
-        Ok(Response::new(Box::pin(ReceiverStream::new(sent))))
+        let listening = listen(self.clone(), request, stream.entry().clone());
+        Ok(Response::new(Box::pin(Frames {
+            stream,
+            listening: Some(tokio::spawn(listening)),
+            is_over: false,
+            method: method(),
+            front: self.clone(),
+        })))
     }
 }
 
-/// Runs until the client or the core is gone; tells what the client should hear.
-async fn pump(
-    front: &Front,
-    (shown, mut messages): (Shown, Streaming<pb::WatchRequest>),
-    mut stream: WatchStream,
-    frames: &Frames,
+/// Passes the client's messages in until it sends no more; tells what it should hear of that.
+async fn listen(
+    front: Front,
+    request: Request<Streaming<pb::WatchRequest>>,
+    entry: StreamEntry,
 ) -> Option<Status> {
-    let method = Calls::find("/etcdserverpb.Watch/Watch");
-    let mut is_receiving = true;
+    let method = method();
+    let (shown, mut messages) = (Shown::of(&request), request.into_inner());
     loop {
-        tokio::select! {
-            biased;
-            message = messages.message(), if is_receiving => match message {
-                Ok(Some(message)) => {
-                    method.inspect(|method| front.metrics.calls.received(*method));
-                    let who = front.identify(&shown).await;
-                    if let Err(refusal) = stream.send(who, message) {
-                        return Some(status(refusal));
-                    }
+        match messages.message().await {
+            Ok(Some(message)) => {
+                method.inspect(|method| front.metrics.calls.received(*method));
+                let who = front.identify(&shown).await;
+                if let Err(refusal) = entry.send(who, message) {
+                    return Some(status(refusal));
                 }
-                Ok(None) => is_receiving = false,
-                Err(end) => {
-                    front.metrics.note_stream_failure("receive", "watch");
-                    return Some(match end.code() {
-                        Code::Cancelled => status(Refusal::WatchCanceled),
-                        _ => message_status(end),
-                    });
-                }
-            },
-            frame = next_frame(&mut stream, frames) => match frame {
-                Next::Frame(permit, frame) => {
-                    method.inspect(|method| front.metrics.calls.sent(*method));
-                    permit.send(Ok(frame));
-                }
-                Next::ClientGone => return None,
-                Next::CoreGone => return Some(status(Refusal::Stopped)),
-            },
+            }
+            Ok(None) => return None,
+            Err(end) => {
+                front.metrics.note_stream_failure("receive", "watch");
+                return Some(match end.code() {
+                    Code::Cancelled => status(Refusal::WatchCanceled),
+                    _ => message_status(end),
+                });
+            }
         }
     }
 }
 
-enum Next<'a> {
-    Frame(mpsc::Permit<'a, Result<pb::WatchResponse, Status>>, pb::WatchResponse),
-    ClientGone,
-    CoreGone,
+/// What the client is sent.
+struct Frames {
+    stream: WatchStream,
+    /// Passes its messages in, as long as it may send any.
+    listening: Option<JoinHandle<Option<Status>>>,
+    is_over: bool,
+    method: Option<usize>,
+    front: Front,
 }
 
-/// Room first, frame second: a frame that was taken is never dropped.
-async fn next_frame<'a>(stream: &mut WatchStream, frames: &'a Frames) -> Next<'a> {
-    let Ok(permit) = frames.reserve().await else {
-        return Next::ClientGone;
-    };
-    tokio::select! {
-        biased;
-        frame = stream.recv() => match frame {
-            Some(frame) => Next::Frame(permit, frame),
-            None => Next::CoreGone,
-        },
-        () = frames.closed() => Next::ClientGone,
+impl Frames {
+    /// What the client's messages came to, if that ends the stream.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
+        let Some(listening) = &mut self.listening else { return Poll::Pending };
+        let end = ready!(Pin::new(listening).poll(cx));
+        self.listening = None;
+        match end {
+            Ok(Some(end)) => Poll::Ready(end),
+            Ok(None) => Poll::Pending,
+            Err(_) => Poll::Ready(Status::internal("listening to the client panicked")),
+        }
+    }
+}
+
+impl Stream for Frames {
+    type Item = Result<pb::WatchResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        let end = match self.poll_end(cx) {
+            Poll::Ready(end) => end,
+            Poll::Pending => match ready!(self.stream.poll_recv(cx)) {
+                Some(frame) => {
+                    self.method.inspect(|method| self.front.metrics.calls.sent(*method));
+                    return Poll::Ready(Some(Ok(frame)));
+                }
+                None => status(Refusal::Stopped),
+            },
+        };
+        self.is_over = true;
+        Poll::Ready(Some(Err(end)))
+    }
+}
+
+impl Drop for Frames {
+    fn drop(&mut self) {
+        if let Some(listening) = &self.listening {
+            listening.abort();
+        }
     }
 }

@@ -194,6 +194,7 @@ impl Transport for Nothing {
 /// A member and its ends.
 pub struct Fake {
     running: Running,
+    _streams: IoThreads,
     folder: tempfile::TempDir,
     pub core: Core,
     pub calls: mpsc::UnboundedReceiver<Call>,
@@ -221,7 +222,7 @@ impl Fake {
             outputs: VecDeque::new(),
             now: Time::ZERO,
         };
-        let running = start(Parts {
+        let parts = Parts {
             replica: ScriptedReplica(sender),
             state,
             incoming: found.store.incoming(),
@@ -231,11 +232,12 @@ impl Fake {
             observer: Arc::new(Unobserved),
             scrub_interval: Duration::from_secs(3_600),
             clock: Clock::start(),
-        })
-        .unwrap();
+        };
+        let streams = IoThreads::start("test-peer", 1).unwrap();
+        let running = start(parts, streams.next()).unwrap();
         let core = running.core.clone();
         let metrics = Arc::new(Metrics::new(1 << 31));
-        Self { running, folder, core, calls, published, metrics }
+        Self { running, _streams: streams, folder, core, calls, published, metrics }
     }
 
     /// Publishes new facts and waits until they are seen.

@@ -1,5 +1,5 @@
 //! A disk of one of three members takes its time over each sync: writes do not need it, and reads
-//! need no disk.
+//! need no disk. If it is the leader's, another is to lead: clients go on with that one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,18 +32,21 @@ pub(super) fn play(stage: &mut Stage<'_>) -> Outcome<()> {
     Fill::all(keys.clone(), VALUE_BYTES).run(&group)?;
     let puts = data::puts(keys.clone(), VALUE_BYTES);
     let gets: Arc<Lines> = Arc::new(move |turn| (0, data::get(keys.at(turn), false)));
-    let follower = (group.leader + 1) % group.platters.len();
-    keep(stage, &group, follower, &puts)?;
-    for (whose, number, delay) in [
-        ("nobody's", follower, Duration::ZERO),
-        ("a follower's", follower, SYNC_DELAY),
-        ("the leader's", group.leader, SYNC_DELAY),
+    let next_to = |leader: usize| (leader + 1) % group.platters.len();
+    keep(stage, &group, next_to(group.leader()?), &puts)?;
+    for (whose, is_leaders, delay) in [
+        ("nobody's", false, Duration::ZERO),
+        ("a follower's", false, SYNC_DELAY),
+        ("the leader's", true, SYNC_DELAY),
     ] {
         let case = format!("{whose}: gets");
         stage.say(&case);
+        let leader = group.leader()?;
+        let number = if is_leaders { leader } else { next_to(leader) };
         set_delay(&group, number, delay);
         let mut seen = None;
         during(&group, stage.sizes().measured, || {
+            std::thread::sleep(SETTLED_AFTER);
             seen = Some(ask_leader(stage, &group, GET_CLIENTS, &gets)?);
             Ok(())
         })?;
@@ -78,14 +81,16 @@ fn set_delay(group: &Group, member: usize, sync_delay: Duration) {
     group.platters[member].ail(Illness { sync_delay, ..Illness::default() });
 }
 
-/// A window of calls that all go to the leader: what a slow follower answers waits for its disk.
+/// A window of calls that all go to whoever leads now: what a slow follower answers waits for its
+/// disk.
 fn ask_leader(
     stage: &Stage<'_>,
     group: &Group,
     clients: usize,
     lines: &Arc<Lines>,
 ) -> Outcome<Seen> {
-    let target = Arc::new(Target::of_ports(&group.client_addrs[..1])?);
+    let addr = group.client_addrs[group.leader()?];
+    let target = Arc::new(Target::of_ports(&[addr])?);
     let load = Load::new(clients, CONNECTIONS, stage.args.threads);
     let lines = Arc::clone(lines);
     window(group, stage.timing(), |stint| {
