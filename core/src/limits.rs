@@ -49,6 +49,8 @@ pub const CATCH_UP_RECORDS_MAX: usize = 1_000;
 pub const CHUNK_STEP_KEYS_MAX: usize = 128;
 /// Bytes after which such a step reads no further key.
 pub const CHUNK_STEP_BYTES_MAX: usize = 128 << 10;
+/// Bytes of neighbouring keys that are put together to be remembered.
+pub const REMEMBERED_BYTES_MAX: usize = 128 << 10;
 /// Transactions nested within each other; deeper ones could not be read back from the log, whose
 /// messages may be 100 deep.
 pub const TXN_DEPTH_MAX: usize = 48;

@@ -167,4 +167,18 @@ pub trait StateRead: Send + Sync {
         until: &[u8],
         visit: &mut dyn FnMut(&[u8], &Bytes) -> ControlFlow<()>,
     ) -> Result<(), StorageFault>;
+
+    /// What `make` makes of records of this store; of the same records, which the name stands for,
+    /// it makes the same. An image with memory to spare may give what was made before. Nothing if
+    /// it is not worth making.
+    fn remembered(
+        &self,
+        _name: &RecordsName,
+        make: &mut dyn FnMut() -> Result<Option<Bytes>, StorageFault>,
+    ) -> Result<Option<Bytes>, StorageFault> {
+        make()
+    }
 }
+
+/// What stands for several records.
+pub type RecordsName = [i64; 7];

@@ -5,6 +5,7 @@ mod mvcc_image;
 
 use mvcc_image::{Ledger, bytes};
 use prost::Message;
+use quorate_core::draw::{Domain, draw, draw_below};
 use quorate_core::error::Refusal;
 use quorate_core::event::ReadError;
 use quorate_core::ids::LeaseId;
@@ -141,6 +142,48 @@ fn check_encoded(view: &KvView, request: &RangeRequest, whole: &RangeResponse) {
     assert_eq!(&RangeResponse::decode(&joined[..]).unwrap(), whole, "{request:?}");
     let decoded = chunks.into_iter().flat_map(|chunk| chunk.decode().unwrap().kvs);
     assert_eq!(decoded.collect::<Vec<_>>(), whole.kvs);
+}
+
+/// What stands for several records stands for no others, however they come and go: leaves split,
+/// are cut by compactions and are packed anew at a start.
+#[test]
+fn what_is_remembered_is_what_would_be_read() {
+    let (mut all_made, mut all_given) = (0, 0);
+    for seed in 0..24 {
+        let mut draws = 0..;
+        let mut below =
+            |bound| draw_below(bound, draw(seed, Domain::Shell as u64, 1, draws.next().unwrap()));
+        let mut ledger = Ledger::new();
+        put_all(&mut ledger, (0..below(300) as usize).map(|n| n % 50));
+        for turn in 0..600 {
+            let key = format!("k{:04}", below(300));
+            match below(20) {
+                0..9 => drop(ledger.put(&key, &format!("{turn}"))),
+                9..15 => drop(ledger.delete(&key)),
+                15 => {
+                    let revision = ledger.mvcc.revision().get() - below(3) as i64;
+                    if revision > ledger.mvcc.view().compacted().get().max(0) {
+                        ledger.compact(revision);
+                    }
+                }
+                16 if below(10) == 0 => ledger.reopen(),
+                _ => ledger.store(below(20) as usize),
+            }
+            let view = ledger.mvcc.view();
+            let compacted = view.compacted().get().max(1);
+            let newest = view.revision().get();
+            let revision = newest - below(8).min((newest - compacted) as u64) as i64;
+            let request = RangeRequest { revision, ..all() };
+            let mut chunks = Chunks::begin_encoded(&view, &request, 1 << 20).unwrap();
+            let chunks = drain(&mut chunks, &view).unwrap();
+            let read = chunks.into_iter().flat_map(|chunk| chunk.decode().unwrap().kvs);
+            let read: Vec<_> = read.collect();
+            assert_eq!(read, view.range(&request).unwrap().kvs, "seed {seed}, turn {turn}");
+        }
+        let (made, given) = ledger.memory.counts();
+        (all_made, all_given) = (all_made + made, all_given + given);
+    }
+    assert!(all_made > 1_000 && all_given > 1_000, "{all_made} made, {all_given} given again");
 }
 
 #[test]

@@ -29,7 +29,8 @@ use prost::Message;
 use quorate_proto::etcdserverpb::{RangeRequest, RangeResponse, ResponseHeader};
 use quorate_proto::mvccpb::KeyValue;
 
-use super::index::Version;
+use super::fields;
+use super::index::{Live, Version};
 use super::range::{key_only, limit};
 use super::view::KvView;
 use crate::error::{Refusal, StorageFault};
@@ -86,6 +87,9 @@ pub trait Chunk: Default {
     /// It does not decode.
     fn push_record(&mut self, record: &Bytes) -> Result<(), StorageFault>;
 
+    /// Where keys are put as they are sent, if they are.
+    fn fields(&mut self) -> Option<&mut Vec<u8>>;
+
     /// What is told beside the keys.
     fn end(&mut self) -> &mut RangeResponse;
 }
@@ -100,13 +104,16 @@ impl Chunk for RangeResponse {
         Ok(())
     }
 
+    fn fields(&mut self) -> Option<&mut Vec<u8>> {
+        None
+    }
+
     fn end(&mut self) -> &mut RangeResponse {
         self
     }
 }
 
-/// Keys as they are sent. A record is the encoding of what it tells, so that nothing is decoded,
-/// nor encoded again.
+/// Keys as they are sent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Encoded {
     /// A field `kvs` of a `RangeResponse` for each key.
@@ -115,17 +122,7 @@ pub struct Encoded {
     pub end: RangeResponse,
 }
 
-/// Field 2 of `RangeResponse`, with a length.
-const KVS: u8 = 2 << 3 | 2;
-
 impl Encoded {
-    fn push_field(&mut self, bytes: &[u8]) {
-        self.fields.push(KVS);
-        // A vector has room.
-        let _ = prost::encode_length_delimiter(bytes.len(), &mut self.fields);
-        self.fields.extend_from_slice(bytes);
-    }
-
     /// The answer, if there is no other chunk.
     ///
     /// # Errors
@@ -140,12 +137,16 @@ impl Encoded {
 
 impl Chunk for Encoded {
     fn push(&mut self, kv: KeyValue) {
-        self.push_field(&kv.encode_to_vec());
+        fields::push(&mut self.fields, &kv.encode_to_vec());
     }
 
     fn push_record(&mut self, record: &Bytes) -> Result<(), StorageFault> {
-        self.push_field(record);
+        fields::push(&mut self.fields, record);
         Ok(())
+    }
+
+    fn fields(&mut self) -> Option<&mut Vec<u8>> {
+        Some(&mut self.fields)
     }
 
     fn end(&mut self) -> &mut RangeResponse {
@@ -158,6 +159,29 @@ enum Stop {
     /// There is another key; it is not part of this chunk, or of this step.
     At(Bytes),
     Fault(StorageFault),
+}
+
+impl Stop {
+    fn at(key: &[u8]) -> Self {
+        Self::At(Bytes::copy_from_slice(key))
+    }
+}
+
+/// What a step may still read.
+struct Left {
+    keys: usize,
+    bytes: usize,
+}
+
+impl Left {
+    const fn is_nothing(&self) -> bool {
+        self.keys == 0 || self.bytes == 0
+    }
+
+    const fn take(&mut self, keys: usize, bytes: usize) {
+        self.keys = self.keys.saturating_sub(keys);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
 }
 
 impl Chunks {
@@ -223,25 +247,67 @@ impl<C: Chunk> Chunks<C> {
     /// Fills the chunk as far as one step may; `None` when there are no more keys.
     fn read(&mut self, view: &KvView) -> Option<Stop> {
         let keys = self.keys.clone();
+        let mut left = Left { keys: CHUNK_STEP_KEYS_MAX, bytes: CHUNK_STEP_BYTES_MAX };
         let mut stop = None;
-        let (mut steps_left, bytes_before) = (CHUNK_STEP_KEYS_MAX, self.chunk_bytes);
-        let _ = view.index.visit(&keys, self.main, &mut |key, version| {
-            let read = self.chunk_bytes - bytes_before;
-            if self.is_full() || steps_left == 0 || read >= CHUNK_STEP_BYTES_MAX {
-                stop = Some(Stop::At(Bytes::copy_from_slice(key)));
-                return ControlFlow::Break(());
-            }
-            steps_left -= 1;
-            if let Err(fault) = self.take(view, key, version) {
-                stop = Some(Stop::Fault(fault));
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
+        let _ = view.index.visit_neighbours(&keys, self.main, &mut |live| {
+            stop = self.read_neighbours(view, &live, &mut left).err();
+            if stop.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         stop
     }
 
-    fn take(&mut self, view: &KvView, key: &[u8], version: Version) -> Result<(), StorageFault> {
+    fn read_neighbours(
+        &mut self,
+        view: &KvView,
+        live: &Live<'_>,
+        left: &mut Left,
+    ) -> Result<(), Stop> {
+        if self.take_together(view, live, left)? {
+            return Ok(());
+        }
+        for (key, version) in live.iter() {
+            if self.is_full() || left.is_nothing() {
+                return Err(Stop::at(key));
+            }
+            let bytes = self.take(view, key, version).map_err(Stop::Fault)?;
+            left.take(1, bytes);
+        }
+        Ok(())
+    }
+
+    /// Takes all of a leaf, if they can be put together and there is room for them.
+    fn take_together(
+        &mut self,
+        view: &KvView,
+        live: &Live<'_>,
+        left: &mut Left,
+    ) -> Result<bool, Stop> {
+        if self.keys_only || self.chunk.fields().is_none() || self.is_full() || left.is_nothing() {
+            return Ok(false);
+        }
+        let Some(named) = live.name() else { return Ok(false) };
+        if named.keys > self.chunk_keys_max.min(self.keys_left) - self.chunk_keys {
+            return Ok(false);
+        }
+        if named.keys > left.keys && left.keys < CHUNK_STEP_KEYS_MAX {
+            // The next step has room for all.
+            return live.iter().next().map_or(Ok(false), |(key, _)| Err(Stop::at(key)));
+        }
+        let Some(fields) = view.fields(live, &named).map_err(Stop::Fault)? else {
+            return Ok(false);
+        };
+        if let Some(all) = self.chunk.fields() {
+            all.extend_from_slice(&fields);
+        }
+        self.chunk_keys += named.keys;
+        self.chunk_bytes += fields.len();
+        self.fields_bytes += fields.len();
+        left.take(named.keys, fields.len());
+        Ok(true)
+    }
+
+    /// Takes one, and tells its bytes.
+    fn take(&mut self, view: &KvView, key: &[u8], version: Version) -> Result<usize, StorageFault> {
         let bytes = if self.keys_only {
             let kv = key_only(&(key, version));
             let bytes = kv.encoded_len();
@@ -255,7 +321,7 @@ impl<C: Chunk> Chunks<C> {
         self.chunk_keys += 1;
         self.chunk_bytes += bytes;
         self.fields_bytes += 1 + prost::length_delimiter_len(bytes) + bytes;
-        Ok(())
+        Ok(bytes)
     }
 
     fn is_full(&self) -> bool {

@@ -36,6 +36,7 @@
 mod changes;
 mod chunks;
 mod compact;
+mod fields;
 mod hash;
 pub mod index;
 pub(crate) mod range;

@@ -6,6 +6,7 @@ use core::ops::ControlFlow;
 
 use bytes::Bytes;
 
+use super::index::Named;
 use super::run::{Dated, Run};
 use crate::error::StorageFault;
 use crate::schema::{RevisionKey, RowKey};
@@ -70,6 +71,19 @@ impl Records {
             self.image.get(Table::Key, &at.to_array())?
         };
         found.ok_or_else(|| StorageFault::new(format!("no record at {}.{}", at.main, at.sub)))
+    }
+
+    /// What is made of several records, once for as long as the image remembers it. Of those that
+    /// are not in the image yet it is made each time.
+    pub(super) fn remembered(
+        &self,
+        named: &Named,
+        make: &mut dyn FnMut() -> Result<Option<Bytes>, StorageFault>,
+    ) -> Result<Option<Bytes>, StorageFault> {
+        match named.newest.main > self.stored {
+            true => make(),
+            false => self.image.remembered(&named.name(), make),
+        }
     }
 
     /// Visits every row of a table, as the image has it.

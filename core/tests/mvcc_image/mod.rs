@@ -1,18 +1,73 @@
 //! A store in memory, and a ledger on top of it that stores what it is told to.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
+use quorate_core::error::StorageFault;
 use quorate_core::event::{Changes, KeyRange};
 use quorate_core::ids::{LeaseId, Revision};
 use quorate_core::mvcc::{Mvcc, Outcome, Writer};
-use quorate_core::storage::{Rows, Table, Write};
+use quorate_core::storage::{RecordsName, Rows, StateRead, Table, Write};
+
+/// What was made of records, by their name, and how often it was given again: nothing is ever
+/// forgotten.
+#[derive(Clone, Default)]
+pub(crate) struct Memory(Arc<Mutex<(BTreeMap<RecordsName, Bytes>, usize)>>);
+
+#[allow(dead_code)]
+impl Memory {
+    /// What was made, and how often it was given again.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let memory = self.0.lock().unwrap();
+        (memory.0.len(), memory.1)
+    }
+}
+
+/// An image that remembers.
+struct Remembering {
+    rows: Rows,
+    memory: Memory,
+}
+
+impl StateRead for Remembering {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StorageFault> {
+        self.rows.get(table, key)
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        from: &[u8],
+        until: &[u8],
+        visit: &mut dyn FnMut(&[u8], &Bytes) -> ControlFlow<()>,
+    ) -> Result<(), StorageFault> {
+        self.rows.scan(table, from, until, visit)
+    }
+
+    fn remembered(
+        &self,
+        name: &RecordsName,
+        make: &mut dyn FnMut() -> Result<Option<Bytes>, StorageFault>,
+    ) -> Result<Option<Bytes>, StorageFault> {
+        let mut memory = self.memory.0.lock().unwrap();
+        if let Some(found) = memory.0.get(name).cloned() {
+            memory.1 += 1;
+            return Ok(Some(found));
+        }
+        let made = make()?;
+        made.iter().for_each(|made| drop(memory.0.insert(*name, made.clone())));
+        Ok(made)
+    }
+}
 
 /// A ledger with its store; batches wait until they are stored.
 pub(crate) struct Ledger {
     pub(crate) mvcc: Mvcc,
     pub(crate) image: Rows,
+    pub(crate) memory: Memory,
     waiting: Vec<(Revision, Vec<Write>)>,
 }
 
@@ -23,8 +78,13 @@ impl Ledger {
     }
 
     pub(crate) fn open(image: Rows) -> Self {
-        let mvcc = Mvcc::open(Arc::new(image.clone())).unwrap();
-        Self { mvcc, image, waiting: Vec::new() }
+        Self::open_with(image, Memory::default())
+    }
+
+    fn open_with(rows: Rows, memory: Memory) -> Self {
+        let image = Remembering { rows: rows.clone(), memory: memory.clone() };
+        let mvcc = Mvcc::open(Arc::new(image)).unwrap();
+        Self { mvcc, image: rows, memory, waiting: Vec::new() }
     }
 
     /// Runs one mutation.
@@ -70,14 +130,15 @@ impl Ledger {
     pub(crate) fn store(&mut self, batches: usize) {
         for (revision, writes) in self.waiting.drain(..batches.min(self.waiting.len())) {
             self.image.write(&writes);
-            self.mvcc.on_stored(revision, Arc::new(self.image.clone()));
+            let image = Remembering { rows: self.image.clone(), memory: self.memory.clone() };
+            self.mvcc.on_stored(revision, Arc::new(image));
         }
     }
 
     /// Stores everything and starts over from what is stored.
     pub(crate) fn reopen(&mut self) {
         self.store(usize::MAX);
-        *self = Self::open(self.image.clone());
+        *self = Self::open_with(self.image.clone(), self.memory.clone());
     }
 
     /// Rows of the table `key`, as main.sub and `t` for tombstones.

@@ -22,7 +22,7 @@ use std::thread::{self, Builder, Scope, ScopedJoinHandle};
 
 use bytes::{Bytes, BytesMut};
 use quorate_core::error::StorageFault;
-use quorate_core::storage::{StateRead, Table};
+use quorate_core::storage::{RecordsName, StateRead, Table};
 
 /// Most readers.
 const READERS_MAX: usize = 4;
@@ -81,6 +81,14 @@ impl StateRead for ReadAhead {
                 Err(_) => self.image.scan(table, from, until, visit),
             }
         })
+    }
+
+    fn remembered(
+        &self,
+        name: &RecordsName,
+        make: &mut dyn FnMut() -> Result<Option<Bytes>, StorageFault>,
+    ) -> Result<Option<Bytes>, StorageFault> {
+        self.image.remembered(name, make)
     }
 }
 

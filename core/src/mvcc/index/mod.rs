@@ -44,6 +44,7 @@ use core::ops::ControlFlow;
 
 pub use history::Version;
 pub use sweep::Swept;
+pub use walk::{Live, Named};
 
 use crate::event::KeyRange;
 use tree::{Node, Tally};
@@ -95,11 +96,22 @@ impl Index {
         main: i64,
         visit: &mut dyn FnMut(&'a [u8], Version) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
+        self.visit_neighbours(range, main, &mut |live| {
+            live.iter().try_for_each(|(key, version)| visit(key, version))
+        })
+    }
+
+    /// The same, a leaf's at a time.
+    pub fn visit_neighbours<'a>(
+        &'a self,
+        range: &KeyRange,
+        main: i64,
+        visit: &mut dyn FnMut(Live<'a>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
         if let KeyRange::One(key) = range {
-            let found = self.root.entry(key).and_then(|(key, history)| {
-                history.as_of(main).filter(Version::is_live).map(|version| (key, version))
-            });
-            return found.map_or(ControlFlow::Continue(()), |(key, version)| visit(key, version));
+            let found = self.root.entry(key);
+            let alone = |(leaf, place)| visit(Live { leaf, places: (place, place + 1), main });
+            return found.map_or(ControlFlow::Continue(()), alone);
         }
         self.root.visit(Bounds::of(range), main, visit)
     }

@@ -3,8 +3,10 @@
 use core::ops::ControlFlow;
 
 use super::history::{History, Version};
-use super::tree::Node;
+use super::tree::{Leaf, Node};
 use crate::event::KeyRange;
+use crate::schema::RevisionKey;
+use crate::storage::RecordsName;
 
 /// Where to begin (at) and to end (before), as far as this part of the tree has to care.
 #[derive(Clone, Copy, Debug)]
@@ -54,17 +56,15 @@ impl Node {
     }
 
     pub(super) fn find(&self, key: &[u8]) -> Option<&History> {
-        self.entry(key).map(|(_, history)| history)
+        self.entry(key).map(|(leaf, place)| &leaf.histories[place])
     }
 
-    pub(super) fn entry(&self, key: &[u8]) -> Option<(&[u8], &History)> {
+    /// The leaf with that key, and its place there.
+    pub(super) fn entry(&self, key: &[u8]) -> Option<(&Leaf, usize)> {
         let mut node = self;
         loop {
             match node {
-                Self::Leaf(leaf) => {
-                    let place = leaf.keys.search(key).ok()?;
-                    return Some((leaf.keys.get(place), &leaf.histories[place]));
-                }
+                Self::Leaf(leaf) => return Some((leaf, leaf.keys.search(key).ok()?)),
                 Self::Branch(branch) => {
                     node = &branch.children[branch.separators.count_up_to(key)].node;
                 }
@@ -100,19 +100,11 @@ impl Node {
         &'a self,
         bounds: Bounds<'_>,
         main: i64,
-        visit: &mut dyn FnMut(&'a [u8], Version) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(Live<'a>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let (start, end) = self.span(bounds);
         match self {
-            Self::Leaf(leaf) => {
-                for place in start..end {
-                    if let Some(version) = leaf.histories[place].as_of(main)
-                        && version.is_live()
-                    {
-                        visit(leaf.keys.get(place), version)?;
-                    }
-                }
-            }
+            Self::Leaf(leaf) => visit(Live { leaf, places: (start, end), main })?,
             Self::Branch(branch) => {
                 for place in start..=end {
                     let child = &branch.children[place];
@@ -124,5 +116,76 @@ impl Node {
             }
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// Neighbours: what exists, as of a main revision, of the keys at some places of one leaf.
+#[derive(Clone, Copy)]
+pub struct Live<'a> {
+    pub(super) leaf: &'a Leaf,
+    /// From the first, before the second.
+    pub(super) places: (usize, usize),
+    pub(super) main: i64,
+}
+
+impl<'a> Live<'a> {
+    /// Keys and what decides them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], Version)> + use<'a> {
+        let Self { leaf, places: (start, end), main } = *self;
+        (start..end).filter_map(move |place| {
+            let version = leaf.histories[place].as_of(main)?;
+            version.is_live().then(|| (leaf.keys.get(place), version))
+        })
+    }
+
+    /// What stands for their records, if they are all of a leaf that has not changed since that
+    /// revision.
+    ///
+    /// No others are ever called the same: which keys exist between the first and the last changes
+    /// by a change that is newer than the newest here, or by a deletion. The former is then the
+    /// newest itself, the latter leaves fewer keys, and neither ends while those it concerns exist.
+    pub fn name(&self) -> Option<Named> {
+        let Self { leaf, places, main } = *self;
+        if places != (0, leaf.histories.len()) {
+            return None;
+        }
+        let (mut first, mut last, mut newest) =
+            (None, RevisionKey::default(), RevisionKey::default());
+        let mut keys = 0;
+        for history in &leaf.histories {
+            let version = history.newest();
+            if version.at.main > main {
+                return None;
+            }
+            if version.is_live() {
+                first.get_or_insert(version.at);
+                last = version.at;
+                newest = newest.max(version.at);
+                keys += 1;
+            }
+        }
+        Some(Named { keys, first: first?, last, newest })
+    }
+}
+
+/// See [`Live::name`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// How many there are; one at least.
+    pub keys: usize,
+    /// When the first was written.
+    pub first: RevisionKey,
+    /// When the last was written.
+    pub last: RevisionKey,
+    /// When whichever is the newest was written.
+    pub newest: RevisionKey,
+}
+
+impl Named {
+    /// All of it in one.
+    pub fn name(&self) -> RecordsName {
+        let Self { keys, first, last, newest } = *self;
+        let keys = i64::try_from(keys).unwrap_or(i64::MAX);
+        [keys, first.main, first.sub, last.main, last.sub, newest.main, newest.sub]
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fjall::{Readable, Snapshot};
 use quorate_core::error::StorageFault;
-use quorate_core::storage::{StateRead, Table};
+use quorate_core::storage::{RecordsName, StateRead, Table};
 
 use super::Generation;
 use super::generation::KEY_BYTES_MAX;
@@ -53,6 +53,14 @@ impl StateRead for Image {
             }
         }
         Ok(())
+    }
+
+    fn remembered(
+        &self,
+        name: &RecordsName,
+        make: &mut dyn FnMut() -> Result<Option<Bytes>, StorageFault>,
+    ) -> Result<Option<Bytes>, StorageFault> {
+        self.generation.lately.together(name, make)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Records that were read lately. A record never changes, so that one which is here is right
 //! wherever it is asked for; fjall needs several times as long to find it in a block it has in
-//! memory.
+//! memory. And what was put together from records: it lies in one place.
 //!
 //! Deliberately absent: records that were written lately. Most are never read again, and those of
 //! the last moments are read from the core's own memory.
@@ -9,10 +9,11 @@ use bytes::Bytes;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use quorate_core::schema::RevisionKey;
+use quorate_core::storage::RecordsName;
 
 /// Bytes of a record's key. A tombstone's has one more.
 const KEY_BYTES: usize = RevisionKey::LEN;
-/// Memory for all of them; used as they come.
+/// Memory for all records, and for all that was put together; used as they come.
 const MEMORY_BYTES: u64 = 64 << 20;
 /// Records this large and larger cost little beside their own bytes.
 const RECORD_BYTES_MAX: usize = 16 << 10;
@@ -20,24 +21,32 @@ const RECORD_BYTES_MAX: usize = 16 << 10;
 const OVERHEAD_BYTES: usize = 112;
 /// Records there may be, roughly.
 const RECORDS: usize = (MEMORY_BYTES / 512) as usize;
+/// The same of what was put together.
+const TOGETHER: usize = (MEMORY_BYTES / (16 << 10)) as usize;
 
 type Key = [u8; KEY_BYTES];
 
 /// See the module.
-pub(super) struct Lately(Cache<Key, Bytes, Weight>);
+pub(super) struct Lately {
+    records: Cache<Key, Bytes, Weight>,
+    together: Cache<RecordsName, Bytes, Weight>,
+}
 
 #[derive(Clone)]
 struct Weight;
 
-impl Weighter<Key, Bytes> for Weight {
-    fn weight(&self, _: &Key, record: &Bytes) -> u64 {
-        (record.len() + OVERHEAD_BYTES) as u64
+impl<K> Weighter<K, Bytes> for Weight {
+    fn weight(&self, _: &K, bytes: &Bytes) -> u64 {
+        (bytes.len() + OVERHEAD_BYTES) as u64
     }
 }
 
 impl Lately {
     pub(super) fn new() -> Self {
-        Self(Cache::with_weighter(RECORDS, MEMORY_BYTES, Weight))
+        Self {
+            records: Cache::with_weighter(RECORDS, MEMORY_BYTES, Weight),
+            together: Cache::with_weighter(TOGETHER, MEMORY_BYTES, Weight),
+        }
     }
 
     /// The record of that key: from here, or as `read` finds it.
@@ -47,15 +56,29 @@ impl Lately {
         read: impl FnOnce() -> Result<Option<Bytes>, E>,
     ) -> Result<Option<Bytes>, E> {
         let Ok(key) = Key::try_from(key) else { return read() };
-        if let Some(record) = self.0.get(&key) {
+        if let Some(record) = self.records.get(&key) {
             return Ok(Some(record));
         }
         let found = read()?;
         if let Some(record) = found.as_ref().filter(|record| record.len() < RECORD_BYTES_MAX) {
             // fjall's value keeps the block it is part of.
-            self.0.insert(key, Bytes::copy_from_slice(record));
+            self.records.insert(key, Bytes::copy_from_slice(record));
         }
         Ok(found)
+    }
+
+    /// What was made of the records of that name: from here, or as it is made now.
+    pub(super) fn together<E>(
+        &self,
+        name: &RecordsName,
+        make: impl FnOnce() -> Result<Option<Bytes>, E>,
+    ) -> Result<Option<Bytes>, E> {
+        if let Some(made) = self.together.get(name) {
+            return Ok(Some(made));
+        }
+        let made = make()?;
+        made.iter().for_each(|made| self.together.insert(*name, made.clone()));
+        Ok(made)
     }
 }
 
@@ -81,6 +104,23 @@ mod tests {
     }
 
     #[test]
+    fn what_was_put_together_is_made_once_for_each_name() {
+        let (lately, mut makes) = (Lately::new(), 0);
+        let mut together = |name: RecordsName, what: Option<&'static str>| {
+            let made = lately.together(&name, || {
+                makes += 1;
+                Ok::<_, ()>(what.map(Bytes::from))
+            });
+            (made.unwrap(), makes)
+        };
+        assert_eq!(together([1; 7], Some("one")), (Some("one".into()), 1));
+        assert_eq!(together([1; 7], Some("another")), (Some("one".into()), 1));
+        assert_eq!(together([2; 7], None), (None, 2));
+        assert_eq!(together([2; 7], Some("two")), (Some("two".into()), 3));
+        assert_eq!(lately.together(&[3; 7], || Err(())), Err(()));
+    }
+
+    #[test]
     fn what_is_large_missing_or_no_record_is_read_again() {
         let lately = Lately::new();
         for key in [&[7; KEY_BYTES][..], &[7; KEY_BYTES + 1], b"name"] {
@@ -101,7 +141,7 @@ mod tests {
             key[..8].copy_from_slice(&number.to_be_bytes());
             read(&lately, &key, large);
         }
-        assert!(lately.0.weight() <= MEMORY_BYTES);
-        assert!(lately.0.weight() > MEMORY_BYTES / 2);
+        assert!(lately.records.weight() <= MEMORY_BYTES);
+        assert!(lately.records.weight() > MEMORY_BYTES / 2);
     }
 }
