@@ -14,6 +14,7 @@ use quorate_core::storage::Rows;
 use quorate_proto::etcdserverpb::RangeRequest;
 
 const KEYS: u64 = 1_000_000;
+const OLD_KEYS: u64 = 100_000;
 
 fn key(number: u64) -> Vec<u8> {
     format!("/registry/pods/default/{:016x}", draw(0, 1, 2, number)).into_bytes()
@@ -65,6 +66,27 @@ fn index(criterion: &mut Criterion) {
     drop(view);
 }
 
+/// Keys that changed several times: copying a leaf copies references to what each was before.
+fn index_of_old_keys(criterion: &mut Criterion) {
+    let mut index = Index::new();
+    let mut mains = 2..;
+    let mut next = |index: &mut Index, number: u64| {
+        put(index, &key(number), mains.next().unwrap_or_default());
+    };
+    for _ in 0..4 {
+        (0..OLD_KEYS).for_each(|number| next(&mut index, number));
+    }
+    let (mut n, mut view) = (0, index.clone());
+    criterion.bench_function("index/put to a key with history, a new view after each", |bencher| {
+        bencher.iter(|| {
+            n += 1;
+            next(&mut index, draw_below(OLD_KEYS, draw(7, 7, 7, n)));
+            view = index.clone();
+        });
+    });
+    drop(view);
+}
+
 fn ledger(criterion: &mut Criterion) {
     let mut mvcc = Mvcc::open(Arc::new(Rows::default())).expect("an empty store opens");
     let value = Bytes::from(vec![7; 256]);
@@ -97,5 +119,5 @@ fn ledger(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, index, ledger);
+criterion_group!(benches, index, index_of_old_keys, ledger);
 criterion_main!(benches);

@@ -183,7 +183,7 @@ fn what_is_remembered_is_what_would_be_read() {
         let (made, given) = ledger.memory.counts();
         (all_made, all_given) = (all_made + made, all_given + given);
     }
-    assert!(all_made > 1_000 && all_given > 1_000, "{all_made} made, {all_given} given again");
+    assert!(all_made > 500 && all_given > 1_000, "{all_made} made, {all_given} given again");
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! The ledger.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::ops::ControlFlow;
 
+use bytes::Bytes;
 use quorate_proto::mvccpb::KeyValue;
 
 use super::compact::Compaction;
@@ -91,7 +93,7 @@ fn load_index(
     records: &Records,
     show: &mut dyn FnMut(&KeyValue, bool),
 ) -> Result<(Index, i64), StorageFault> {
-    let mut index = Index::new();
+    let mut lot = Lot::default();
     let mut newest = 0;
     records.scan(RevisionKey::first_of(0), i64::MAX - 1, &mut |row, stored| {
         if !(crate::planted!("revision-differs-after-restart") && row.is_tombstone) {
@@ -103,9 +105,47 @@ fn load_index(
             // A record that only lifts the revision is empty; it counts as a version 0.
             false => Version { at: row.at, created: kv.create_revision, number: kv.version.max(0) },
         };
-        index.push(&kv.key, version);
+        lot.push(&kv.key, version);
         show(&kv, row.is_tombstone);
         Ok(ControlFlow::Continue(()))
     })?;
-    Ok((index, newest))
+    Ok((lot.finish(), newest))
+}
+
+/// Keys in a lot, at most, and their bytes.
+const LOT_KEYS_MAX: usize = 1 << 18;
+const LOT_BYTES_MAX: usize = 32 << 20;
+
+/// An index that is filled by lots in order of keys: neighbours lie in the same leaf, while the
+/// order of revisions would lead to another one with each key.
+#[derive(Default)]
+struct Lot {
+    index: Index,
+    /// In order of revisions. A copy of the key: what it is part of holds the value too.
+    waiting: Vec<(Bytes, Version)>,
+    bytes: usize,
+}
+
+impl Lot {
+    fn push(&mut self, key: &[u8], version: Version) {
+        self.waiting.push((Bytes::copy_from_slice(key), version));
+        self.bytes += key.len();
+        if self.waiting.len() >= LOT_KEYS_MAX || self.bytes >= LOT_BYTES_MAX {
+            self.settle();
+        }
+    }
+
+    /// The order of one key's versions stays.
+    fn settle(&mut self) {
+        self.waiting.sort_by(|(a, _), (b, _)| a.cmp(b));
+        for (key, version) in self.waiting.drain(..) {
+            self.index.push(&key, version);
+        }
+        self.bytes = 0;
+    }
+
+    fn finish(mut self) -> Index {
+        self.settle();
+        self.index
+    }
 }
