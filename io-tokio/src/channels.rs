@@ -5,7 +5,7 @@
 //! | clients -> state | [`CLIENT_INPUTS_MAX`] | refused: too many requests |
 //! | peers -> replica | [`PEER_MESSAGES_MAX`] | dropped; raft sends again |
 //! | peers -> state | [`PEER_QUESTIONS_MAX`] | dropped; the asker times out |
-//! | I/O threads <-> state, in lots | as clients -> state | as there |
+//! | I/O threads <-> state, in lots | as clients -> state; frames by the machine | as there |
 //! | state -> a watch stream | [`STREAM_FRAMES_MAX`] | closed; the client resumes it |
 //! | between the four loops | by the machines | never full |
 //! | ranges for which there is no room | [`RANGES_WAITING_MAX`] | refused: too many requests |

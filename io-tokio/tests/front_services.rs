@@ -223,6 +223,29 @@ async fn a_watch_outlives_its_clients_half_close() {
     assert!(matches!(closed, Ok(Some(Call::Close(on))) if on == stream));
 }
 
+#[tokio::test]
+async fn a_watch_whose_client_goes_is_counted_once() {
+    let mut fake = Fake::new(leading());
+    let served = served(&fake);
+    let failures = |fake: &Fake| {
+        let text = fake.metrics.text(&view_of(leading()));
+        let of_watches = text.lines().find(|line| {
+            line.starts_with("etcd_network_server_stream_failures_total") && line.contains("watch")
+        });
+        of_watches.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
+    };
+    for gone in 1..=3 {
+        let mut client = WatchClient::new(dial(&served).await);
+        let frames = client.watch(tokio_stream::pending()).await.unwrap().into_inner();
+        let Some(Call::Open(stream, _, _out)) = fake.calls.recv().await else { panic!() };
+        assert_eq!(failures(&fake), gone - 1);
+        drop((frames, client));
+        let closed = tokio::time::timeout(Duration::from_secs(5), fake.calls.recv()).await;
+        assert!(matches!(closed, Ok(Some(Call::Close(on))) if on == stream));
+        assert_eq!(failures(&fake), gone, "of client {gone}");
+    }
+}
+
 /// How a stream to this path ends on which this is sent.
 async fn end_of(
     served: &Served,

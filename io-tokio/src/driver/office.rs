@@ -11,7 +11,8 @@
 //!
 //! Invariants:
 //! - Nothing waits in a lot but for tasks that are ready: no timer, no minimum size.
-//! - What is in lots is bounded as calls are: each took its place in the clients' share.
+//! - What is in lots is bounded: calls and answers took their place in the clients' share, and of a
+//!   stream's frames there are no more than the machine gives away before it is told of room.
 //! - An office that closes answers nobody: whoever waits learns that the server is stopping.
 
 use std::cell::RefCell;

@@ -126,8 +126,12 @@ impl Stream for Frames {
 
 impl Drop for Frames {
     fn drop(&mut self) {
-        if let Some(listening) = &self.listening {
-            listening.abort();
+        let listening = self.listening.take().filter(|listening| !listening.is_finished());
+        let Some(listening) = listening else { return };
+        listening.abort();
+        if !self.is_over {
+            // The client went, and nothing is left to hear that.
+            self.front.metrics.note_stream_failure("receive", "watch");
         }
     }
 }
