@@ -235,11 +235,18 @@ async fn a_watch_whose_client_goes_is_counted_once() {
         of_watches.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
     };
     for gone in 1..=3 {
-        let mut client = WatchClient::new(dial(&served).await);
-        let frames = client.watch(tokio_stream::pending()).await.unwrap().into_inner();
+        // All of the client goes with its runtime, the connection and what it still has to send too.
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let endpoint = tonic::transport::Endpoint::from_shared(served.url()).unwrap();
+        let frames = runtime.spawn(async move {
+            let mut client = WatchClient::new(endpoint.connect().await.unwrap());
+            client.watch(tokio_stream::pending()).await.unwrap().into_inner()
+        });
+        let frames = frames.await.unwrap();
         let Some(Call::Open(stream, _, _out)) = fake.calls.recv().await else { panic!() };
         assert_eq!(failures(&fake), gone - 1);
-        drop((frames, client));
+        drop(frames);
+        runtime.shutdown_background();
         let closed = tokio::time::timeout(Duration::from_secs(5), fake.calls.recv()).await;
         assert!(matches!(closed, Ok(Some(Call::Close(on))) if on == stream));
         assert_eq!(failures(&fake), gone, "of client {gone}");

@@ -354,7 +354,6 @@ impl Hub {
         let Some(watcher) = self.watchers.get_mut(slot) else { return };
         let (stream, fragment) = (watcher.stream, watcher.wants.fragment);
         watcher.is_idle = false;
-        let bytes_max = self.streams.get(&stream).map_or(0, |open| open.frame_bytes_max);
         if crate::planted!("watch-splits-revision") {
             for part in frame::split(response, 1) {
                 self.push(stream, WatchResponse { fragment: false, ..part });
@@ -364,6 +363,7 @@ impl Hub {
         if !fragment {
             return self.push(stream, response);
         }
+        let bytes_max = self.streams.get(&stream).map_or(0, |open| open.frame_bytes_max);
         for part in frame::split(response, bytes_max) {
             self.push(stream, part);
         }
@@ -373,13 +373,13 @@ impl Hub {
     pub(super) fn push(&mut self, stream: StreamId, frame: WatchResponse) {
         let Some(open) = self.streams.get_mut(&stream) else { return };
         open.push(frame);
-        self.list_ready(stream);
+        if open.note_ready() {
+            self.ready.push_back(stream);
+        }
     }
 
     fn list_ready(&mut self, id: StreamId) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
-        if !stream.is_ready && stream.credit > 0 && !stream.frames.is_empty() {
-            stream.is_ready = true;
+        if self.streams.get_mut(&id).is_some_and(Stream::note_ready) {
             self.ready.push_back(id);
         }
     }

@@ -103,6 +103,13 @@ impl Stream {
         self.frames.push_back(frame);
     }
 
+    /// Notes whether it has frames to take; tells whether that is new.
+    pub(super) fn note_ready(&mut self) -> bool {
+        let is_new = !self.is_ready && self.credit > 0 && !self.frames.is_empty();
+        self.is_ready |= is_new;
+        is_new
+    }
+
     /// That many frames that were taken out were passed on.
     pub(super) fn on_passed(&mut self, frames: usize) {
         self.credit = self.credit.saturating_add(frames).min(self.frames_max);
