@@ -13,12 +13,13 @@
 //! Every loop is the same: wait for something or for the machine's next timer, take whatever
 //! else has arrived, feed it all, run the timer if it is due, then carry out what the machine
 //! wants, one message for each receiver. So proposals that arrive while the log is syncing leave
-//! in one batch (group commit), and a busy loop is woken once a turn. The replica's loop is a task on
-//! the thread of the streams to other members: a heartbeat and its answer cross no further thread.
+//! in one batch (group commit), and a busy loop is woken once a turn. The replica's loop is a task
+//! on the thread of the streams to other members: a heartbeat and its answer cross no further
+//! thread.
 //!
 //! Invariants:
-//! - Elections and heartbeats never wait for a sync, the store or an apply: nothing on the replica's
-//!   thread ever blocks.
+//! - Elections and heartbeats never wait for a sync, the store or an apply: nothing on the
+//!   replica's thread ever blocks.
 //! - No loop waits for another, but the log for the store while an image is installed. The store
 //!   waits for nobody.
 //! - `State` hears of an installed image before `Replica` hears that it is persisted.

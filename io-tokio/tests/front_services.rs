@@ -235,7 +235,7 @@ async fn a_watch_whose_client_goes_is_counted_once() {
         of_watches.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
     };
     for gone in 1..=3 {
-        // All of the client goes with its runtime, the connection and what it still has to send too.
+        // All of the client goes with its runtime, the connection and what it has to send too.
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         let endpoint = tonic::transport::Endpoint::from_shared(served.url()).unwrap();
         let frames = runtime.spawn(async move {

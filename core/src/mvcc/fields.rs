@@ -1,5 +1,5 @@
-//! Keys as they are sent. A record is the encoding of what it tells, so that nothing is decoded, nor
-//! encoded again; what a leaf's records come to is put together once, for as long as it is
+//! Keys as they are sent. A record is the encoding of what it tells, so that nothing is decoded,
+//! nor encoded again; what a leaf's records come to is put together once, for as long as it is
 //! remembered: neighbours lie all over the memory, and finding each takes longer than copying all.
 
 use alloc::vec::Vec;
