@@ -232,6 +232,36 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn frames_travel_in_lots_and_a_stream_that_takes_none_is_to_be_closed() {
+        let shares = Arc::new(Shares::default());
+        let (passed, lots) = std::sync::mpsc::channel();
+        let pass_on = move |lot| passed.send(lot).expect("the test listens");
+        let office = tokio::spawn(keep(Arc::clone(&shares), pass_on));
+        yield_now().await;
+
+        let mailbox = mailbox(&shares);
+        let (frames, mut received) = mpsc::channel(2);
+        let frames = Arc::new(frames);
+        let mut outgoing = Outgoing::default();
+        for watch_id in 1..=3 {
+            let frame = WatchResponse { watch_id, ..WatchResponse::default() };
+            let delivery = Delivery::Frame(StreamId(7), Arc::clone(&frames), frame);
+            outgoing.add(mailbox.as_ref(), delivery);
+        }
+        let mut undelivered = Vec::new();
+        outgoing.send(&mut undelivered);
+        assert!(undelivered.is_empty() && received.try_recv().is_err());
+        yield_now().await;
+        let taken = [received.try_recv(), received.try_recv()].map(|frame| frame.unwrap().watch_id);
+        assert_eq!(taken, [1, 2]);
+        let back: Vec<ToState> = lots.try_recv().expect("the third found no room");
+        let [ToState::After(StateInput::StreamClosed { stream: StreamId(7) })] = &back[..] else {
+            panic!("the state hears that stream 7 is closed, and nothing else")
+        };
+        office.abort();
+    }
+
+    #[tokio::test]
     async fn without_an_office_of_that_core_a_call_comes_back() {
         let (shares, others) = (Arc::new(Shares::default()), Arc::new(Shares::default()));
         let office = tokio::spawn(keep(Arc::clone(&others), drop));

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc as tasks;
-use tokio::task::yield_now;
+use tokio::task::{unconstrained, yield_now};
 use tokio::time::sleep_until;
 
 use crate::channels::TURN_MESSAGES_MAX;
@@ -88,7 +88,8 @@ impl Started {
     pub(super) fn join(self) -> Option<()> {
         match self {
             Self::Thread(handle) => handle.join().ok(),
-            Self::Task(handle) => handle.now_or_never()?.ok(),
+            // It is there whatever else this task has polled.
+            Self::Task(handle) => unconstrained(handle).now_or_never()?.ok(),
         }
     }
 }
@@ -267,6 +268,7 @@ mod tests {
     use super::*;
 
     use std::sync::mpsc::channel;
+    use std::sync::{Arc, Mutex};
 
     /// Tells what each turn took; is due after a while, rests after a pair, ends with a zero.
     struct Told(Vec<Vec<u8>>, Option<Duration>);
@@ -285,7 +287,7 @@ mod tests {
         fn take(&mut self, messages: &mut Vec<u8>) -> Next {
             self.0.push(std::mem::take(messages));
             match self.0.last().map(Vec::as_slice) {
-                Some([0]) => Next::End,
+                Some([.., 0]) => Next::End,
                 Some([_, _]) => Next::Rest(Duration::from_millis(5)),
                 _ => Next::Turn,
             }
@@ -304,6 +306,99 @@ mod tests {
         sender.send(0).unwrap();
         assert_eq!(stepped.step(), Next::End);
         assert_eq!(stepped.turns.0, [vec![255], vec![1, 2], vec![0]]);
+    }
+
+    /// The same, to whoever holds it.
+    struct Shared(Arc<Mutex<Told>>);
+
+    impl Turns for Shared {
+        type Message = u8;
+
+        fn begin(&mut self) {
+            self.0.lock().unwrap().begin();
+        }
+
+        fn patience(&mut self) -> Option<Duration> {
+            self.0.lock().unwrap().patience()
+        }
+
+        fn take(&mut self, messages: &mut Vec<u8>) -> Next {
+            self.0.lock().unwrap().take(messages)
+        }
+    }
+
+    /// A loop as a task of this runtime: what it is told by, what it tells, and itself.
+    fn task(patience: Option<Duration>) -> (tasks::UnboundedSender<u8>, Arc<Mutex<Told>>, Started) {
+        let (sender, inbox) = tasks::unbounded_channel();
+        let told = Arc::new(Mutex::new(Told(Vec::new(), patience)));
+        let looped = Box::new(Loop::new("told", Shared(told.clone()), inbox));
+        let started = looped.start(&Handle::current(), Box::new(())).unwrap();
+        (sender, told, started)
+    }
+
+    #[tokio::test]
+    async fn a_task_takes_all_that_is_there_and_others_have_a_turn_after_each_of_its_own() {
+        let (sender, told, started) = task(None);
+        (1..=3).for_each(|message| sender.send(message).unwrap());
+        yield_now().await;
+        assert_eq!(told.lock().unwrap().0, [vec![255], vec![1, 2, 3]]);
+        let many = TURN_MESSAGES_MAX + 3;
+        (0..many).for_each(|_| sender.send(4).unwrap());
+        sender.send(0).unwrap();
+        yield_now().await;
+        let turns = |told: &Mutex<Told>| {
+            told.lock().unwrap().0[2..].iter().map(Vec::len).collect::<Vec<_>>()
+        };
+        assert_eq!(turns(&told), [TURN_MESSAGES_MAX], "it went on without asking others");
+        while !started.is_finished() {
+            yield_now().await;
+        }
+        assert_eq!(turns(&told), [TURN_MESSAGES_MAX, 4]);
+        assert_eq!(started.join(), Some(()));
+    }
+
+    #[tokio::test]
+    async fn a_task_has_its_turn_when_something_is_due_and_ends_with_its_senders() {
+        let (sender, told, started) = task(Some(Duration::from_millis(2)));
+        tokio::time::timeout(Duration::from_secs(10), async {
+            while told.lock().unwrap().0.len() < 3 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            drop(sender);
+            while !started.is_finished() {
+                yield_now().await;
+            }
+        })
+        .await
+        .unwrap();
+        assert_eq!(told.lock().unwrap().0[..3], [vec![255], vec![], vec![]]);
+        assert_eq!(started.join(), Some(()));
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panicked_is_joined_to_nothing() {
+        struct Wrong;
+
+        impl Turns for Wrong {
+            type Message = u8;
+
+            fn patience(&mut self) -> Option<Duration> {
+                None
+            }
+
+            fn take(&mut self, _: &mut Vec<u8>) -> Next {
+                panic!("as the test wants");
+            }
+        }
+
+        let (sender, inbox) = tasks::unbounded_channel();
+        let looped = Box::new(Loop::new("wrong", Wrong, inbox));
+        let started = looped.start(&Handle::current(), Box::new(())).unwrap();
+        sender.send(1).unwrap();
+        while !started.is_finished() {
+            yield_now().await;
+        }
+        assert_eq!(started.join(), None);
     }
 
     #[test]

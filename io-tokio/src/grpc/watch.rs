@@ -23,11 +23,6 @@ use super::{Answers, Front, Shown};
 use crate::driver::{StreamEntry, WatchStream};
 use crate::metrics::Calls;
 
-/// The method, as it is counted.
-fn method() -> Option<usize> {
-    Calls::find("/etcdserverpb.Watch/Watch")
-}
-
 #[tonic::async_trait]
 impl Watch for Front {
     type WatchStream = Answers<pb::WatchResponse>;
@@ -38,12 +33,13 @@ impl Watch for Front {
     ) -> Result<Response<Self::WatchStream>, Status> {
         self.has_memory(true)?;
         let stream = self.core.open_stream(self.limits.message_bytes_max).map_err(status)?;
-        let listening = listen(self.clone(), request, stream.entry().clone());
+        let method = Calls::find("/etcdserverpb.Watch/Watch");
+        let listening = listen(self.clone(), request, stream.entry().clone(), method);
         Ok(Response::new(Box::pin(Frames {
             stream,
             listening: Some(tokio::spawn(listening)),
             is_over: false,
-            method: method(),
+            method,
             front: self.clone(),
         })))
     }
@@ -54,8 +50,8 @@ async fn listen(
     front: Front,
     request: Request<Streaming<pb::WatchRequest>>,
     entry: StreamEntry,
+    method: Option<usize>,
 ) -> Option<Status> {
-    let method = method();
     let (shown, mut messages) = (Shown::of(&request), request.into_inner());
     loop {
         match messages.message().await {
@@ -84,6 +80,7 @@ struct Frames {
     /// Passes its messages in, as long as it may send any.
     listening: Option<JoinHandle<Option<Status>>>,
     is_over: bool,
+    /// Where it is counted.
     method: Option<usize>,
     front: Front,
 }
