@@ -51,6 +51,13 @@ pub const CHUNK_STEP_KEYS_MAX: usize = 128;
 pub const CHUNK_STEP_BYTES_MAX: usize = 128 << 10;
 /// Bytes of neighbouring keys that are put together to be remembered.
 pub const REMEMBERED_BYTES_MAX: usize = 128 << 10;
+/// Records whose heads share a row, and bytes of those: making a row anew is a slice of a
+/// compaction.
+pub const HEADS_RECORDS_MAX: usize = 1_024;
+/// See there.
+pub const HEADS_BYTES_MAX: usize = 64 << 10;
+/// Rows of heads in one batch.
+pub const HEADS_ROWS_PER_BATCH: usize = 4;
 /// Transactions nested within each other; deeper ones could not be read back from the log, whose
 /// messages may be 100 deep.
 pub const TXN_DEPTH_MAX: usize = 48;

@@ -24,7 +24,7 @@ pub enum Site {
     CatchUp,
     /// Slices of history kept for others.
     Windows,
-    /// Keys in a slice of a compaction.
+    /// Keys in a slice of a compaction, and heads of records in a row.
     CompactedKeys,
     /// Leases revoked in one pass.
     Revokes,

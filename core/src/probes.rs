@@ -12,7 +12,7 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Every place, by name.
-pub const PROBES: [&str; 22] = [
+pub const PROBES: [&str; 24] = [
     "leader deposed with a read waiting",
     "leadership handed over for a silent disk",
     "leader stepped down for a silent disk",
@@ -32,6 +32,8 @@ pub const PROBES: [&str; 22] = [
     "renewal of a lease cut short",
     "lease with several keys ended",
     "compaction at the revision of a deletion",
+    "heads made anew",
+    "start from heads that are gone in part",
     "watch canceled by a compaction",
     "watcher fell behind",
     "rights changed while a call was under way",

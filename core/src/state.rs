@@ -345,6 +345,9 @@ impl State {
     fn show(&mut self, image: Arc<dyn StateRead>) {
         self.image = Arc::clone(&image);
         self.ledgers.kv.on_stored(self.stored_revision, image);
+        if self.compact_at.is_none() && self.ledgers.kv.is_compacting() {
+            self.compact_at = Some(self.now);
+        }
         self.draft.has_new_view = true;
     }
 

@@ -79,7 +79,7 @@ pub trait LogRead {
     fn load(&self, stored: &SnapshotMark) -> Result<LogContents, StorageFault>;
 }
 
-/// The store's tables, with etcd's bucket names.
+/// The store's tables, by etcd's bucket names where etcd has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Table {
@@ -103,11 +103,20 @@ pub enum Table {
     MembersRemoved = 8,
     /// `meta`: applied index, term, configuration, compaction.
     Meta = 9,
+    /// What records say but for their values. Ours alone, and nothing that the records do not say:
+    /// snapshots in etcd's format, and hashes that members of etcd compare, are without it.
+    Heads = 10,
 }
 
 impl Table {
-    /// All tables, in the byte order of their names.
-    pub const ALL: [Self; 10] = [
+    /// All tables, by number.
+    pub const ALL: [Self; 11] = {
+        let [a, b, c, d, e, f, g, h, i, j] = Self::OF_ETCD;
+        [a, b, c, d, e, f, g, h, i, j, Self::Heads]
+    };
+
+    /// Those that etcd has, in the byte order of their names.
+    pub const OF_ETCD: [Self; 10] = [
         Self::Alarm,
         Self::Auth,
         Self::AuthRoles,
@@ -120,7 +129,7 @@ impl Table {
         Self::Meta,
     ];
 
-    /// etcd's bucket name.
+    /// Its name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Alarm => "alarm",
@@ -133,6 +142,7 @@ impl Table {
             Self::Members => "members",
             Self::MembersRemoved => "members_removed",
             Self::Meta => "meta",
+            Self::Heads => "heads",
         }
     }
 

@@ -7,8 +7,8 @@ use mvcc_image::{Ledger, bytes};
 use quorate_core::error::{Refusal, StorageFault};
 use quorate_core::event::{History, KeyRange, ReadError, Span};
 use quorate_core::ids::{LeaseId, Revision};
-use quorate_core::mvcc::{KvView, Mvcc};
-use quorate_core::storage::{Rows, Table};
+use quorate_core::mvcc::{KvView, Mvcc, check_heads};
+use quorate_core::storage::{Rows, Table, Write};
 use quorate_proto::etcdserverpb::RangeRequest;
 use quorate_proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use quorate_proto::mvccpb::KeyValue;
@@ -345,8 +345,92 @@ fn a_hot_keys_history_goes_in_slices_too() {
         assert_eq!(ledger.mvcc.view().range(&all()).unwrap().count, 1);
         sizes.push(slice.writes.len());
     }
-    // Six slices hash; the last writes the end down.
-    assert_eq!(sizes, [0, 0, 0, 0, 0, 0, 99, 99, 99, 99, 99, 7]);
+    // Six slices hash; each of the others says which heads are gone, the last the end as well.
+    assert_eq!(sizes, [0, 0, 0, 0, 0, 0, 100, 100, 100, 100, 100, 8]);
+}
+
+/// Rows of heads, and those that say which are gone.
+fn head_rows(ledger: &Ledger) -> (usize, usize) {
+    let keys = || ledger.image.0.keys().filter(|(table, _)| *table == Table::Heads);
+    let gone = keys().filter(|(_, key)| key.starts_with(&[0xff])).count();
+    (keys().count() - gone, gone)
+}
+
+fn drain_heads(ledger: &mut Ledger) -> Vec<Write> {
+    std::iter::from_fn(|| ledger.mvcc.poll_heads()).collect()
+}
+
+#[test]
+fn heads_are_made_anew_once_half_are_gone() {
+    let mut ledger = Ledger::new();
+    for (key, value) in (0..40).map(|n| (n, "v")).chain((0..38).map(|n| (n, "again"))) {
+        ledger.put(&format!("k{key:02}"), value);
+    }
+    ledger.delete("k38");
+    ledger.delete("k39");
+    ledger.put("last", "");
+    ledger.store(usize::MAX);
+    assert_eq!(head_rows(&ledger), (26, 0), "81 are 27 rows of three, and the last waits");
+    ledger.compact(60);
+    ledger.store(usize::MAX);
+    // Of 81 heads 19 are gone: too few.
+    assert_eq!((head_rows(&ledger).0, ledger.mvcc.is_compacting()), (26, false));
+    assert!(head_rows(&ledger).1 > 5);
+    ledger.compact(82);
+    ledger.put("meanwhile", "");
+    ledger.put("and again", "");
+    ledger.store(usize::MAX);
+    assert!(ledger.mvcc.is_compacting(), "19 more, and what was deleted");
+    while ledger.mvcc.is_compacting() {
+        ledger.slice(3);
+        ledger.store(usize::MAX);
+    }
+    // Nothing is left of the first thirteen rows.
+    assert_eq!(head_rows(&ledger), (14, 0));
+    assert_eq!(ledger.rows().len(), 38 + 3);
+    let before = ledger.mvcc.view().hash(0);
+    ledger.reopen();
+    assert_eq!(ledger.mvcc.view().hash(0), before);
+}
+
+#[test]
+fn a_store_without_heads_gets_them_when_it_opens() {
+    let mut ledger = letters();
+    ledger.store(usize::MAX);
+    let rows = ledger.image.0.iter().filter(|((table, _), _)| *table != Table::Heads);
+    let bare = Rows(rows.map(|(key, value)| (key.clone(), value.clone())).collect());
+    let told = told(&ledger.mvcc.view(), &all());
+    let mut ledger = Ledger::open(bare);
+    assert_eq!(self::told(&ledger.mvcc.view(), &all()), told);
+    let rows = drain_heads(&mut ledger);
+    assert!(!rows.is_empty());
+    ledger.image.write(&rows);
+    check_heads(&ledger.image).unwrap();
+    ledger.reopen();
+    assert!(drain_heads(&mut ledger).is_empty(), "they have them");
+}
+
+#[test]
+fn heads_that_are_not_those_of_the_records_are_found() {
+    let mut ledger = letters();
+    let rows = drain_heads(&mut ledger);
+    ledger.store(usize::MAX);
+    ledger.image.write(&rows);
+    check_heads(&ledger.image).unwrap();
+    let mut records = ledger.image.0.keys().filter(|(table, _)| *table == Table::Key);
+    let row = records.next().unwrap().clone();
+    let mut lost = ledger.image.clone();
+    lost.0.remove(&row);
+    assert_eq!(
+        check_heads(&lost).unwrap_err().what,
+        "heads from 2.0 on are not those of the records"
+    );
+    let mut disordered = ledger.image.clone();
+    let mut heads = disordered.0.iter().filter(|((table, _), _)| *table == Table::Heads);
+    let (key, value) = heads.next().map(|(key, value)| (key.clone(), value.clone())).unwrap();
+    disordered.0.insert(key, [&value[..], &value[..]].concat().into());
+    let fault = Mvcc::open(Arc::new(disordered)).err().unwrap();
+    assert!(fault.what.starts_with("heads out of order at"), "{fault}");
 }
 
 #[test]

@@ -32,7 +32,6 @@ use core::ops::ControlFlow;
 use bytes::Bytes;
 use prost::Message;
 use quorate_proto::etcdserverpb::{self as pb, InternalRaftRequest};
-use quorate_proto::mvccpb::KeyValue;
 use quorate_proto::raftpb::{ConfChange, ConfChangeV2};
 
 pub use known::check_known;
@@ -44,9 +43,12 @@ use crate::error::{Refusal, StorageFault};
 use crate::event::Changes;
 use crate::ids::{LeaseId, LogIndex, MemberId, RequestId};
 use crate::lease::Book;
+use crate::limits::HEADS_RECORDS_MAX;
 use crate::membership::{Change, MemberRecord, Members, apply_to_conf_state};
 use crate::mvcc::Mvcc;
 use crate::output::{Note, Response};
+use crate::pinch::Site;
+use crate::schema::heads::Head;
 use crate::schema::{self, Progress, fenced_row, layout};
 use crate::storage::{Entry, EntryKind, SnapshotMark, StateRead, Table, Write};
 use crate::time::Time;
@@ -96,9 +98,10 @@ impl Ledgers {
         let auth = AuthView::load(image.as_ref(), config.token_ttl)?;
         let progress = Progress::load(image.as_ref())?;
         let is_adopted = schema::is_adopted(image.as_ref())?;
-        let kv = Mvcc::open_showing(image, &mut |kv, is_tombstone| {
+        let heads_max = config.pinch.bound(Site::CompactedKeys, HEADS_RECORDS_MAX);
+        let kv = Mvcc::open_showing(image, heads_max, &mut |head| {
             if !crate::planted!("attachments-lost-at-restart") {
-                attach_again(&mut leases, kv, is_tombstone);
+                attach_again(&mut leases, head);
             }
         })?;
         Ok(Self { kv, leases, members, alarms, auth, progress, layout, is_adopted })
@@ -270,11 +273,11 @@ fn open_leases(config: &Config, image: &dyn StateRead) -> Result<Book, StorageFa
 }
 
 /// Hangs a key on its lease again, or takes it off, as one record after the other tells.
-fn attach_again(leases: &mut Book, kv: &KeyValue, is_tombstone: bool) {
-    let names_one = kv.lease != 0 && !is_tombstone;
+fn attach_again(leases: &mut Book, head: &Head<'_>) {
+    let names_one = head.lease != 0 && !head.row.is_tombstone;
     // A record may name a lease that was lost to a restore: the key belongs to none then.
-    if !names_one || leases.attach(LeaseId(kv.lease), &kv.key).is_err() {
-        leases.detach(&kv.key);
+    if !names_one || leases.attach(LeaseId(head.lease), head.key).is_err() {
+        leases.detach(head.key);
     }
 }
 

@@ -151,7 +151,7 @@ impl Book {
     }
 
     /// Attaches a key to a lease, and so detaches it from any other.
-    pub fn attach(&mut self, id: LeaseId, key: &Bytes) -> Result<(), Refusal> {
+    pub fn attach(&mut self, id: LeaseId, key: &[u8]) -> Result<(), Refusal> {
         if !self.exists(id) {
             return Err(Refusal::LeaseNotFound);
         }

@@ -10,6 +10,7 @@ use super::view::KvView;
 use crate::error::{Refusal, StorageFault};
 use crate::event::{History, KeyRange, ReadError, Span};
 use crate::ids::Revision;
+use crate::schema::heads::Head;
 use crate::schema::{RevisionKey, RowKey, record};
 
 impl History for KvView {
@@ -83,4 +84,14 @@ pub(super) fn put(kv: KeyValue) -> Event {
 pub(super) fn deletion(key: Bytes, mod_revision: i64) -> Event {
     let kv = KeyValue { key, mod_revision, ..KeyValue::default() };
     Event { r#type: EventType::Delete as i32, kv: Some(kv), prev_kv: None }
+}
+
+/// The head of the record that an event is about.
+pub(super) fn head(at: RevisionKey, event: &Event) -> Head<'_> {
+    let row = RowKey { at, is_tombstone: event.r#type == EventType::Delete as i32 };
+    let Some(kv) = &event.kv else {
+        return Head { row, key: &[], create_revision: 0, version: 0, lease: 0 };
+    };
+    let KeyValue { key, create_revision, version, lease, .. } = kv;
+    Head { row, key, create_revision: *create_revision, version: *version, lease: *lease }
 }

@@ -73,14 +73,14 @@ impl Mvcc {
 
     /// Whether [`compact_slice`](Self::compact_slice) has anything to do.
     pub fn is_compacting(&self) -> bool {
-        self.compaction.is_some()
+        self.compaction.is_some() || self.heads.is_renewing()
     }
 
     /// Goes on with the compaction under way, if any: hashes, or removes, no more than `work_max`
-    /// records, of which large ones count as several when hashed. The writes must be stored after
-    /// all that was written before.
+    /// records, of which large ones count as several when hashed; or makes a row of heads anew. The
+    /// writes must be stored after all that was written before.
     pub fn compact_slice(&mut self, work_max: usize) -> Result<Option<Slice>, StorageFault> {
-        let Some(running) = &mut self.compaction else { return Ok(None) };
+        let Some(running) = &mut self.compaction else { return self.renew_heads() };
         if let Some(hash) = &mut running.hash
             && !hash.is_finished()
         {
@@ -89,14 +89,23 @@ impl Mvcc {
         }
         let swept = self.now.index.sweep(&running.cursor, running.target, work_max);
         let remove = |key| Write { table: Table::Key, key, value: None };
-        let rows = swept.removed.into_iter();
-        let mut slice =
-            Slice { writes: rows.map(|row| remove(row.encode())).collect(), finished: None };
+        let rows = swept.removed.iter().map(|row| remove(row.encode()));
+        let writes = rows.chain(self.heads.remove(&swept.removed)).collect();
+        let mut slice = Slice { writes, finished: None };
         match swept.next {
             Some(next) => running.cursor = next,
             None => self.finish_compaction(&mut slice),
         }
         Ok(Some(slice))
+    }
+
+    fn renew_heads(&mut self) -> Result<Option<Slice>, StorageFault> {
+        if !self.heads.is_renewing() {
+            return Ok(None);
+        }
+        let image = self.now.records.image();
+        let writes = self.heads.renew(image.as_ref(), &self.now.index)?;
+        Ok(Some(Slice { writes, finished: None }))
     }
 
     fn finish_compaction(&mut self, slice: &mut Slice) {

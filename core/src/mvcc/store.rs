@@ -5,17 +5,19 @@ use alloc::vec::Vec;
 use core::ops::ControlFlow;
 
 use bytes::Bytes;
-use quorate_proto::mvccpb::KeyValue;
 
 use super::compact::Compaction;
+use super::heads::Heads;
 use super::index::{Index, Version};
 use super::records::Records;
 use super::view::KvView;
 use super::writer::Writer;
 use crate::error::StorageFault;
 use crate::ids::Revision;
+use crate::limits::HEADS_RECORDS_MAX;
+use crate::schema::heads::Head;
 use crate::schema::{RevisionKey, meta, record};
-use crate::storage::StateRead;
+use crate::storage::{StateRead, Write};
 
 /// Keys and history of one member. See the module's parent.
 pub struct Mvcc {
@@ -23,31 +25,33 @@ pub struct Mvcc {
     pub(super) now: KvView,
     /// The compaction under way.
     pub(super) compaction: Option<Compaction>,
+    pub(super) heads: Heads,
 }
 
 impl Mvcc {
-    /// Rebuilds the ledger from what is stored; reads every record once. A compaction that was
-    /// not finished goes on.
+    /// Rebuilds the ledger from what is stored; reads the head of every record once. A compaction
+    /// that was not finished goes on.
     pub fn open(image: Arc<dyn StateRead>) -> Result<Self, StorageFault> {
-        Self::open_showing(image, &mut |_, _| ())
+        Self::open_showing(image, HEADS_RECORDS_MAX, &mut |_| ())
     }
 
-    /// The same, showing each record on the way, oldest first, and whether it is a tombstone.
-    pub(crate) fn open_showing(
+    /// The same, showing each head on the way, oldest first. A row of heads has `heads_max`.
+    pub fn open_showing(
         image: Arc<dyn StateRead>,
-        show: &mut dyn FnMut(&KeyValue, bool),
+        heads_max: usize,
+        show: &mut dyn FnMut(&Head<'_>),
     ) -> Result<Self, StorageFault> {
         let finished = meta::load_revision(&*image, meta::FINISHED_COMPACT)?.unwrap_or(-1);
         let scheduled = meta::load_revision(&*image, meta::SCHEDULED_COMPACT)?.unwrap_or(-1);
         let compacted = finished.max(scheduled);
         let records = Records::new(image, i64::MAX);
-        let (index, newest) = load_index(&records, show)?;
+        let (index, heads, newest) = load_index(&records, heads_max, show)?;
         // After a compaction of everything the newest record may be older than it.
         let revision = newest.max(compacted).max(1);
         let records = records.with_stored(revision);
         let now = KvView { revision, compacted, index, records, hashes: Arc::default() };
         let compaction = (scheduled > finished).then(|| Compaction::resumed(scheduled));
-        Ok(Self { now, compaction })
+        Ok(Self { now, compaction, heads })
     }
 
     /// The ledger as it is now, for any number of readers. O(1).
@@ -84,32 +88,45 @@ impl Mvcc {
     /// memory. `stored` is what [`revision`](Self::revision) was when the last batch in the image
     /// was made.
     pub fn on_stored(&mut self, stored: Revision, image: Arc<dyn StateRead>) {
+        self.heads.on_stored(image.as_ref());
         self.now.records.on_stored(stored.get(), image);
+    }
+
+    /// A row of heads that is full, to be stored after the records that it is about.
+    pub fn poll_heads(&mut self) -> Option<Write> {
+        self.heads.poll_row()
     }
 }
 
-/// Reads every record; returns the newest main revision too.
+/// Reads heads, and records that have none; returns the newest main revision too.
 fn load_index(
     records: &Records,
-    show: &mut dyn FnMut(&KeyValue, bool),
-) -> Result<(Index, i64), StorageFault> {
+    heads_max: usize,
+    show: &mut dyn FnMut(&Head<'_>),
+) -> Result<(Index, Heads, i64), StorageFault> {
     let mut lot = Lot::default();
     let mut newest = 0;
-    records.scan(RevisionKey::first_of(0), i64::MAX - 1, &mut |row, stored| {
-        if !(crate::planted!("revision-differs-after-restart") && row.is_tombstone) {
-            newest = row.at.main;
+    let mut note = |head: &Head<'_>| {
+        let at = head.row.at;
+        if !(crate::planted!("revision-differs-after-restart") && head.row.is_tombstone) {
+            newest = at.main;
         }
-        let kv = record::load(stored)?;
-        let version = match row.is_tombstone {
-            true => Version::tombstone(row.at),
-            // A record that only lifts the revision is empty; it counts as a version 0.
-            false => Version { at: row.at, created: kv.create_revision, number: kv.version.max(0) },
+        let version = match head.row.is_tombstone {
+            true => Version::tombstone(at),
+            false => Version { at, created: head.create_revision, number: head.version },
         };
-        lot.push(&kv.key, version);
-        show(&kv, row.is_tombstone);
+        lot.push(head.key, version);
+        show(head);
+    };
+    let (mut heads, covered) = Heads::load(records.image().as_ref(), heads_max, &mut note)?;
+    let from = covered.map_or(RevisionKey::first_of(0), RevisionKey::next);
+    records.scan(from, i64::MAX - 1, &mut |row, stored| {
+        let head = record::load_head(row, stored)?;
+        heads.push(&head);
+        note(&head);
         Ok(ControlFlow::Continue(()))
     })?;
-    Ok((lot.finish(), newest))
+    Ok((lot.finish(), heads, newest))
 }
 
 /// Keys in a lot, at most, and their bytes.

@@ -92,6 +92,10 @@ impl<'a> Writer<'a> {
     #[must_use = "the rows of a mutation must be stored"]
     pub fn finish(self) -> Outcome {
         let revision = Revision(self.mvcc.now.revision);
+        for (sub, event) in (0..).zip(&self.events) {
+            let at = RevisionKey { main: revision.get(), sub };
+            self.mvcc.heads.push(&changes::head(at, event));
+        }
         let has_changes = !self.events.is_empty();
         let changes = has_changes.then(|| Changes { revision, events: self.events.into() });
         Outcome { revision, changes, writes: self.writes }

@@ -12,6 +12,7 @@
 //! | `lease` | lease id (8 bytes, big endian) | `leasepb.Lease` |
 //! | `alarm` | `etcdserverpb.AlarmMember` | empty |
 //! | `auth`, `authUsers`, `authRoles` | names | as their ledger encodes them |
+//! | `heads` | see [`heads`]; ours alone | what records say but for their values |
 //! | `cluster`, `members`, `members_removed` | names, hex ids | JSON, plain text |
 //!
 //! Worked example: `put foo=bar` on a fresh store becomes revision (2, 0), and its row in `key` is
@@ -31,6 +32,7 @@
 //!
 //! Answers to: etcd v3.7.1 server/storage/schema/, server/storage/mvcc/revision.go
 
+pub mod heads;
 pub mod layout;
 pub mod meta;
 mod progress;

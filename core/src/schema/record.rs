@@ -4,9 +4,15 @@ use alloc::format;
 
 use bytes::Bytes;
 use prost::Message;
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use quorate_proto::mvccpb::KeyValue;
 
+use super::RowKey;
+use super::heads::Head;
 use crate::error::StorageFault;
+
+/// The field `key`.
+const KEY: u32 = 1;
 
 /// The record of a put, and `kv` again with its bytes in the record: whoever holds on to a key or
 /// a value then holds on to that record, not to a request's whole buffer.
@@ -33,16 +39,51 @@ pub(crate) fn undecodable(error: prost::DecodeError) -> StorageFault {
 
 /// Whose record it is; the rest is not read. Relies on records being canonical.
 pub fn load_key(record: &[u8]) -> Result<&[u8], StorageFault> {
-    const KEY: u8 = 1 << 3 | 2;
-    let fault = || StorageFault::new("a record's key does not decode");
-    let Some(mut rest) = record.strip_prefix(&[KEY]) else { return Ok(&[]) };
-    let len = prost::decode_length_delimiter(&mut rest).map_err(|_| fault())?;
-    rest.get(..len).ok_or_else(fault)
+    match record.strip_prefix(&[(KEY << 3 | 2) as u8]) {
+        Some(mut rest) => take_key(&mut rest),
+        None => Ok(&[]),
+    }
+}
+
+fn take_key<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], StorageFault> {
+    let fault = || StorageFault::new("a record does not decode: its key is cut off");
+    let len = prost::decode_length_delimiter(&mut *rest).map_err(|_| fault())?;
+    let (key, others) = rest.split_at_checked(len).ok_or_else(fault)?;
+    *rest = others;
+    Ok(key)
+}
+
+/// What a record says but for its value, which is stepped over.
+pub fn load_head(row: RowKey, record: &[u8]) -> Result<Head<'_>, StorageFault> {
+    let mut head = Head { row, key: &[], create_revision: 0, version: 0, lease: 0 };
+    let mut rest = record;
+    while !rest.is_empty() {
+        let (field, wire_type) = decode_key(&mut rest).map_err(undecodable)?;
+        let number = match field {
+            KEY if wire_type == WireType::LengthDelimited => {
+                head.key = take_key(&mut rest)?;
+                continue;
+            }
+            2 => &mut head.create_revision,
+            4 => &mut head.version,
+            6 => &mut head.lease,
+            _ => {
+                skip_field(wire_type, field, &mut rest, DecodeContext::default())
+                    .map_err(undecodable)?;
+                continue;
+            }
+        };
+        *number = decode_varint(&mut rest).map_err(undecodable)?.cast_signed();
+    }
+    // A record that only lifts the revision is empty.
+    head.version = head.version.max(0);
+    Ok(head)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::RevisionKey;
 
     #[test]
     fn records_are_canonical_and_share_their_bytes() {
@@ -60,6 +101,22 @@ mod tests {
         assert_eq!(load(&record), Ok(kv.clone()));
         assert_eq!(again, kv);
         assert_eq!(again.value.as_ptr(), record[13..].as_ptr());
+    }
+
+    #[test]
+    fn a_head_is_all_but_the_value() {
+        let row = RowKey { at: RevisionKey { main: 3, sub: 1 }, is_tombstone: false };
+        let record = b"\x0a\x03foo\x10\x02\x18\x03\x20\x04\x2a\x03bar\x30\x07";
+        let head = Head { row, key: b"foo", create_revision: 2, version: 4, lease: 7 };
+        assert_eq!(load_head(row, record), Ok(head));
+        let lift = Head { key: b"", create_revision: 0, version: 0, lease: 0, ..head };
+        assert_eq!(load_head(row, b""), Ok(lift));
+        // Only what ends with a field is another record.
+        for (cut, is_whole) in
+            (0..record.len()).map(|cut| (cut, [0, 5, 7, 9, 11, 16].contains(&cut)))
+        {
+            assert_eq!(load_head(row, &record[..cut]).is_ok(), is_whole, "{cut}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use quorate_proto::etcdserverpb as pb;
 use super::{Shipped, State};
 use crate::error::StorageFault;
 use crate::ids::Revision;
-use crate::limits::COMPACT_KEYS_MAX;
+use crate::limits::{COMPACT_KEYS_MAX, HEADS_ROWS_PER_BATCH};
 use crate::membership::MinorVersion;
 use crate::output::{Batch, Note, Response, StateOutput};
 use crate::pinch::Site;
@@ -66,6 +66,8 @@ impl State {
         let mut writes = core::mem::take(&mut self.draft.writes);
         let has_new_conf_state = core::mem::take(&mut self.draft.has_new_conf_state);
         writes.extend(self.ledgers.layout.take());
+        let full = core::iter::from_fn(|| self.ledgers.kv.poll_heads());
+        writes.extend(full.take(HEADS_ROWS_PER_BATCH));
         let progress = &self.ledgers.progress;
         progress.encode(has_new_conf_state, &mut writes);
         let index = progress.mark.index;

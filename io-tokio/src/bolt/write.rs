@@ -132,7 +132,7 @@ impl Pass {
 
     /// Goes on a bit; the root's page once everything is written.
     fn step(&mut self) -> Result<Option<u64>, StorageFault> {
-        let Some(table) = Table::ALL.get(self.table) else {
+        let Some(table) = Table::OF_ETCD.get(self.table) else {
             let buckets = std::mem::take(&mut self.buckets);
             return Ok(Some(buckets.finish_pages(&mut self.pages)));
         };

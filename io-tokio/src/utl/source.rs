@@ -35,7 +35,8 @@ pub(super) fn open(path: &Path, patience: Duration) -> Result<BoltFile, Failure>
 /// Refuses what this version would not serve as etcd does.
 pub(super) fn check_known(file: &BoltFile) -> Result<(), Failure> {
     let mut names = file.bucket_names();
-    if let Some(name) = names.find(|name| Table::ALL.iter().all(|table| table.name() != *name)) {
+    if let Some(name) = names.find(|name| Table::OF_ETCD.iter().all(|table| table.name() != *name))
+    {
         let name = String::from_utf8_lossy(name);
         return Err(Failure::new(format!("it has a bucket {name:?}, which is not known here")));
     }

@@ -98,6 +98,10 @@ impl History {
         self.older.floor(RevisionKey::last_of(main)).copied()
     }
 
+    pub(super) fn has(&self, at: RevisionKey) -> bool {
+        self.newest.at == at || self.older.floor(at).is_some_and(|version| version.at == at)
+    }
+
     /// Reads at exactly `compacted` need the change that decides them. A deletion need not be
     /// remembered, but if it happened at `compacted`, watches that start there must hear of it.
     pub(super) fn remains(&self, compacted: i64) -> Remains {
@@ -213,6 +217,15 @@ mod tests {
                 Some((7, 5, 2))
             ]
         );
+    }
+
+    #[test]
+    fn it_has_what_changed_it() {
+        let history = history("p-p.");
+        let has = |main, sub| history.has(RevisionKey { main, sub });
+        let seen: Vec<_> = (1..=6).filter(|main| has(*main, 0)).collect();
+        assert_eq!(seen, [2, 4, 5]);
+        assert!(!has(4, 1));
     }
 
     #[test]

@@ -47,6 +47,7 @@ pub use sweep::Swept;
 pub use walk::{Live, Named};
 
 use crate::event::KeyRange;
+use crate::schema::RevisionKey;
 use tree::{Node, Tally};
 use walk::Bounds;
 
@@ -72,6 +73,11 @@ impl Index {
     /// tombstone. O(log n).
     pub fn as_of(&self, key: &[u8], main: i64) -> Option<Version> {
         self.root.find(key)?.as_of(main)
+    }
+
+    /// Whether `key` has that version. O(log n).
+    pub fn has(&self, key: &[u8], at: RevisionKey) -> bool {
+        self.root.find(key).is_some_and(|history| history.has(at))
     }
 
     /// What [`as_of`](Self::as_of) says, as far as etcd's hash of history up to `main` sees it.
