@@ -93,5 +93,6 @@ pub(super) fn head(at: RevisionKey, event: &Event) -> Head<'_> {
         return Head { row, key: &[], create_revision: 0, version: 0, lease: 0 };
     };
     let KeyValue { key, create_revision, version, lease, .. } = kv;
+    let lease = if crate::planted!("head-without-lease") { &0 } else { lease };
     Head { row, key, create_revision: *create_revision, version: *version, lease: *lease }
 }

@@ -4,11 +4,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
 
-use bytes::Bytes;
-
 use super::compact::Compaction;
 use super::heads::Heads;
-use super::index::{Index, Version};
+use super::index::{Index, Version, shared};
 use super::records::Records;
 use super::view::KvView;
 use super::writer::Writer;
@@ -129,40 +127,66 @@ fn load_index(
     Ok((lot.finish(), heads, newest))
 }
 
-/// Keys in a lot, at most, and their bytes.
-const LOT_KEYS_MAX: usize = 1 << 18;
-const LOT_BYTES_MAX: usize = 32 << 20;
+/// Keys in a lot, and their bytes: that many, and more of them the more there are already.
+const LOT_KEYS_MIN: usize = 1 << 18;
+const LOT_KEYS_MAX: usize = 1 << 20;
+const LOT_BYTES_MAX: usize = 64 << 20;
 
 /// An index that is filled by lots in order of keys: neighbours lie in the same leaf, while the
 /// order of revisions would lead to another one with each key.
 #[derive(Default)]
 struct Lot {
     index: Index,
-    /// In order of revisions. A copy of the key: what it is part of holds the value too.
-    waiting: Vec<(Bytes, Version)>,
-    bytes: usize,
+    settled: usize,
+    /// All keys, one behind the other, in order of revisions.
+    keys: Vec<u8>,
+    /// Where each key ends, and what happened to it.
+    waiting: Vec<(usize, Version)>,
+    /// What all keys begin with, in bytes.
+    shared: usize,
 }
 
 impl Lot {
     fn push(&mut self, key: &[u8], version: Version) {
-        self.waiting.push((Bytes::copy_from_slice(key), version));
-        self.bytes += key.len();
-        if self.waiting.len() >= LOT_KEYS_MAX || self.bytes >= LOT_BYTES_MAX {
+        self.shared = match self.waiting.first() {
+            Some((end, _)) => shared(&self.keys[..self.shared.min(*end)], key),
+            None => key.len(),
+        };
+        self.keys.extend_from_slice(key);
+        self.waiting.push((self.keys.len(), version));
+        let many = (self.settled / 4).clamp(LOT_KEYS_MIN, LOT_KEYS_MAX);
+        if self.waiting.len() >= many || self.keys.len() >= LOT_BYTES_MAX {
             self.settle();
         }
     }
 
     /// The order of one key's versions stays.
     fn settle(&mut self) {
-        self.waiting.sort_by(|(a, _), (b, _)| a.cmp(b));
-        for (key, version) in self.waiting.drain(..) {
-            self.index.push(&key, version);
-        }
-        self.bytes = 0;
+        let key = |place: usize| {
+            let start = place.checked_sub(1).map_or(0, |before| self.waiting[before].0);
+            &self.keys[start..self.waiting[place].0]
+        };
+        // Most are told apart by the first bytes in which any differ.
+        let first = |place| (first_bytes(&key(place)[self.shared..]), place);
+        let mut order: Vec<_> = (0..self.waiting.len()).map(first).collect();
+        order.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| key(a.1).cmp(key(b.1))));
+        let sorted = order.iter().map(|(_, place)| (key(*place), self.waiting[*place].1));
+        self.index.push_sorted(sorted);
+        self.settled += self.waiting.len();
+        self.waiting.clear();
+        self.keys.clear();
     }
 
     fn finish(mut self) -> Index {
         self.settle();
         self.index
     }
+}
+
+/// The first eight bytes, as a number that is ordered as they are; zeros if there are fewer.
+fn first_bytes(key: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    let len = key.len().min(bytes.len());
+    bytes[..len].copy_from_slice(&key[..len]);
+    u64::from_be_bytes(bytes)
 }

@@ -2,7 +2,8 @@
 //!
 //! | Part | What is held against what |
 //! |---|---|
-//! | store | every row is read, and the store checks its blocks; every ledger is loaded |
+//! | store | every row is read, and the store checks its blocks; every ledger is loaded; heads |
+//! | | are held against the records that they are of |
 //! | log | every record against the checksums through all segments, entries against each other |
 //! | both | the log reaches what is stored and what was committed; the group is one that can be |
 //!
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use quorate_core::ids::LogIndex;
+use quorate_core::mvcc::check_heads;
 use quorate_core::schema::stored_mark;
 use quorate_core::storage::{LogRead as _, SnapshotMark, StateRead, Table};
 use quorate_core::time::Time;
@@ -53,6 +55,7 @@ fn check_store(dir: &DataDir) -> Result<(SnapshotMark, Arc<dyn StateRead>), Fail
     for table in Table::ALL {
         check_table(&*rows, table)?;
     }
+    check_heads(&*rows)?;
     let mark = stored_mark(&*rows)?;
     eprintln!("store: everything up to entry {} of term {}", mark.index, mark.term);
     let hash = hash_rows(Arc::clone(&rows), 0)?;

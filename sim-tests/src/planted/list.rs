@@ -115,6 +115,20 @@ pub const BUGS: &[Bug] = &[
         oracle: "agreement",
     },
     Bug {
+        name: "heads-stay-when-records-go",
+        from: "ours: what a start reads in the place of records tells of some that are gone",
+        breaks: "keys that were deleted are there again after a restart, without a value",
+        place: "core/src/mvcc/heads.rs remove(): it is not said what is gone",
+        oracle: "panic",
+    },
+    Bug {
+        name: "head-without-lease",
+        from: "ours: what a start reads in the place of records leaves out the lease",
+        breaks: "keys outlive their lease after a restart",
+        place: "core/src/mvcc/changes.rs head(): no lease",
+        oracle: "panic",
+    },
+    Bug {
         name: "expired-lease-forgotten",
         from: "etcd 10686: an expired lease forgotten when its revoke failed once",
         breaks: "a lease lives for ever",

@@ -6,6 +6,7 @@ use crate::oracle::Oracles;
 use crate::oracle::liveness::Pace;
 use quorate_core::error::StorageFault;
 use quorate_core::event::ReadError;
+use quorate_core::mvcc::check_heads;
 use quorate_core::storage::{LogContents, SnapshotMark, StateRead};
 use quorate_core::time::{Duration, Time};
 use quorate_core::{Config, Replica, State, View, txn};
@@ -29,7 +30,11 @@ impl Build for Members {
         image: Arc<dyn StateRead>,
         now: Time,
     ) -> Result<State, StorageFault> {
-        State::open(config, image, now)
+        // What a member starts from is what its records say, whenever it stopped.
+        let checked = check_heads(&*image);
+        let state = State::open(config, image, now)?;
+        assert_eq!(checked, Ok(()), "a store that opens");
+        Ok(state)
     }
 
     fn mark(&self, state: &State) -> SnapshotMark {

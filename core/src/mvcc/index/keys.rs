@@ -31,7 +31,20 @@ impl Keys {
 
     /// Where `key` is, or where it belongs.
     pub(super) fn search(&self, key: &[u8]) -> Result<usize, usize> {
-        let (mut low, mut high) = (0, self.len());
+        self.search_between(0, self.len(), key)
+    }
+
+    /// The same of a key that is not before the one at `from`, and probably near it.
+    pub(super) fn search_from(&self, from: usize, key: &[u8]) -> Result<usize, usize> {
+        let near = self.len().min(from + 2);
+        match self.search_between(from, near, key) {
+            Err(place) if place == near => self.search_between(near, self.len(), key),
+            found => found,
+        }
+    }
+
+    fn search_between(&self, from: usize, until: usize, key: &[u8]) -> Result<usize, usize> {
+        let (mut low, mut high) = (from, until);
         while low < high {
             let middle = usize::midpoint(low, high);
             match self.get(middle).cmp(key) {
@@ -100,9 +113,14 @@ impl Keys {
     }
 }
 
+/// How many bytes both begin with.
+pub(in crate::mvcc) fn shared(left: &[u8], right: &[u8]) -> usize {
+    left.iter().zip(right).take_while(|(left, right)| left == right).count()
+}
+
 /// The shortest string above `left` and not above `right`; `left` is less than `right`.
 pub(super) fn separator<'a>(left: &[u8], right: &'a [u8]) -> &'a [u8] {
-    let shared = left.iter().zip(right).take_while(|(left, right)| left == right).count();
+    let shared = shared(left, right);
     &right[..right.len().min(shared + 1)]
 }
 
@@ -127,6 +145,14 @@ mod tests {
         }
         assert_eq!(all(&keys), [b"" as &[u8], b"abc", b"m", b"n", b"zz"]);
         assert_eq!(keys.search(b"n"), Ok(3));
+        for (from, key) in (0..=3).flat_map(|from| ["n", "mm", "zz", "zzz"].map(|key| (from, key)))
+        {
+            assert_eq!(
+                keys.search_from(from, key.as_bytes()),
+                keys.search(key.as_bytes()),
+                "{key}"
+            );
+        }
         assert_eq!((keys.count_below(b"m"), keys.count_up_to(b"m")), (2, 3));
         assert_eq!((keys.count_below(b"mm"), keys.count_up_to(b"mm")), (3, 3));
         let mut tail = keys.slice(3..5);

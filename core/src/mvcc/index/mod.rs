@@ -43,6 +43,7 @@ use alloc::sync::Arc;
 use core::ops::ControlFlow;
 
 pub use history::Version;
+pub(super) use keys::shared;
 pub use sweep::Swept;
 pub use walk::{Live, Named};
 
@@ -124,12 +125,21 @@ impl Index {
 
     /// Appends a version to the key's history; it must be newer than all versions before.
     pub fn push(&mut self, key: &[u8], version: Version) {
-        let pushed = Arc::make_mut(&mut self.root).push(key, version);
-        self.tally.absorb(&pushed);
-        if let Some(split) = pushed.split {
-            let left = core::mem::take(&mut self.root);
-            self.root = Arc::new(Node::join(left, split));
-            self.tally = self.root.tally();
+        self.push_sorted(core::iter::once((key, version)));
+    }
+
+    /// The same of many, in order of keys, and those of one key by revision: neighbours are found
+    /// together.
+    pub fn push_sorted<'k>(&mut self, versions: impl Iterator<Item = (&'k [u8], Version)>) {
+        let mut versions = versions.peekable();
+        while versions.peek().is_some() {
+            let pushed = Arc::make_mut(&mut self.root).push(&mut versions, None);
+            self.tally.absorb(&pushed);
+            if let Some(split) = pushed.split {
+                let left = core::mem::take(&mut self.root);
+                self.root = Arc::new(Node::join(left, split));
+                self.tally = self.root.tally();
+            }
         }
     }
 }

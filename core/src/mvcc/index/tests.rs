@@ -111,6 +111,43 @@ fn a_thousand_mutations_read_back_at_every_revision() {
 }
 
 #[test]
+fn versions_pushed_together_are_as_if_pushed_one_by_one() {
+    let (mut one_by_one, mut together) = (Index::new(), Index::new());
+    for lot in 0..40 {
+        let chosen = |below, n| draw_below(below, draw(5, Domain::Shell as u64, lot, n));
+        // Few keys and many, near each other and far apart.
+        let many = chosen(if lot % 4 == 0 { 2_000 } else { 30 }, 9_999);
+        let mut lot: Vec<_> = (0..many)
+            .map(|n| {
+                let at = RevisionKey { main: 2 + lot as i64, sub: n as i64 };
+                let number = chosen(if lot % 3 == 0 { 200 } else { 4_000 }, n);
+                let key = match number % 2 {
+                    0 => format!("{number:05}").into_bytes(),
+                    _ => [&[b'x'; 300][..], &number.to_be_bytes()].concat(),
+                };
+                (key, if n % 5 == 0 { Version::tombstone(at) } else { Version::put(at, None) })
+            })
+            .collect();
+        lot.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let sorted = lot.iter().map(|(key, version)| (&key[..], *version));
+        sorted.clone().for_each(|(key, version)| one_by_one.push(key, version));
+        together.push_sorted(sorted);
+        check(&together);
+        let all = KeyRange::From(Bytes::new());
+        for main in [lot_main(&lot), i64::MAX] {
+            assert_eq!(live(&together, &all, main), live(&one_by_one, &all, main));
+        }
+    }
+    assert!(together.live() > 1_000);
+    let swept = |mut index: Index| index.sweep(b"", i64::MAX, usize::MAX).removed;
+    assert_eq!(swept(together), swept(one_by_one));
+}
+
+fn lot_main(lot: &[(Vec<u8>, Version)]) -> i64 {
+    lot.first().map_or(0, |(_, version)| version.at.main - 1)
+}
+
+#[test]
 fn sweeping_in_slices_equals_sweeping_at_once_and_shrinks_the_tree() {
     let mut index = Index::new();
     let key = |n: u64| format!("{n:04}").into_bytes();

@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::iter::Peekable;
 
 use super::history::{History, Version};
 use super::keys::{Keys, separator};
@@ -50,7 +51,11 @@ pub(super) struct Tally {
     pub(super) is_worn: bool,
 }
 
-/// How a push changed a node.
+/// Versions in order of keys; those of one key by revision.
+pub(super) type Sorted<I> = Peekable<I>;
+
+/// How pushing changed a node.
+#[derive(Default)]
 pub(super) struct Pushed {
     live: i64,
     newest: i64,
@@ -125,10 +130,15 @@ impl Node {
         }
     }
 
-    pub(super) fn push(&mut self, key: &[u8], version: Version) -> Pushed {
+    /// Takes versions of keys before `until`, as far as it can without splitting twice.
+    pub(super) fn push<'k>(
+        &mut self,
+        versions: &mut Sorted<impl Iterator<Item = (&'k [u8], Version)>>,
+        until: Option<&[u8]>,
+    ) -> Pushed {
         match self {
-            Self::Leaf(leaf) => leaf.push(key, version),
-            Self::Branch(branch) => branch.push(key, version),
+            Self::Leaf(leaf) => leaf.push(versions, until),
+            Self::Branch(branch) => branch.push(versions, until),
         }
     }
 
@@ -172,20 +182,57 @@ impl Node {
     }
 }
 
+impl Pushed {
+    fn absorb(&mut self, other: &Self) {
+        self.live += other.live;
+        self.newest = self.newest.max(other.newest);
+        self.is_worn |= other.is_worn;
+    }
+}
+
+/// Whether a key is before the end, if there is one.
+fn is_before(key: &[u8], until: Option<&[u8]>) -> bool {
+    until.is_none_or(|until| key < until)
+}
+
 impl Leaf {
-    fn push(&mut self, key: &[u8], version: Version) -> Pushed {
-        let mut pushed = Pushed {
-            live: i64::from(version.is_live()),
-            newest: version.at.main,
-            is_worn: !version.is_live(),
-            split: None,
+    fn push<'k>(
+        &mut self,
+        versions: &mut Sorted<impl Iterator<Item = (&'k [u8], Version)>>,
+        until: Option<&[u8]>,
+    ) -> Pushed {
+        let mut pushed = Pushed::default();
+        let mut from = None;
+        while pushed.split.is_none()
+            && let Some((key, version)) = versions.next_if(|(key, _)| is_before(key, until))
+        {
+            from = Some(self.push_one(key, version, from, &mut pushed));
+        }
+        pushed
+    }
+
+    /// The key is at `from` or after it, if that is known. Returns its place.
+    fn push_one(
+        &mut self,
+        key: &[u8],
+        version: Version,
+        from: Option<usize>,
+        pushed: &mut Pushed,
+    ) -> usize {
+        pushed.live += i64::from(version.is_live());
+        pushed.newest = pushed.newest.max(version.at.main);
+        pushed.is_worn |= !version.is_live();
+        let found = match from {
+            Some(from) => self.keys.search_from(from, key),
+            None => self.keys.search(key),
         };
-        match self.keys.search(key) {
+        match found {
             Ok(place) => {
                 let history = &mut self.histories[place];
                 pushed.live -= i64::from(history.newest().is_live());
                 pushed.is_worn = true;
                 history.push(version);
+                place
             }
             Err(place) => {
                 Arc::make_mut(&mut self.keys).insert(place, key);
@@ -194,9 +241,9 @@ impl Leaf {
                 }
                 self.histories.insert(place, History::new(version));
                 pushed.split = self.split(place);
+                place
             }
         }
-        pushed
     }
 
     /// Splits a leaf that became too large with the insertion at `place`: in the middle, but near
@@ -231,16 +278,29 @@ impl Leaf {
 }
 
 impl Branch {
-    fn push(&mut self, key: &[u8], version: Version) -> Pushed {
-        let place = self.separators.count_up_to(key);
-        let child = &mut self.children[place];
-        let mut pushed = Arc::make_mut(&mut child.node).push(key, version);
-        child.tally.absorb(&pushed);
-        if let Some(split) = pushed.split.take() {
-            child.tally = child.node.tally();
-            self.children.insert(place + 1, Child::new(Arc::new(split.right)));
-            Arc::make_mut(&mut self.separators).insert(place, &split.separator);
-            pushed.split = self.split(place + 1);
+    fn push<'k>(
+        &mut self,
+        versions: &mut Sorted<impl Iterator<Item = (&'k [u8], Version)>>,
+        until: Option<&[u8]>,
+    ) -> Pushed {
+        let mut pushed = Pushed::default();
+        while pushed.split.is_none()
+            && let Some((key, _)) = versions.peek()
+            && is_before(key, until)
+        {
+            let place = self.separators.count_up_to(key);
+            let is_last = place == self.separators.len();
+            let end = if is_last { until } else { Some(self.separators.get(place)) };
+            let child = &mut self.children[place];
+            let mut below = Arc::make_mut(&mut child.node).push(versions, end);
+            child.tally.absorb(&below);
+            pushed.absorb(&below);
+            if let Some(split) = below.split.take() {
+                child.tally = child.node.tally();
+                self.children.insert(place + 1, Child::new(Arc::new(split.right)));
+                Arc::make_mut(&mut self.separators).insert(place, &split.separator);
+                pushed.split = self.split(place + 1);
+            }
         }
         pushed
     }
