@@ -6,8 +6,8 @@
 //!   reader 1: piece 1, 3, 5, ... --8 batches of rows--+--> whoever scans: 0, 1, 2, ... in order
 //! ```
 //!
-//! For starting: every record is read once, and reading it (checking, unpacking) takes longer than
-//! noting its key. Who starts on it keeps it until something newer is stored. Where there are no
+//! For starting: what a start reads, heads or every record of a store without them, takes longer to
+//! read (checking, unpacking) than to note. Who starts on it keeps it until something newer is stored. Where there are no
 //! threads to be had, it is scanned without them.
 //!
 //! Deliberately absent: pieces of the same size. Where keys lie close together here and far apart

@@ -1,4 +1,4 @@
-//! One fjall database: ten tables and a tally.
+//! One fjall database: a keyspace for each table, and a tally.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -203,9 +203,11 @@ impl Generation {
         rotated.map(|_| ()).map_err(|e| store_fault("cannot write to", self.path(), &e))
     }
 
-    /// Bytes of tables and write buffers. Journals are left out: they are preallocated.
+    /// Bytes of tables and write buffers. Journals are left out: they are preallocated; and heads,
+    /// which nobody asked to keep.
     pub(super) fn bytes_occupied(&self) -> u64 {
-        let tables: u64 = self.tables.iter().map(Keyspace::disk_space).sum();
+        let told = Table::ALL.iter().filter(|table| **table != Table::Heads);
+        let tables: u64 = told.map(|table| self.table(*table).disk_space()).sum();
         tables + self.database.write_buffer_size()
     }
 

@@ -8,7 +8,8 @@
 //!
 //! *Allocated* is what fjall's tables and write buffers occupy, or what is in use if that is more
 //! (tables are compressed). It falls by itself some time after a compaction, at once by a
-//! defragmentation. An empty store has a few hundred bytes of either.
+//! defragmentation. An empty store has a few hundred bytes of either. Heads, which say again what
+//! records say, count to neither.
 
 use std::collections::BTreeMap;
 
@@ -103,7 +104,7 @@ impl Tally {
     }
 }
 
-/// `meta` has a handful of rows, written with each batch; `heads` is what the records say, told anew.
+/// `meta` has a handful of rows, written with each batch.
 fn is_weighed(table: Table) -> bool {
     !matches!(table, Table::Key | Table::Meta | Table::Heads)
 }

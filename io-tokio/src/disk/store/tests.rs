@@ -112,6 +112,7 @@ fn sizes_follow_what_is_live() {
         put(Table::Lease, b"12345678", &[0; 8]),
         put(Table::Lease, b"12345678", &[0; 68]),
         put(Table::Meta, b"applied", &[0; 8]),
+        put(Table::Heads, b"first", &[0; 300]),
     ];
     store.write(batch(2, writes)).unwrap();
     assert_eq!(store.size().in_use, 10_100);
