@@ -133,7 +133,7 @@ fn an_image_cut_off_or_changed_anywhere_is_not_taken() {
     changes.push(rotten);
     let mut unknown = whole.clone();
     if let Some(Chunk::Rows(rows)) = &mut unknown[4].chunk {
-        rows.table = 10;
+        rows.table = Table::ALL.len() as u32;
     }
     changes.push(unknown);
     for change in changes {
