@@ -227,8 +227,9 @@ impl Side {
                 let request =
                     pb::LeaseTimeToLiveRequest { id: number(id), keys: *more == ["keys"] };
                 let path = "/etcdserverpb.Lease/LeaseTimeToLive";
-                let told = self.unary::<pb::LeaseTimeToLiveResponse>(who, path, &request)?;
-                // Time goes by.
+                let mut told = self.unary::<pb::LeaseTimeToLiveResponse>(who, path, &request)?;
+                // etcd tells keys in no order; and time goes by.
+                told.keys.sort();
                 let ttl = told.ttl.signum();
                 Ok(format!("{:?}", pb::LeaseTimeToLiveResponse { ttl, ..told }))
             }
