@@ -7,8 +7,8 @@
 //! ```
 //!
 //! For starting: what a start reads, heads or every record of a store without them, takes longer to
-//! read (checking, unpacking) than to note. Who starts on it keeps it until something newer is stored. Where there are no
-//! threads to be had, it is scanned without them.
+//! read (checking, unpacking) than to note. Who starts on it keeps it until something newer is
+//! stored. Where there are no threads to be had, it is scanned without them.
 //!
 //! Deliberately absent: pieces of the same size. Where keys lie close together here and far apart
 //! there, one reader works and the others wait, and it takes as long as with one.
