@@ -80,7 +80,7 @@ impl Mvcc {
     /// records, of which large ones count as several when hashed; or makes a row of heads anew. The
     /// writes must be stored after all that was written before.
     pub fn compact_slice(&mut self, work_max: usize) -> Result<Option<Slice>, StorageFault> {
-        let Some(running) = &mut self.compaction else { return self.renew_heads() };
+        let Some(running) = &mut self.compaction else { return self.renew_heads(work_max) };
         if let Some(hash) = &mut running.hash
             && !hash.is_finished()
         {
@@ -99,12 +99,12 @@ impl Mvcc {
         Ok(Some(slice))
     }
 
-    fn renew_heads(&mut self) -> Result<Option<Slice>, StorageFault> {
+    fn renew_heads(&mut self, work_max: usize) -> Result<Option<Slice>, StorageFault> {
         if !self.heads.is_renewing() {
             return Ok(None);
         }
         let image = self.now.records.image();
-        let writes = self.heads.renew(image.as_ref(), &self.now.index)?;
+        let writes = self.heads.renew(image.as_ref(), &self.now.index, work_max)?;
         Ok(Some(Slice { writes, finished: None }))
     }
 

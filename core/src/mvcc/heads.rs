@@ -3,13 +3,13 @@
 //! A head follows each record, many to a row, some rows behind the records; a start reads the
 //! records that have none yet. Compaction removes records one by one all over the store, and says
 //! in one row per slice which: heads of those are left where they are until half of all are, and
-//! then every row is made anew, a row a slice.
+//! then every row is made anew, a row a slice, and what was said is taken back.
 //!
 //! ```text
 //!  records   2 3 4 5 6 7 8 9 10 11        a compaction removes 3 and 5
 //!  heads    [2 3 4][5 6 7][8 9 10]         + gone [3 5]
 //!                             '- a start reads record 11
-//!  renewed  [2 4]  [6 7]  [8 9 10]         - gone [3 5], with the last row
+//!  renewed  [2 4]  [6 7]  [8 9 10]         - gone [3 5], after the last row
 //! ```
 //!
 //! Invariants
@@ -52,8 +52,8 @@ pub(super) struct Heads {
 
 /// Rows being made anew, one after the other.
 struct Renewal {
-    /// The row to go on with, or before it.
-    cursor: Bytes,
+    /// The row to go on with, or before it; none after the last.
+    cursor: Option<Bytes>,
     /// The last one.
     until: Bytes,
     /// Of what is gone, these rows say nothing new about heads after it.
@@ -133,7 +133,7 @@ impl Heads {
         let Some(newest) = &self.newest else { return };
         if image.get(Table::Heads, newest).is_ok_and(|row| row.is_some()) {
             self.renewal = Some(Renewal {
-                cursor: Bytes::new(),
+                cursor: Some(Bytes::new()),
                 until: newest.clone(),
                 gone_rows_until: self.gone_rows.1,
                 gone: self.gone,
@@ -149,53 +149,68 @@ impl Heads {
         self.renewal.is_some()
     }
 
-    /// Makes the next row anew, of heads that the index knows.
+    /// Makes the next row anew, of heads that the index knows; after the last, takes back up to
+    /// `rows_max` rows of what is gone, for nothing is told of it any more.
     pub(super) fn renew(
         &mut self,
         image: &dyn StateRead,
         index: &Index,
+        rows_max: usize,
     ) -> Result<Vec<Write>, StorageFault> {
         let Some(renewal) = &mut self.renewal else { return Ok(Vec::new()) };
-        let mut found = None;
-        image.scan(Table::Heads, &renewal.cursor, GONE, &mut |first, row| {
-            found = Some((Bytes::copy_from_slice(first), row.clone()));
-            ControlFlow::Break(())
-        })?;
-        let mut writes = Vec::new();
-        let mut is_last = true;
-        if let Some((first, row)) = found {
-            let mut sheaf = Sheaf::at(RowKey::parse(&first)?.at);
-            heads::visit_row(&first, &row, &mut |head| {
-                if index.has(head.key, head.row.at) {
-                    sheaf.push(head);
-                }
-                Ok(())
-            })?;
-            is_last = first >= renewal.until;
-            renewal.cursor = [&first[..], &[0]].concat().into();
-            renewal.kept += sheaf.count() as u64;
-            if sheaf.count() > 0 {
-                renewal.newest = Some(first);
-            }
-            writes.push(sheaf.into_row());
+        if let Some(cursor) = renewal.cursor.clone() {
+            return Ok(renewal.step(&cursor, image, index)?.into_iter().collect());
         }
-        if is_last {
-            self.finish_renewal(&mut writes);
+        let (first, end) = (self.gone_rows.0, renewal.gone_rows_until);
+        let until = end.min(first.saturating_add(rows_max as u64));
+        self.gone_rows.0 = until;
+        if until == end {
+            self.finish_renewal();
         }
-        Ok(writes)
+        Ok((first..until).map(heads::remove_gone).collect())
     }
 
-    /// What was gone when it began has no heads any more.
-    fn finish_renewal(&mut self, writes: &mut Vec<Write>) {
+    fn finish_renewal(&mut self) {
         let Some(renewal) = self.renewal.take() else { return };
         crate::probe!("heads made anew");
-        writes.extend((self.gone_rows.0..renewal.gone_rows_until).map(heads::remove_gone));
-        self.gone_rows.0 = renewal.gone_rows_until;
         self.gone -= renewal.gone;
         self.count = self.count - renewal.count + renewal.kept;
         if self.newest.as_ref() == Some(&renewal.until) {
             self.newest = renewal.newest;
         }
+    }
+}
+
+impl Renewal {
+    /// The first row from `cursor` on.
+    fn step(
+        &mut self,
+        cursor: &[u8],
+        image: &dyn StateRead,
+        index: &Index,
+    ) -> Result<Option<Write>, StorageFault> {
+        let mut found = None;
+        image.scan(Table::Heads, cursor, GONE, &mut |first, row| {
+            found = Some((Bytes::copy_from_slice(first), row.clone()));
+            ControlFlow::Break(())
+        })?;
+        let Some((first, row)) = found else {
+            self.cursor = None;
+            return Ok(None);
+        };
+        let mut sheaf = Sheaf::at(RowKey::parse(&first)?.at);
+        heads::visit_row(&first, &row, &mut |head| {
+            if index.has(head.key, head.row.at) {
+                sheaf.push(head);
+            }
+            Ok(())
+        })?;
+        self.cursor = (first < self.until).then(|| [&first[..], &[0]].concat().into());
+        self.kept += sheaf.count() as u64;
+        if sheaf.count() > 0 {
+            self.newest = Some(first);
+        }
+        Ok(Some(sheaf.into_row()))
     }
 }
 
