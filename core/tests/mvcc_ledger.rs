@@ -394,6 +394,29 @@ fn heads_are_made_anew_once_half_are_gone() {
 }
 
 #[test]
+fn a_row_in_the_making_is_made_anew_too() {
+    let mut ledger = Ledger::new();
+    // Nine rows of heads, which are stored, and two heads in the making, of which one is gone soon.
+    (0..27).for_each(|n| assert!(ledger.put(&format!("k{}", n % 9), "v").get() > 1));
+    ledger.put("twice", "v");
+    ledger.put("twice", "again");
+    ledger.store(usize::MAX);
+    assert_eq!(head_rows(&ledger), (9, 0));
+    ledger.compact(30);
+    ledger.store(usize::MAX);
+    assert!(ledger.mvcc.is_compacting());
+    while ledger.mvcc.is_compacting() {
+        ledger.slice(3);
+        ledger.store(usize::MAX);
+    }
+    // Storing holds heads against records.
+    (0..9).for_each(|n| assert!(ledger.put(&format!("more{n}"), "v").get() > 1));
+    ledger.store(usize::MAX);
+    ledger.reopen();
+    assert_eq!(ledger.mvcc.keys_live(), 9 + 1 + 9);
+}
+
+#[test]
 fn a_store_without_heads_gets_them_when_it_opens() {
     let mut ledger = letters();
     ledger.store(usize::MAX);

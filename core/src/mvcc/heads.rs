@@ -124,14 +124,16 @@ impl Heads {
         Some(heads::encode_gone(number, gone))
     }
 
-    /// An image with more in it: once it has all rows, they may be made anew.
-    pub(super) fn on_stored(&mut self, image: &dyn StateRead) {
+    /// An image with more in it: once it has all rows, they may be made anew. What is gone by then
+    /// will not be told any more, so the row in the making must not have it either.
+    pub(super) fn on_stored(&mut self, image: &dyn StateRead, index: &Index) {
         let is_due = self.gone > (self.count / 2).max(self.records_max as u64);
         if !is_due || self.renewal.is_some() {
             return;
         }
         let Some(newest) = &self.newest else { return };
         if image.get(Table::Heads, newest).is_ok_and(|row| row.is_some()) {
+            self.sheaf.retain(&mut |head| index.has(head.key, head.row.at));
             self.renewal = Some(Renewal {
                 cursor: Some(Bytes::new()),
                 until: newest.clone(),
@@ -198,13 +200,8 @@ impl Renewal {
             self.cursor = None;
             return Ok(None);
         };
-        let mut sheaf = Sheaf::at(RowKey::parse(&first)?.at);
-        heads::visit_row(&first, &row, &mut |head| {
-            if index.has(head.key, head.row.at) {
-                sheaf.push(head);
-            }
-            Ok(())
-        })?;
+        let mut is_there = |head: &Head<'_>| index.has(head.key, head.row.at);
+        let sheaf = Sheaf::kept(&first, &row, &mut is_there)?;
         self.cursor = (first < self.until).then(|| [&first[..], &[0]].concat().into());
         self.kept += sheaf.count() as u64;
         if sheaf.count() > 0 {

@@ -86,7 +86,7 @@ impl Mvcc {
     /// memory. `stored` is what [`revision`](Self::revision) was when the last batch in the image
     /// was made.
     pub fn on_stored(&mut self, stored: Revision, image: Arc<dyn StateRead>) {
-        self.heads.on_stored(image.as_ref());
+        self.heads.on_stored(image.as_ref(), &self.now.index);
         self.now.records.on_stored(stored.get(), image);
     }
 

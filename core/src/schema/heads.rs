@@ -79,6 +79,31 @@ impl Sheaf {
         self.bytes.extend_from_slice(head.key);
     }
 
+    /// What is kept of a row, in its place.
+    pub(crate) fn kept(
+        first: &[u8],
+        row: &[u8],
+        keep: &mut dyn FnMut(&Head<'_>) -> bool,
+    ) -> Result<Self, StorageFault> {
+        let mut kept = Self::at(RowKey::parse(first)?.at);
+        visit_row(first, row, &mut |head| {
+            if keep(head) {
+                kept.push(head);
+            }
+            Ok(())
+        })?;
+        Ok(kept)
+    }
+
+    /// What is kept of it.
+    pub(crate) fn retain(&mut self, keep: &mut dyn FnMut(&Head<'_>) -> bool) {
+        if let Some(first) = self.first
+            && let Ok(kept) = Self::kept(&first.to_array(), &self.bytes, keep)
+        {
+            *self = kept;
+        }
+    }
+
     /// Heads in it.
     pub(crate) fn count(&self) -> usize {
         self.count
