@@ -225,7 +225,8 @@ impl Gone {
         let (mut sorted, mut rows) = (Vec::new(), None);
         visit_rows(image, GONE, &[], &mut |key, value| {
             let number = heads::load_gone(key, value, &mut sorted)?;
-            rows = Some((rows.map_or(number, |(first, _)| first), number + 1));
+            let after = number.saturating_add(1);
+            rows = Some((rows.map_or(number, |(first, _)| first), after));
             Ok(())
         })?;
         sorted.sort_unstable();
