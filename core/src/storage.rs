@@ -152,6 +152,15 @@ impl Table {
     }
 }
 
+/// The number that a key begins with, which is ordered as keys are; one of fewer than eight bytes goes
+/// on with zeros.
+pub fn leading_number(key: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    let len = key.len().min(bytes.len());
+    bytes[..len].copy_from_slice(&key[..len]);
+    u64::from_be_bytes(bytes)
+}
+
 /// One change of one row; `None` removes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Write {

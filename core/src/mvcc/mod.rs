@@ -17,6 +17,8 @@
 //!  compact to 4 -> drops (2,0) and (3,0); the tombstone (4,1) stays until the next one
 //! ```
 //!
+//! Beside the records stand their heads, which are all but the values: a start reads those.
+//!
 //! [`Mvcc`] is the ledger; [`Writer`] makes one mutation; [`KvView`] is an unchanging picture that
 //! any thread may read. The ledger is itself a view that changes, so there is one way to read.
 //!

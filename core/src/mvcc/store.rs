@@ -15,7 +15,7 @@ use crate::ids::Revision;
 use crate::limits::HEADS_RECORDS_MAX;
 use crate::schema::heads::Head;
 use crate::schema::{RevisionKey, meta, record};
-use crate::storage::{StateRead, Write};
+use crate::storage::{StateRead, Write, leading_number};
 
 /// Keys and history of one member. See the module's parent.
 pub struct Mvcc {
@@ -167,7 +167,7 @@ impl Lot {
             &self.keys[start..self.waiting[place].0]
         };
         // Most are told apart by the first bytes in which any differ.
-        let first = |place| (first_bytes(&key(place)[self.shared..]), place);
+        let first = |place| (leading_number(&key(place)[self.shared..]), place);
         let mut order: Vec<_> = (0..self.waiting.len()).map(first).collect();
         order.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| key(a.1).cmp(key(b.1))));
         let sorted = order.iter().map(|(_, place)| (key(*place), self.waiting[*place].1));
@@ -181,12 +181,4 @@ impl Lot {
         self.settle();
         self.index
     }
-}
-
-/// The first eight bytes, as a number that is ordered as they are; zeros if there are fewer.
-fn first_bytes(key: &[u8]) -> u64 {
-    let mut bytes = [0; 8];
-    let len = key.len().min(bytes.len());
-    bytes[..len].copy_from_slice(&key[..len]);
-    u64::from_be_bytes(bytes)
 }

@@ -22,7 +22,7 @@ use std::thread::{self, Builder, Scope, ScopedJoinHandle};
 
 use bytes::{Bytes, BytesMut};
 use quorate_core::error::StorageFault;
-use quorate_core::storage::{RecordsName, StateRead, Table};
+use quorate_core::storage::{RecordsName, StateRead, Table, leading_number};
 
 /// Most readers.
 const READERS_MAX: usize = 4;
@@ -134,7 +134,7 @@ impl<'a> Range<'a> {
         }
         let mut found = None;
         self.image.scan(self.table, from, self.until, &mut |key, _| {
-            found = Some(number(key));
+            found = Some(leading_number(key));
             ControlFlow::Break(())
         })?;
         Ok(found)
@@ -159,14 +159,6 @@ impl<'a> Range<'a> {
         hand_on(Part::Rows(batch))?;
         hand_on(Part::End(scanned))
     }
-}
-
-/// The number that a key begins with; one that is shorter than a number goes on with zeros.
-fn number(key: &[u8]) -> u64 {
-    let mut bytes = [0; 8];
-    let length = key.len().min(bytes.len());
-    bytes[..length].copy_from_slice(&key[..length]);
-    u64::from_be_bytes(bytes)
 }
 
 /// The pieces of a range: it is cut where keys begin with `first + span`, `first + 2 * span`, ...
