@@ -152,8 +152,8 @@ impl Table {
     }
 }
 
-/// The number that a key begins with, which is ordered as keys are; one of fewer than eight bytes goes
-/// on with zeros.
+/// The number that a key begins with, which is ordered as keys are; one of fewer than eight bytes
+/// goes on with zeros.
 pub fn leading_number(key: &[u8]) -> u64 {
     let mut bytes = [0; 8];
     let len = key.len().min(bytes.len());

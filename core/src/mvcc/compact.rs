@@ -29,8 +29,8 @@ pub(super) struct Compaction {
 /// One step of a compaction.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Slice {
-    /// Rows to remove and what is said of their heads, heads made anew, a note of the end if this is
-    /// it. May be empty.
+    /// Rows to remove and what is said of their heads, heads made anew, a note of the end if this
+    /// is it. May be empty.
     pub writes: Vec<Write>,
     /// The compacted revision whose last row this slice removes: once it is stored, whoever waits
     /// for that revision, or an earlier one, need not wait any more.
