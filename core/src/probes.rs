@@ -12,7 +12,7 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Every place, by name.
-pub const PROBES: [&str; 24] = [
+pub const PROBES: [&str; 26] = [
     "leader deposed with a read waiting",
     "leadership handed over for a silent disk",
     "leader stepped down for a silent disk",
@@ -28,6 +28,8 @@ pub const PROBES: [&str; 24] = [
     "write kept until somebody leads",
     "write proposed again to a new leader",
     "current without a barrier",
+    "barrier asked of a quorum alone",
+    "quorum of a barrier was late",
     "renewal asked for a barrier",
     "renewal of a lease cut short",
     "lease with several keys ended",

@@ -34,6 +34,7 @@ use crate::machine::Machine;
 use crate::output::{Note, Persist, ReplicaOutput};
 use crate::raft::backlog::Backlog;
 use crate::raft::barrier::Barriers;
+use crate::raft::canvass::Canvass;
 use crate::raft::disk::{Batch, Disk, StallStep};
 use crate::raft::driver::{CutRule, Driver, Work};
 use crate::raft::lag::Lag;
@@ -54,6 +55,7 @@ pub struct Replica {
     disk: Disk,
     lag: Lag,
     barriers: Barriers,
+    canvass: Canvass,
     proposals: Vec<Proposal>,
     /// When each member of the group was last heard from.
     heard: BTreeMap<MemberId, Time>,
@@ -107,6 +109,7 @@ impl Replica {
             disk: Disk::new(config.election_timeout / 2),
             lag: Lag::new(config.election_timeout),
             barriers: Barriers::new(config.member, config.boot),
+            canvass: Canvass::default(),
             proposals: Vec::new(),
             heard: BTreeMap::new(),
             election_timeout: config.election_timeout,
@@ -156,7 +159,10 @@ impl Replica {
                 self.wants_image = true;
                 self.ask_image();
             }
-            ReplicaInput::Unreachable { to } => self.node.handle_unreachable(to),
+            ReplicaInput::Unreachable { to } => {
+                self.node.handle_unreachable(to);
+                self.canvass.handle_unreachable(to);
+            }
             ReplicaInput::Removed => self.begin_farewell(),
             ReplicaInput::TransferLeader { to } => {
                 self.node.transfer_leader(to);
@@ -182,6 +188,7 @@ impl Replica {
 
     fn handle_changed(&mut self, index: LogIndex, is_accepted: bool) {
         let effect = self.node.handle_changed(index, is_accepted);
+        self.canvass.forget();
         self.heard.retain(|member, _| self.node.has_member(*member));
         self.announce_role(effect.gave_up);
         if effect.is_removed {
@@ -211,8 +218,14 @@ impl Replica {
             self.heard.insert(from, self.now);
         }
         let may_campaign = self.may_campaign();
-        if let Err(how) = self.node.handle_message(from, message, may_campaign) {
-            self.outputs.push_back(ReplicaOutput::Misbehaved { from, how });
+        let is_awaited = self.canvass.awaits(&message);
+        match self.node.handle_message(from, message, may_campaign) {
+            Err(how) => self.outputs.push_back(ReplicaOutput::Misbehaved { from, how }),
+            Ok(()) if is_awaited && self.node.is_voter(from) => {
+                let is_quorum = |answered: &[MemberId]| self.node.is_quorum_with(answered);
+                self.canvass.handle_answer(self.now, from, is_quorum);
+            }
+            Ok(()) => {}
         }
     }
 
@@ -294,6 +307,7 @@ impl Replica {
         self.next_tick += self.tick;
         if self.node.role().is_leader || self.may_campaign() {
             self.node.tick();
+            self.canvass.note_tick();
         }
         self.ask_image();
         self.announce_followers();
@@ -415,6 +429,10 @@ impl Replica {
 
     fn emit(&mut self, mut work: Work) {
         let persist = self.batch(&mut work);
+        let is_served = !work.reads.is_empty()
+            || work.messages.iter().any(|m| m.r#type() == MessageType::MsgReadIndexResp);
+        self.canvass.choose(self.now, &mut work.messages);
+        self.canvass.note_waiting(self.now, self.node.reads_waiting(), is_served);
         for message in work.messages {
             if let Some(message) = self.disk.hold(message) {
                 self.send(message);
@@ -466,6 +484,7 @@ impl Replica {
             return;
         }
         self.role = role;
+        self.canvass.forget();
         self.note_role(before, why);
         self.outputs.push_back(ReplicaOutput::Role(role));
         for context in self.barriers.take_lost() {
@@ -548,6 +567,9 @@ impl Machine for Replica {
         }
         self.run_stall_watch();
         self.say_farewell();
+        if self.canvass.handle_timeout(self.now) {
+            self.node.ping();
+        }
         if self.next_tick <= self.now {
             self.on_tick();
         }
@@ -565,6 +587,7 @@ impl Machine for Replica {
             return None;
         }
         let tick = Wake { at: self.next_tick, timer: "tick" };
-        Wake::earlier(Some(tick), self.disk.poll_timeout())
+        let wake = Wake::earlier(self.disk.poll_timeout(), self.canvass.poll_timeout());
+        Wake::earlier(Some(tick), wake)
     }
 }

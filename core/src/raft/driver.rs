@@ -233,6 +233,16 @@ impl Driver {
         self.step_read(message);
     }
 
+    /// Barriers that wait for a quorum's answers.
+    pub(crate) fn reads_waiting(&self) -> usize {
+        self.node.raft.pending_read_count()
+    }
+
+    /// Sends all followers a heartbeat, which asks for what barriers wait for.
+    pub(crate) fn ping(&mut self) {
+        self.call(RawNode::ping);
+    }
+
     /// Whether more is waiting to be applied than memory is meant for.
     fn is_full(&self) -> bool {
         self.node.store().unapplied_bytes() >= limits::UNCOMMITTED_BYTES_MAX

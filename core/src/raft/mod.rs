@@ -32,6 +32,7 @@
 
 pub(crate) mod backlog;
 pub(crate) mod barrier;
+pub(crate) mod canvass;
 pub(crate) mod confchange;
 pub(crate) mod disk;
 pub(crate) mod driver;

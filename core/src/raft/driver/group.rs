@@ -42,6 +42,18 @@ impl Driver {
         self.node.raft.prs().get(member.get()).is_some()
     }
 
+    /// Whether `member` has a vote.
+    pub(crate) fn is_voter(&self, member: MemberId) -> bool {
+        self.node.raft.prs().conf().voters().contains(member.get())
+    }
+
+    /// Whether these and this member are a quorum, of both groups while it changes.
+    pub(crate) fn is_quorum_with(&self, others: &[MemberId]) -> bool {
+        let raft = &self.node.raft;
+        let all = others.iter().map(|member| member.get()).chain([raft.id]);
+        raft.prs().has_quorum(&all.collect())
+    }
+
     /// Appends a change of the group, as its leader. Whether it was taken: not while another is
     /// under way.
     pub(crate) fn propose_change(&mut self, data: Bytes) -> bool {
