@@ -55,7 +55,7 @@ impl Kv for Front {
         reads::check_range_stream(&request)?;
         let view = request.meet(self, &shown).await?;
         self.metrics.ranges.add(1);
-        let chunks = reads::chunks(&view, &request, self.limits.request_bytes_max)?;
+        let chunks = reads::chunks(&view, &request, chunk_bytes_aim(self))?;
         let room = self.replies.room(true)?;
         let messages = answers(self.clone(), chunks, room);
         let mut answer: Response<Self::RangeStreamStream> =
@@ -294,7 +294,16 @@ fn answers(front: Front, chunks: Chunks, room: Room) -> impl Stream<Item = Resul
     })
 }
 
+/// Bytes a chunk of a stream aims at: what a stream costs here and at its client, while a thousand
+/// keys of the usual size still share a message.
+const CHUNK_BYTES_AIM: usize = 256 << 10;
+
+fn chunk_bytes_aim(front: &Front) -> usize {
+    front.limits.request_bytes_max.min(CHUNK_BYTES_AIM)
+}
+
 /// A chunk ends behind the key with which it has more than twice what it aims at.
-const fn chunk_bytes_max(front: &Front) -> usize {
-    front.limits.request_bytes_max.saturating_mul(3)
+fn chunk_bytes_max(front: &Front) -> usize {
+    let largest_key = front.limits.request_bytes_max;
+    chunk_bytes_aim(front).saturating_mul(2).saturating_add(largest_key)
 }
