@@ -61,6 +61,13 @@ pub(super) struct History {
     older: Run<Version>,
 }
 
+/// Nothing: stands where no history is.
+impl Default for History {
+    fn default() -> Self {
+        Self::new(Version::tombstone(RevisionKey::default()))
+    }
+}
+
 /// What compaction leaves of a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Remains {

@@ -1,4 +1,13 @@
 //! Sorted byte strings, packed end to end: one allocation for a node's keys.
+//!
+//! What all of them begin with is compared once, and of the rest first what fits into a number. A
+//! search looks at few lines of memory: those of numbers, and in most cases a single string.
+//!
+//! ```text
+//!   bytes     /registry/pods/a1/registry/pods/b/registry/pods/b2
+//!   ends                      ^               ^                ^
+//!   openings                 a1               b               b2     behind what they share
+//! ```
 
 use alloc::vec::Vec;
 
@@ -7,6 +16,9 @@ use alloc::vec::Vec;
 pub(super) struct Keys {
     bytes: Vec<u8>,
     ends: Vec<u32>,
+    /// How many bytes all begin with; never too many.
+    shared: usize,
+    openings: Vec<u64>,
 }
 
 /// Spare room kept when a node grows, in keys.
@@ -44,7 +56,19 @@ impl Keys {
     }
 
     fn search_between(&self, from: usize, until: usize, key: &[u8]) -> Result<usize, usize> {
-        let (mut low, mut high) = (from, until);
+        let begun = key.len().min(self.shared);
+        match key[..begun].cmp(&self.bytes[..self.shared]) {
+            core::cmp::Ordering::Less => return Err(from),
+            core::cmp::Ordering::Greater => return Err(until),
+            core::cmp::Ordering::Equal => {}
+        }
+        let opening = opening(&key[begun..]);
+        let near = &self.openings[from..until];
+        let mut low = from + near.partition_point(|other| *other < opening);
+        let mut high = low;
+        while high < until && self.openings[high] == opening {
+            high += 1;
+        }
         while low < high {
             let middle = usize::midpoint(low, high);
             match self.get(middle).cmp(key) {
@@ -73,6 +97,7 @@ impl Keys {
         }
         if self.ends.len() == self.ends.capacity() {
             self.ends.reserve_exact(SPARE_KEYS);
+            self.openings.reserve_exact(SPARE_KEYS);
         }
         let old_len = self.bytes.len();
         self.bytes.extend_from_slice(key);
@@ -81,17 +106,49 @@ impl Keys {
         let len = to_u32(key.len());
         self.ends.insert(place, to_u32(start));
         self.ends[place..].iter_mut().for_each(|end| *end += len);
+        self.note(place);
     }
 
     pub(super) fn push(&mut self, key: &[u8]) {
         self.bytes.extend_from_slice(key);
         self.ends.push(to_u32(self.bytes.len()));
+        self.note(self.ends.len() - 1);
+    }
+
+    /// Notes how the new key at `place` opens.
+    fn note(&mut self, place: usize) {
+        let (first, last) = (self.get(0), self.get(self.len() - 1));
+        let is_edge = place == 0 || place == self.len() - 1;
+        // Between two keys there is none that begins otherwise.
+        if is_edge && shared(first, last) != self.shared {
+            return self.note_all();
+        }
+        self.openings.insert(place, opening(&self.get(place)[self.shared..]));
+    }
+
+    /// Notes anew what all share, and how each opens.
+    fn note_all(&mut self) {
+        self.shared = match self.len().checked_sub(1) {
+            Some(last) => shared(self.get(0), self.get(last)),
+            None => 0,
+        };
+        self.openings.clear();
+        self.openings.reserve_exact(self.ends.capacity());
+        let openings = (0..self.ends.len()).map(|place| {
+            let start = place.checked_sub(1).map_or(0, |before| self.ends[before] as usize);
+            opening(&self.bytes[start + self.shared..self.ends[place] as usize])
+        });
+        self.openings.extend(openings);
     }
 
     pub(super) fn remove(&mut self, place: usize) {
         let (start, end) = (self.start(place), self.ends[place]);
         self.bytes.drain(start..end as usize);
         self.ends.remove(place);
+        self.openings.remove(place);
+        if self.len() == 0 {
+            self.shared = 0;
+        }
         let len = end - to_u32(start);
         self.ends[place..].iter_mut().for_each(|end| *end -= len);
     }
@@ -100,17 +157,31 @@ impl Keys {
     pub(super) fn slice(&self, places: core::ops::Range<usize>) -> Self {
         let (start, end) = (self.start(places.start), self.start(places.end));
         let ends = &self.ends[places];
-        Self {
+        let mut slice = Self {
             bytes: self.bytes[start..end].to_vec(),
             ends: ends.iter().map(|end| end - to_u32(start)).collect(),
-        }
+            ..Self::default()
+        };
+        slice.note_all();
+        slice
     }
 
     pub(super) fn append(&mut self, other: &Self) {
         let base = to_u32(self.bytes.len());
         self.bytes.extend_from_slice(&other.bytes);
         self.ends.extend(other.ends.iter().map(|end| base + end));
+        self.note_all();
     }
+}
+
+/// What a string opens with, as a number that is ordered as the strings are, as far as it goes.
+fn opening(rest: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    match rest.first_chunk() {
+        Some(first) => bytes = *first,
+        None => bytes[..rest.len()].copy_from_slice(rest),
+    }
+    u64::from_be_bytes(bytes)
 }
 
 /// How many bytes both begin with.
@@ -131,6 +202,9 @@ fn to_u32(len: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use alloc::format;
+    use alloc::string::String;
 
     fn all(keys: &Keys) -> Vec<&[u8]> {
         (0..keys.len()).map(|place| keys.get(place)).collect()
@@ -164,6 +238,40 @@ mod tests {
         keys.push(b"zzz");
         assert_eq!(all(&keys), [b"m" as &[u8], b"n", b"zz", b"zzz"]);
         assert_eq!(keys.bytes_len(), 7);
+    }
+
+    #[test]
+    fn keys_are_found_whatever_they_share() {
+        let words =
+            ["", "a", "a\0", "a\0\0", "ab", "abcdefgh", "abcdefgh\0", "abcdefghi", "b", "\u{ff}"];
+        let prefixes = ["", "/registry/pods/", "/registry/pods/default/very-long-names/"];
+        for (prefix, skip) in
+            prefixes.iter().flat_map(|prefix| (0..words.len()).map(move |n| (prefix, n)))
+        {
+            let mut keys = Keys::default();
+            let mut model: Vec<Vec<u8>> = Vec::new();
+            for n in 0..words.len() {
+                let key =
+                    [prefix.as_bytes(), words[(n * 7 + skip) % words.len()].as_bytes()].concat();
+                let place = model.binary_search(&key).unwrap_err();
+                assert_eq!(keys.search(&key), Err(place), "{key:?} is not there yet");
+                keys.insert(place, &key);
+                model.insert(place, key);
+                if n % 4 == 3 {
+                    keys.remove(n / 2);
+                    model.remove(n / 2);
+                }
+                assert_eq!(all(&keys), model);
+                let asked = ["", "/", "/registry/pods", "/registry/q", "0"].map(String::from);
+                let near = words.map(|word| format!("{prefix}{word}"));
+                for key in asked.iter().chain(&near).map(String::as_bytes) {
+                    let found = model.binary_search_by(|other| other[..].cmp(key));
+                    assert_eq!(keys.search(key), found, "{key:?} among {model:?}");
+                }
+            }
+            let cut = keys.slice(2..model.len() - 1);
+            assert_eq!(cut.search(&model[3]), Ok(1));
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::iter::Peekable;
 
+use super::histories::Histories;
 use super::history::{History, Version};
 use super::keys::{Keys, separator};
 use crate::schema::RevisionKey;
@@ -24,7 +25,7 @@ pub(super) enum Node {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Leaf {
     pub(super) keys: Arc<Keys>,
-    pub(super) histories: Vec<History>,
+    pub(super) histories: Histories,
 }
 
 #[derive(Clone, Debug)]
@@ -169,7 +170,7 @@ impl Node {
         match (self, other) {
             (Self::Leaf(a), Self::Leaf(b)) => {
                 Arc::make_mut(&mut a.keys).append(&b.keys);
-                a.histories.extend_from_slice(&b.histories);
+                a.histories.append(&b.histories);
             }
             (Self::Branch(a), Self::Branch(b)) => {
                 let separators = Arc::make_mut(&mut a.separators);
@@ -228,7 +229,7 @@ impl Leaf {
         };
         match found {
             Ok(place) => {
-                let history = &mut self.histories[place];
+                let history = self.histories.get_mut(place);
                 pushed.live -= i64::from(history.newest().is_live());
                 pushed.is_worn = true;
                 history.push(version);
@@ -236,9 +237,6 @@ impl Leaf {
             }
             Err(place) => {
                 Arc::make_mut(&mut self.keys).insert(place, key);
-                if self.histories.len() == self.histories.capacity() {
-                    self.histories.reserve_exact(LEAF_KEYS_MAX / 8);
-                }
                 self.histories.insert(place, History::new(version));
                 pushed.split = self.split(place);
                 place
@@ -258,17 +256,17 @@ impl Leaf {
         let separator = separator(self.keys.get(middle - 1), self.keys.get(middle)).to_vec();
         let right = Self {
             keys: Arc::new(self.keys.slice(middle..len)),
-            histories: self.histories.drain(middle..).collect(),
+            histories: self.histories.slice(middle..len),
         };
         self.keys = Arc::new(self.keys.slice(0..middle));
-        self.histories.shrink_to_fit();
+        self.histories = self.histories.slice(0..middle);
         Some(Split { separator, right: Node::Leaf(right) })
     }
 
     fn cut(&mut self, key: &[u8], keep: Option<RevisionKey>) {
         let Ok(place) = self.keys.search(key) else { return };
         match keep {
-            Some(keep) => self.histories[place].cut(keep),
+            Some(keep) => self.histories.get_mut(place).cut(keep),
             None => {
                 Arc::make_mut(&mut self.keys).remove(place);
                 self.histories.remove(place);

@@ -76,10 +76,10 @@ impl Node {
         let (start, end) = self.span(bounds);
         match self {
             Self::Leaf(leaf) => {
-                let histories = leaf.histories.get(start..end).unwrap_or_default();
-                let live = histories
-                    .iter()
-                    .filter(|history| history.as_of(main).is_some_and(|version| version.is_live()));
+                let live = (start..end).filter(|place| {
+                    let version = leaf.histories[*place].as_of(main);
+                    version.is_some_and(|version| version.is_live())
+                });
                 live.count() as u64
             }
             Self::Branch(branch) => (start..=end)
@@ -152,7 +152,7 @@ impl<'a> Live<'a> {
         let (mut first, mut last, mut newest) =
             (None, RevisionKey::default(), RevisionKey::default());
         let mut keys = 0;
-        for history in &leaf.histories {
+        for history in leaf.histories.iter() {
             let version = history.newest();
             if version.at.main > main {
                 return None;
