@@ -141,6 +141,22 @@ fn the_manifest_fits_the_program() {
     assert!(manifest.contains(&format!("--initial-cluster={members}\n")));
 }
 
+/// A thousandth of the work that the program can be built by the profile of.
+#[test]
+fn the_work_of_a_profile_is_done() {
+    // Below the ports that a system gives away.
+    let port = 20_000 + std::process::id() % 1_000 * 10;
+    let done = Command::new(packaging().join("pgo/load"))
+        .args([env!("CARGO_BIN_EXE_quorate"), "1000"])
+        .env("PORT", port.to_string())
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let told = String::from_utf8(done.stdout).unwrap();
+    let once = told.lines().filter(|line| line.contains("bench watch --streams 100 ")).count();
+    assert_eq!(once, 2, "on one member and on three: {told}");
+}
+
 /// Builds the package and looks into it.
 #[test]
 fn the_package_has_everything_in_its_place() {

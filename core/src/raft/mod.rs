@@ -19,6 +19,8 @@
 //! - Heartbeats, their answers and pre-votes never wait for a disk.
 //! - Committed entries are handed out in order, each once in a run, never before they are durable
 //!   here, and never when an image brought them.
+//! - A read barrier is reached when a quorum has answered what was asked after it came. Whom
+//!   `canvass.rs` asks decides how soon that is, and nothing else.
 //! - Log positions stand in the order of `pointers.rs` after every input.
 //! - No message of a peer makes the crate panic: `message.rs` refuses it before.
 //! - The same inputs give the same outputs: luck is drawn by key, and what comes out of hash sets
