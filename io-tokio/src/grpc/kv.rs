@@ -294,9 +294,9 @@ fn answers(front: Front, chunks: Chunks, room: Room) -> impl Stream<Item = Resul
     })
 }
 
-/// Bytes a chunk of a stream aims at: what a stream costs here and at its client, while a thousand
-/// keys of the usual size still share a message.
-const CHUNK_BYTES_AIM: usize = 256 << 10;
+/// Bytes a chunk of a stream aims at, which is what a stream costs here and at its client; hundreds
+/// of keys still share a message.
+const CHUNK_BYTES_AIM: usize = PIECE_BYTES;
 
 fn chunk_bytes_aim(front: &Front) -> usize {
     front.limits.request_bytes_max.min(CHUNK_BYTES_AIM)
