@@ -156,8 +156,10 @@ impl Table {
 /// goes on with zeros.
 pub fn leading_number(key: &[u8]) -> u64 {
     let mut bytes = [0; 8];
-    let len = key.len().min(bytes.len());
-    bytes[..len].copy_from_slice(&key[..len]);
+    match key.first_chunk() {
+        Some(first) => bytes = *first,
+        None => bytes[..key.len()].copy_from_slice(key),
+    }
     u64::from_be_bytes(bytes)
 }
 

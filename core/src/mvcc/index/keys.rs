@@ -11,6 +11,8 @@
 
 use alloc::vec::Vec;
 
+use crate::storage::leading_number;
+
 /// The strings. See the module.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Keys {
@@ -62,7 +64,7 @@ impl Keys {
             core::cmp::Ordering::Greater => return Err(until),
             core::cmp::Ordering::Equal => {}
         }
-        let opening = opening(&key[begun..]);
+        let opening = leading_number(&key[begun..]);
         let near = &self.openings[from..until];
         let mut low = from + near.partition_point(|other| *other < opening);
         let mut high = low;
@@ -123,7 +125,7 @@ impl Keys {
         if is_edge && shared(first, last) != self.shared {
             return self.note_all();
         }
-        self.openings.insert(place, opening(&self.get(place)[self.shared..]));
+        self.openings.insert(place, self.opening(place));
     }
 
     /// Notes anew what all share, and how each opens.
@@ -132,13 +134,16 @@ impl Keys {
             Some(last) => shared(self.get(0), self.get(last)),
             None => 0,
         };
-        self.openings.clear();
-        self.openings.reserve_exact(self.ends.capacity());
-        let openings = (0..self.ends.len()).map(|place| {
-            let start = place.checked_sub(1).map_or(0, |before| self.ends[before] as usize);
-            opening(&self.bytes[start + self.shared..self.ends[place] as usize])
-        });
-        self.openings.extend(openings);
+        let mut openings = core::mem::take(&mut self.openings);
+        openings.clear();
+        openings.reserve_exact(self.ends.capacity());
+        openings.extend((0..self.len()).map(|place| self.opening(place)));
+        self.openings = openings;
+    }
+
+    /// What a key goes on with, behind what all share: ordered as the keys are, as far as it goes.
+    fn opening(&self, place: usize) -> u64 {
+        leading_number(&self.get(place)[self.shared..])
     }
 
     pub(super) fn remove(&mut self, place: usize) {
@@ -172,16 +177,6 @@ impl Keys {
         self.ends.extend(other.ends.iter().map(|end| base + end));
         self.note_all();
     }
-}
-
-/// What a string opens with, as a number that is ordered as the strings are, as far as it goes.
-fn opening(rest: &[u8]) -> u64 {
-    let mut bytes = [0; 8];
-    match rest.first_chunk() {
-        Some(first) => bytes = *first,
-        None => bytes[..rest.len()].copy_from_slice(rest),
-    }
-    u64::from_be_bytes(bytes)
 }
 
 /// How many bytes both begin with.
