@@ -296,10 +296,8 @@ fn answers(front: Front, chunks: Chunks, room: Room) -> impl Stream<Item = Resul
 
 /// Bytes a chunk of a stream aims at, which is what a stream costs here and at its client; hundreds
 /// of keys still share a message.
-const CHUNK_BYTES_AIM: usize = PIECE_BYTES;
-
 fn chunk_bytes_aim(front: &Front) -> usize {
-    front.limits.request_bytes_max.min(CHUNK_BYTES_AIM)
+    front.limits.request_bytes_max.min(PIECE_BYTES)
 }
 
 /// A chunk ends behind the key with which it has more than twice what it aims at.
